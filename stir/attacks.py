@@ -1,0 +1,80 @@
+"""Projected gradient descent: the strongest first-order attack within a norm ball (Madry et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+NORMS = ("l2", "linf")
+
+
+def image_norms(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 1 1"]:
+    """Euclidean norm of each image, shaped to divide the images by."""
+    return images.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class PGD:
+    """An attack that raises the cross-entropy within a ball around the image.
+
+    Attributes:
+        norm: "l2" or "linf".
+        epsilon: radius of the ball, for pixels in [0, 1].
+        steps: number of gradient steps, each of size 2.5 epsilon / steps (Madry et al. 2018).
+    """
+
+    norm: str
+    epsilon: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm={self.norm!r} is unknown; use one of {', '.join(NORMS)}")
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon={self.epsilon} must be above 0")
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps} must be at least 1")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, "n"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "n c h w"]:
+        """Adversarial images in [0, 1], at most epsilon away from `images`.
+
+        The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. The network is used in the mode it is in.
+        """
+        adversarial = (images + self._start(images, generator)).clamp(0, 1)
+        for _ in range(self.steps):
+            adversarial.requires_grad_(True)
+            loss = F.cross_entropy(model(adversarial).float(), labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, adversarial)
+            step = 2.5 * self.epsilon / self.steps * self._direction(gradient)
+            offset = self._project(adversarial.detach() + step - images)
+            adversarial = (images + offset).clamp(0, 1)
+        return adversarial
+
+    def _start(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        # Drawn on the CPU, so that a seed means the same start on every device.
+        if self.norm == "linf":
+            offset = 2 * torch.rand(images.shape, generator=generator) - 1
+        else:
+            offset = torch.randn(images.shape, generator=generator)
+            offset /= image_norms(offset)
+        return self.epsilon * offset.to(images.device)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / image_norms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+
+    def _project(self, offset: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return offset.clamp(-self.epsilon, self.epsilon)
+        return offset * (self.epsilon / image_norms(offset).clamp_min(self.epsilon))

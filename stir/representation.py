@@ -1,0 +1,186 @@
+"""The representation of a layer: images -> features [N, D], for any network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
+
+from stir.devices import resolve_device
+
+PENULTIMATE = "penultimate"
+POOLS = ("mean", "flatten")
+
+
+class _Reached(BaseException):
+    """Ends a forward pass at the layer; no `Exception`, so that no network's own handler catches it."""
+
+    def __init__(self, output: object) -> None:
+        self.output = output
+
+
+class Representation:
+    """One layer's features, computed in eval mode and no further than the layer.
+
+    Used as a context manager. The network that was handed over is never changed but for its
+    train/eval flags and one hook, which go back on leaving, also after an error or an interrupt:
+    passes run on copies of its parameters and buffers.
+
+        with Representation(model, images, layer="stage3") as represent:
+            features = represent(images)       # [N, D]; gradients flow to the images alone
+
+    Args:
+        model: any network that takes images [N, C, H, W] in [0, 1].
+        images: what will be represented; one of them is passed through to find the layer.
+        layer: dotted name of a submodule, whose output is taken; None or "penultimate" for the
+            input of the linear layer that runs last.
+        pool: "mean" averages a feature map [N, C, H, W] over space and tokens [N, T, D] over
+            tokens; "flatten" keeps all their entries.
+        device: where to compute.
+
+    Raises:
+        ValueError: images that are no images (see `check_images`) or that the network cannot take,
+            an unknown layer, one that the forward pass never reaches, no linear layer where one is
+            needed, or a layer whose output is no tensor with one row an image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "n c h w"],
+        layer: str | None = None,
+        *,
+        pool: str = "mean",
+        device: str | torch.device = "auto",
+    ) -> None:
+        check_images(images)
+        if pool not in POOLS:
+            raise ValueError(f"pool={pool!r} is unknown; use one of {', '.join(POOLS)}")
+        self.model = model
+        self.layer = layer or PENULTIMATE
+        self.pool = pool
+        self.device = resolve_device(device)
+        self._example = images[:1]
+
+    def __enter__(self) -> Representation:
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        self._tensors = {name: tensor.detach().to(self.device, copy=True) for name, tensor in tensors}
+        self._dtype = next((t.dtype for t in self._tensors.values() if t.is_floating_point()), torch.float32)
+        self._training = {module: module.training for module in self.model.modules()}
+        self._hook: RemovableHandle | None = None
+        try:
+            self.model.eval()
+            self._attach(*self._locate())
+            with torch.no_grad():
+                self(self._example)  # whatever is wrong with the layer's output shows here, before any work
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        for module, training in self._training.items():
+            module.training = training
+        del self._tensors
+
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """Features of `images`, on the device, in the network's own precision."""
+        self._calls = 0
+        try:
+            self._forward(images)
+        except _Reached as reached:
+            return self._pooled(reached.output, len(images))
+        raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
+
+    def _forward(self, images: Tensor) -> object:
+        return functional_call(self.model, self._tensors, (images.to(self.device, self._dtype),))
+
+    def _locate(self) -> tuple[nn.Module, int]:
+        """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
+        modules = dict(self.model.named_modules())
+        if self.layer == PENULTIMATE:
+            candidates = [module for module in modules.values() if isinstance(module, nn.Linear)]
+            if not candidates:
+                raise ValueError(f"layer={self.layer!r} is the input of the last linear layer, but {type(self.model).__name__} has none; name a layer, such as {_some(modules)}")
+        elif self.layer not in modules or not self.layer:
+            near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
+            raise ValueError(f"layer={self.layer!r} does not exist in {type(self.model).__name__}; did you mean {_some(near or modules)}?")
+        else:
+            candidates = [modules[self.layer]]
+        order: list[nn.Module] = []
+        handles = [module.register_forward_pre_hook(lambda module, _: order.append(module)) for module in candidates]
+        try:
+            with torch.no_grad():
+                self._forward(self._example)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            shape = tuple(self._example.shape[1:])
+            raise ValueError(f"images of shape [N, {', '.join(map(str, shape))}] do not pass through {type(self.model).__name__}: {error}") from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not order:
+            raise ValueError(f"layer={self.layer!r} is never reached by the forward pass of {type(self.model).__name__}; choose a layer that runs")
+        return order[-1], order.count(order[-1])
+
+    def _attach(self, module: nn.Module, last_call: int) -> None:
+        def stop(*values: object) -> None:
+            self._calls += 1
+            if self._calls == last_call:
+                raise _Reached(values[-1])
+
+        if self.layer == PENULTIMATE:
+            self._hook = module.register_forward_pre_hook(lambda _, inputs: stop(inputs[0]))
+        else:
+            self._hook = module.register_forward_hook(lambda _, __, output: stop(output))
+
+    def _pooled(self, output: object, n: int) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
+            got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise ValueError(f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer")
+        if self.pool == "flatten" or output.ndim == 2:
+            return output.flatten(1)
+        if output.ndim == 3:
+            return output.mean(dim=1)
+        return output.flatten(2).mean(dim=2)
+
+
+def _some(names: object) -> str:
+    return ", ".join(repr(name) for name in list(names)[:12] if name)
+
+
+def check_images(images: Float[Tensor, "n c h w"]) -> None:
+    """Raise a ValueError unless `images` is a float tensor [N, C, H, W] in [0, 1] with N at least 1."""
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        got = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
+        raise ValueError(f"images must be a tensor [N, C, H, W], not {got}")
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; they must be floats in [0, 1]: use images.float() / 255")
+    if images.numel() == 0:
+        raise ValueError(f"images has shape {tuple(images.shape)}: there is nothing in it; give at least one image")
+    if not torch.isfinite(images).all():
+        raise ValueError("images holds NaN or infinite pixels; remove them")
+    low, high = images.min().item(), images.max().item()
+    if low < 0 or high > 1:
+        raise ValueError(f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; put the normalization inside the network with stir.Normalize")
+
+
+def features(
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    *,
+    layer: str | None = None,
+    pool: str = "mean",
+    device: str | torch.device = "auto",
+    batch_size: int = 256,
+) -> Float[Tensor, "n d"]:
+    """The features of `images` at `layer`, on the images' own device. Arguments and errors as `Representation`."""
+    with Representation(model, images, layer, pool=pool, device=device) as represent, torch.no_grad():
+        return torch.cat([represent(batch) for batch in images.split(batch_size)]).to(images.device)
