@@ -1,0 +1,25 @@
+"""Shared invariances of neural networks, measured (STIR; Nanda et al., ICML 2022)."""
+
+from stir.architectures import Normalize, build_model
+from stir.attacks import PGD
+from stir.data import load_dataset
+from stir.inversion import Inversion, invert
+from stir.representation import features
+from stir.score import StirResult, pairwise, score
+from stir.store import trained_model
+from stir.training import accuracy
+
+__all__ = [
+    "PGD",
+    "Inversion",
+    "Normalize",
+    "StirResult",
+    "accuracy",
+    "build_model",
+    "features",
+    "invert",
+    "load_dataset",
+    "pairwise",
+    "score",
+    "trained_model",
+]

@@ -164,3 +164,117 @@ def pairwise(
                 rows += _score_targets(models, reference, models, images, (layer, layer), measure, draws, {**inversion, "progress": progress}, plain)
                 bar.update()
     return pd.concat([row.to_frame() for row in rows], ignore_index=True)
+
+
+def _score_targets(
+    models: Mapping[str, nn.Module],
+    reference: str,
+    targets: Mapping[str, nn.Module],
+    images: Tensor,
+    layers: tuple[str | None, str | None],
+    measure: str | Measure,
+    draws: int,
+    inversion: dict,
+    plain: dict[str, Tensor] | None = None,
+) -> list[StirResult]:
+    """STIR of every target given one reference, all on the same X'. `plain` collects features of X."""
+    compare = get_measure(measure)
+    _check(images, draws, inversion.get("seeds", "gaussian"))
+    plain = {} if plain is None else plain
+    options = {name: inversion[name] for name in ("pool", "device", "batch_size") if name in inversion}
+    given_layer, layer = layers
+    model, first_seed = models[reference], inversion.get("seed", 0)
+
+    def represent(network: nn.Module, x: Tensor, where: str | None) -> Tensor:
+        return features(network, x, layer=where, **options)
+
+    for name, network in targets.items():  # first of all, since a wrong layer shows here
+        if name not in plain:
+            plain[name] = represent(network, images, layer)
+    of_reference = represent(model, images, given_layer)
+    found = [invert(model, images, layer=given_layer, **{**inversion, "seed": first_seed + draw}) for draw in range(draws)]
+    inverted = torch.cat([draw.images for draw in found])
+    shared = inversion.get("seeds", "gaussian") == "gaussian-shared"
+    own = represent(model, inverted, given_layer).chunk(draws)
+    results = []
+    for name, network in targets.items():
+        across = represent(network, inverted, layer).chunk(draws)
+        try:
+            value, interval = _estimate(compare, plain[name], across, shared)
+            cka, cka_interval = _estimate(compare, of_reference, [plain[name]])
+            ceiling = sum(compare(of_reference, x) for x in own) / draws
+        except ValueError as error:
+            raise ValueError(f"reference {reference!r} at layer={given_layer or PENULTIMATE!r}, target {name!r} at layer={layer or PENULTIMATE!r}: {error}") from error
+        results.append(
+            StirResult(
+                value=value,
+                interval=interval,
+                cka=cka,
+                cka_interval=cka_interval,
+                ceiling=ceiling,
+                inversion=found[0],
+                distances=torch.stack([draw.distance for draw in found]),
+                reference=reference,
+                target=name,
+                reference_layer=given_layer or PENULTIMATE,
+                target_layer=layer or PENULTIMATE,
+                measure=measure if isinstance(measure, str) else getattr(measure, "__name__", "custom"),
+                seeds=seeds if isinstance(seeds := inversion.get("seeds", "gaussian"), str) else "given",
+                solver=inversion.get("solver", "adam-logit"),
+            )
+        )
+    _warn_if_poor(results[0])
+    return results
+
+
+def _check(images: Tensor, draws: int, seeds: str | Tensor) -> None:
+    check_images(images)
+    if len(images) < 4:
+        raise ValueError(f"images holds {len(images)} image(s); a similarity needs at least 4")
+    if draws < 1:
+        raise ValueError(f"draws={draws} must be at least 1")
+    if draws > 1 and (isinstance(seeds, Tensor) or seeds in ("white", "black")):
+        raise ValueError(f"draws={draws}: these seeds are the same at every draw; use draws=1")
+
+
+def _warn_if_poor(result: StirResult) -> None:
+    converged = (result.distances <= result.inversion.tolerance).float().mean().item()
+    if result.ceiling < LOW_CEILING or converged < LOW_CONVERGED:
+        warnings.warn(
+            f"inverting {result.reference!r} at layer {result.reference_layer!r} ended with ceiling {result.ceiling:.3f} "
+            f"and {converged:.0%} of the images within {result.inversion.tolerance:g}: STIR is not to be trusted; "
+            f"use more than steps={result.inversion.steps}",
+            stacklevel=4,
+        )
+
+
+def _estimate(
+    compare: Measure, plain: Tensor, draws: Sequence[Tensor], shared: bool = False
+) -> tuple[float, Interval]:
+    """Mean similarity of `plain` to each draw, with a 95% interval by the group jackknife over images.
+
+    An image goes with all its draws, so the jackknife sees their variation too, but not that of a
+    seed image which all images share; that is added. No bootstrap: its repeated rows raise CKA.
+    The interval is taken on Fisher's z scale, where it cannot leave [-1, 1].
+    """
+    values = torch.tensor([compare(plain, draw) for draw in draws], dtype=torch.float64)
+    mean = values.mean()
+    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
+    # Groups leave at least 3 images out of 4, which is what a measure needs at the least.
+    groups = order.chunk(min(GROUPS, len(plain)))
+    left = []
+    for group in groups:
+        keep = torch.ones(len(plain), dtype=torch.bool, device=plain.device)
+        keep[group] = False
+        left.append(sum(compare(plain[keep], draw[keep]) for draw in draws) / len(draws))
+    z = _fisher(torch.tensor(left, dtype=torch.float64))
+    variance = (len(groups) - 1) ** 2 / len(groups) * z.var()
+    if shared and len(draws) > 1:
+        variance = variance + _fisher(values).var() / len(draws)
+    reach = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
+    middle = _fisher(mean)
+    return mean.item(), (math.tanh(middle - reach), math.tanh(middle + reach))
+
+
+def _fisher(value: Tensor) -> Tensor:
+    return torch.atanh(value.clamp(-1 + 1e-12, 1 - 1e-12))

@@ -1,0 +1,70 @@
+"""The command line: `stir run` executes a notebook, `stir book` builds the book."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from papermill.exceptions import PapermillExecutionError
+
+from stir import parameters, runner
+
+BOOK_SCALE = "digits"
+
+
+@click.group()
+def main() -> None:
+    """Shared invariances of neural networks, measured."""
+
+
+def _project() -> Path:
+    project = Path.cwd()
+    if not (project / "notebooks" / "scales").is_dir():
+        raise click.ClickException(f"{project} is not this project's folder; go to your clone of it")
+    return project
+
+
+def _execute(notebook: Path, values: dict, folder: Path, scale: str) -> None:
+    try:
+        made = runner.execute(notebook, values, folder, scale=scale)
+    except PapermillExecutionError as error:
+        raise click.ClickException(f"{notebook.name} failed; {folder} is as it was.\n{error}") from error
+    click.echo(f"{made} and, beside it, its table and figures")
+
+
+@main.command()
+@click.argument("name", metavar="NOTEBOOK")
+@click.option("--scale", default=BOOK_SCALE, show_default=True, help="A parameter file, notebooks/scales/SCALE.yml.")
+@click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE", help="Set one parameter; lists as YAML: -p seeds '[0, 1]'.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]")
+def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None) -> None:
+    """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
+    project = _project()
+    try:
+        notebook = runner.find_notebook(project, name)
+        known = parameters.declared(notebook)
+        values = runner.load_scale(project, scale)
+        values |= {key: parameters.read(text, key, known) for key, text in given}
+        parameters.check(values, known)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    # What somebody tries must not replace a page of the book.
+    folder = output or project / ("runs" if given else "book/runs") / scale
+    _execute(notebook, values, folder, scale)
+
+
+@main.command()
+def book() -> None:
+    """Execute the findings whose pages are stale, then build the book."""
+    project = _project()
+    folder = project / "book" / "runs" / BOOK_SCALE
+    try:
+        values = runner.load_scale(project, BOOK_SCALE)
+        for notebook in sorted((project / "notebooks").glob("*.ipynb")):
+            if not runner.is_current(notebook, values, folder):
+                click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")
+                _execute(notebook, values, folder, BOOK_SCALE)
+        page = runner.build_book(project)
+    except (ValueError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"The book: {page.relative_to(project)}")

@@ -1,0 +1,115 @@
+"""The book's figures, in one style: the same colour means the same thing on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# From the palette of Okabe & Ito (2008), which the colour-blind tell apart; the line styles and
+# markers tell the same in black and white.
+STIR_COLOUR = "#D55E00"
+CKA_COLOUR = "#0072B2"
+
+
+def use_style() -> None:
+    """Set matplotlib up as the book has it."""
+    sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "axes.spines.top": False, "axes.spines.right": False})
+
+
+def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
+    """A grid of images, one labelled row for each entry.
+
+    Args:
+        rows: label -> images [N, C, H, W], shown clamped to [0, 1].
+        columns: how many of each are shown.
+    """
+    columns = min(columns, *(len(images) for images in rows.values()))
+    figure, axes = plt.subplots(len(rows), columns, figsize=(1 + 0.8 * columns, 0.85 * len(rows)), squeeze=False)
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(line, images[:columns], strict=True):
+            pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
+            axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06)
+    return figure
+
+
+def layer_profiles(table: pd.DataFrame, layers: Sequence[str], *, panel: str, order: Sequence[str]) -> Figure:
+    """STIR beside CKA from layer to layer: a panel for each value of the column `panel`.
+
+    Thin marks are single ordered pairs with their 95% intervals; the lines join the means over pairs.
+
+    Args:
+        table: rows as `stir.pairwise` makes them, of pairs of different networks.
+        layers: the layers, from input to output.
+        panel: a column of the table.
+        order: its values, from left to right.
+    """
+    figure, axes = plt.subplots(1, len(order), figsize=(4.2 * len(order), 3.4), sharey=True, squeeze=False)
+    for axis, value in zip(axes[0], order, strict=True):
+        rows = table[table[panel] == value]
+        for name, label, colour, marker, dash in (
+            ("cka", "CKA", CKA_COLOUR, "s", "--"),
+            ("stir", "STIR", STIR_COLOUR, "o", "-"),
+        ):
+            shift = -0.08 if name == "cka" else 0.08
+            means = []
+            for position, layer in enumerate(layers):
+                at = rows[rows.reference_layer == layer]
+                spread = position + shift + np.linspace(-0.05, 0.05, len(at))
+                errors = np.abs(np.stack([at[name] - at[f"{name}_low"], at[f"{name}_high"] - at[name]]))
+                axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
+                means.append(at[name].mean())
+            axis.plot(np.arange(len(layers)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
+        axis.set(title=value, xlabel="layer, from input to output", ylim=(0, 1.03))
+        axis.set_xticks(range(len(layers)), layers, rotation=20)
+    axes[0][0].set_ylabel("similarity")
+    axes[0][0].legend(frameon=False, loc="lower left")
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def pair_heatmaps(table: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """CKA and STIR of every ordered pair, side by side: row the reference, column the target."""
+    size = 2.2 + 0.55 * len(names)
+    figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
+    for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
+        grid = table.pivot(index="reference", columns="target", values=column).loc[list(names), list(names)]
+        sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
+        axis.set(title=title, xlabel="target", ylabel="reference" if column == "cka" else "")
+        axis.tick_params(axis="x", rotation=35)
+        plt.setp(axis.get_xticklabels(), ha="right")
+        axis.tick_params(axis="y", rotation=0)
+    figure.tight_layout()
+    return figure
+
+
+def inversion_quality(distances: Mapping[str, Tensor], tolerance: float) -> Figure:
+    """Share of the images within each relative distance, one curve a network.
+
+    Args:
+        distances: network -> [N], the relative distance each x' reached.
+        tolerance: marked by a vertical line.
+    """
+    figure, axis = plt.subplots(figsize=(5.2, 3.4))
+    for style, (name, distance) in enumerate(distances.items()):
+        ordered = torch.sort(distance.flatten()).values
+        share = torch.arange(1, len(ordered) + 1) / len(ordered)
+        axis.step(ordered, share, where="post", label=name, ls=["-", "--", "-.", ":"][style % 4])
+    axis.axvline(tolerance, color="0.5", lw=0.8)
+    axis.annotate(" tolerance", (tolerance, 0.02), color="0.35", fontsize="small")
+    axis.set(xscale="log", xlabel="relative distance reached", ylabel="share of images", ylim=(0, 1.02))
+    axis.legend(frameon=False, fontsize="small", loc="upper left")
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
