@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -16,6 +15,13 @@ from torch import Tensor
 # markers tell the same in black and white.
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
+
+LOSS_NAMES = {"adversarial-l2": "adversarial (L2)", "adversarial-linf": "adversarial (L∞)"}
+
+
+def loss_name(loss: str) -> str:
+    """How the book writes the loss called `loss`."""
+    return LOSS_NAMES.get(loss, loss)
 
 
 def use_style() -> None:
@@ -38,25 +44,26 @@ def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
             pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
             axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
     figure.subplots_adjust(wspace=0.06, hspace=0.06)
     return figure
 
 
-def layer_profiles(table: pd.DataFrame, layers: Sequence[str], *, panel: str, order: Sequence[str]) -> Figure:
-    """STIR beside CKA from layer to layer: a panel for each value of the column `panel`.
+def layer_profiles(table: pd.DataFrame, layers: Sequence[str], order: Sequence[str]) -> Figure:
+    """STIR beside CKA from layer to layer: a panel for each loss.
 
     Thin marks are single ordered pairs with their 95% intervals; the lines join the means over pairs.
 
     Args:
-        table: rows as `stir.pairwise` makes them, of pairs of different networks.
+        table: rows as `stir.pairwise` makes them, of pairs of different networks, with the column
+            `loss` added.
         layers: the layers, from input to output.
-        panel: a column of the table.
-        order: its values, from left to right.
+        order: the losses, from left to right.
     """
     figure, axes = plt.subplots(1, len(order), figsize=(4.2 * len(order), 3.4), sharey=True, squeeze=False)
     for axis, value in zip(axes[0], order, strict=True):
-        rows = table[table[panel] == value]
+        rows = table[table.loss == value]
         for name, label, colour, marker, dash in (
             ("cka", "CKA", CKA_COLOUR, "s", "--"),
             ("stir", "STIR", STIR_COLOUR, "o", "-"),
@@ -70,7 +77,7 @@ def layer_profiles(table: pd.DataFrame, layers: Sequence[str], *, panel: str, or
                 axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
                 means.append(at[name].mean())
             axis.plot(np.arange(len(layers)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
-        axis.set(title=value, xlabel="layer, from input to output", ylim=(0, 1.03))
+        axis.set(title=loss_name(value), xlabel="layer, from input to output", ylim=(0, 1.03))
         axis.set_xticks(range(len(layers)), layers, rotation=20)
     axes[0][0].set_ylabel("similarity")
     axes[0][0].legend(frameon=False, loc="lower left")
@@ -90,26 +97,5 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
-    figure.tight_layout()
-    return figure
-
-
-def inversion_quality(distances: Mapping[str, Tensor], tolerance: float) -> Figure:
-    """Share of the images within each relative distance, one curve a network.
-
-    Args:
-        distances: network -> [N], the relative distance each x' reached.
-        tolerance: marked by a vertical line.
-    """
-    figure, axis = plt.subplots(figsize=(5.2, 3.4))
-    for style, (name, distance) in enumerate(distances.items()):
-        ordered = torch.sort(distance.flatten()).values
-        share = torch.arange(1, len(ordered) + 1) / len(ordered)
-        axis.step(ordered, share, where="post", label=name, ls=["-", "--", "-.", ":"][style % 4])
-    axis.axvline(tolerance, color="0.5", lw=0.8)
-    axis.annotate(" tolerance", (tolerance, 0.02), color="0.35", fontsize="small")
-    axis.set(xscale="log", xlabel="relative distance reached", ylabel="share of images", ylim=(0, 1.02))
-    axis.legend(frameon=False, fontsize="small", loc="upper left")
-    sns.despine(figure)
     figure.tight_layout()
     return figure

@@ -152,8 +152,10 @@ def build_book(project: Path) -> Path:
         errors = [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"]
         if errors or notebook.metadata.get("papermill", {}).get("exception"):
             raise ValueError(f"{path} ended with an error; run it again before building the book")
-    command = [sys.executable, "-m", "jupyter_book", "build", "book", "--config", "_config.yml", "--path-output", ".", "-W", "-n", "--keep-going"]
-    done = subprocess.run(command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # The command of this very environment, also where it is not on the PATH.
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["build", "book", "--config", "_config.yml", "--path-output", ".", "-W", "-n", "--keep-going"]
+    done = subprocess.run(jupyter_book + options, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"Jupyter Book failed:\n{done.stdout}")
     return project / "_build" / "html" / "index.html"

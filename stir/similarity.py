@@ -20,6 +20,7 @@ Measure = Callable[[Tensor, Tensor], float]
 
 MIN_IMAGES = 4  # with fewer, every U-centred Gram matrix is zero
 _CHUNK = 1024  # images brought to float64 at a time, so that a large batch is never copied whole
+_RANGE = 1e-60, 1e60  # of features whose fourth powers, summed, stay clear of float64's limits
 
 
 class CKA:
@@ -102,7 +103,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     score about p / (n + p).
 
     Raises:
-        ValueError: x or y is no tensor of floats, not 2-d, not finite, constant, or holds fewer than 4 images or another
+        ValueError: x or y is not floating-point, not 2-d, not finite, constant, or holds fewer than 4 images or another
             number of them than the other.
 
     Source: Kornblith et al. (2019), "Similarity of neural network representations revisited", equations 3 and 4.
@@ -137,14 +138,14 @@ def rbf_cka(x: Tensor, y: Tensor, *, bandwidth: float = 1.0) -> float:
         bandwidth: the kernel's standard deviation over the median distance between two images; wide, it is `linear_cka`.
 
     Raises:
-        ValueError: as for `linear_cka`; also where most images coincide, or `bandwidth` is not above 0.
+        ValueError: as for `linear_cka`; also where most images coincide, or `bandwidth` is not in [1e-6, 1e6].
 
     Source: Kornblith et al. (2019), equations 3 and 4, and their median heuristic, here over pairs of different images.
     """
-    if not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth={bandwidth} must be above 0 and finite, such as 1.0, the median distance")
-    grams = torch.stack([_gaussian_gram(features, bandwidth) for features in _features(x, y)])
-    return _cosine(_inner_products(grams))
+    if not 1e-6 <= bandwidth <= 1e6:
+        raise ValueError(f"bandwidth={bandwidth} must lie in [1e-6, 1e6]; 1.0 is the median distance")
+    grams = torch.stack([_gaussian_gram(features, bandwidth).flatten() for features in _features(x, y)])
+    return _cosine(grams @ grams.T)
 
 
 def procrustes(x: Tensor, y: Tensor) -> float:
@@ -214,7 +215,7 @@ def rsa(x: Tensor, y: Tensor) -> float:
     """
     compared = []
     for features in _features(x, y):
-        distances = torch.pdist(features.values)
+        distances = torch.pdist(features.shifted)
         if distances.max() - distances.min() <= 2 * features.rounding:
             raise ValueError(f"{features.name} places all images equally far apart; pass more varied images or another measure")
         compared.append(distances.cpu())
@@ -247,17 +248,15 @@ def get_measure(measure: str | Measure) -> Measure:
 
 def _check(x: Tensor, y: Tensor, at_least: int) -> None:
     for name, features in zip("xy", (x, y)):
-        if not isinstance(features, Tensor) or not features.is_floating_point():
-            kind = getattr(features, "dtype", type(features).__name__)
-            raise ValueError(f"{name} is of type {kind}; pass a floating-point tensor, such as torch.as_tensor({name}).float()")
+        if not features.is_floating_point():
+            raise ValueError(f"{name} has dtype {features.dtype}; pass floating-point features, such as {name}.float()")
         if features.ndim != 2 or features.shape[1] == 0:
             raise ValueError(f"{name} has shape {tuple(features.shape)}; pass [images, features], such as {name}.flatten(1)")
         if len(features) < at_least:
             raise ValueError(f"{name} holds {len(features)} images; pass at least {at_least}")
-        bad = int((~features.isfinite()).any(dim=1).sum())
-        if bad:
-            remedy = "leave those out, or compute the features in float32"
-            raise ValueError(f"{name} has NaN or infinite features in {bad} of {len(features)} images; {remedy}")
+        if not float(features.detach().abs().max()) < _RANGE[1]:
+            remedy = "leave those images out, or compute the features in float32"
+            raise ValueError(f"{name} has features that are NaN, infinite or beyond {_RANGE[1]}; {remedy}")
     if len(x) != len(y):
         raise ValueError(f"x holds {len(x)} images but y holds {len(y)}; rows i of x and y must represent the same image")
 
@@ -271,20 +270,14 @@ def _rounding(name: str, dtype: torch.dtype, mean: Float[Tensor, "p"], variance:
     """How far rounding to `dtype` may have moved an image, root mean square; raises where the images vary no more than that."""
     deviation = math.sqrt(variance)
     rounding = torch.finfo(dtype).eps * math.hypot(float(mean.norm()), deviation)
-    if not math.isfinite(rounding):
-        raise _out_of_range(name)
-    if deviation <= rounding:
+    if deviation <= max(rounding, _RANGE[0]):
         raise ValueError(f"{name} is constant: it represents all images alike; pass another layer or more varied images")
     return rounding
 
 
-def _out_of_range(name: str) -> ValueError:
-    return ValueError(f"{name} has products beyond float64's range; divide {name} by its largest absolute value")
-
-
 class _Features(NamedTuple):
     name: str
-    values: Float[Tensor, "n p"]
+    shifted: Float[Tensor, "n p"]  # by the first image: exactly zero if constant, and differences that tie still tie
     centred: Float[Tensor, "n p"]
     rounding: float
 
@@ -294,20 +287,20 @@ def _features(x: Tensor, y: Tensor) -> list[_Features]:
     both = []
     for name, given in zip("xy", (x, y)):
         values = _float64(given, x)
-        shifted = values - values[0]  # exactly zero for constant features, as values - values.mean(0) is not
+        shifted = values - values[0]
         centred = shifted - shifted.mean(0)
         rounding = _rounding(name, given.dtype, values.mean(0), float(centred.square().sum()) / len(values))
-        both.append(_Features(name, values, centred, rounding))
+        both.append(_Features(name, shifted, centred, rounding))
     return both
 
 
 def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"]:
-    distances = torch.pdist(features.values)
+    distances = torch.pdist(features.shifted)
     ordered = distances.sort().values
     median = float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     if median <= features.rounding:
         raise ValueError(f"{features.name} places most pairs of images at one point; pass more varied images or another measure")
-    n = len(features.values)
+    n = len(features.shifted)
     i, j = torch.triu_indices(n, n, offset=1, device=distances.device)
     gram = distances.new_zeros(n, n)
     # The kernel less 1, which centring takes off in any case: a wide kernel's small differences from 1 keep their digits.
@@ -318,7 +311,7 @@ def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"
 
 def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r"]]:
     """Left singular vectors and values of the centred features, but for those that rounding could have made."""
-    n, p = features.values.shape
+    n, p = features.centred.shape
     vectors, sizes, _ = torch.linalg.svd(features.centred, full_matrices=False)
     given = features.rounding * math.sqrt(n / min(n, p))
     computed = max(n, p) * torch.finfo(sizes.dtype).eps * float(sizes[0])
@@ -330,7 +323,7 @@ def _mean_correlation(x: Float[Tensor, "n r"], y: Float[Tensor, "n s"]) -> float
     for name, basis in (("x", x), ("y", y)):
         n, rank = basis.shape
         if rank >= n - 1:
-            remedy = f"pass more than {rank + 1} images, or use linear-cka"
+            remedy = "pass at least 2 images more than features, or use linear-cka"
             raise ValueError(f"{name} has rank {rank} over {n} images, so it correlates perfectly with anything; {remedy}")
     return min(1.0, float(torch.linalg.svdvals(x.T @ y).mean()))
 
@@ -347,11 +340,11 @@ class _Sums(NamedTuple):
 def _sums_by_gram(rows: Float[Tensor, "n d"], width: int) -> _Sums:
     mean = rows.mean(0)
     grams = torch.stack([side @ side.T for side in (rows - mean).tensor_split([width], dim=1)])
-    diagonals = grams.diagonal(dim1=1, dim2=2)
-    return _Sums(mean, diagonals.sum(1), diagonals @ diagonals.T, _inner_products(grams))
+    diagonals, entries = grams.diagonal(dim1=1, dim2=2), grams.flatten(1)
+    return _Sums(mean, diagonals.sum(1), diagonals @ diagonals.T, entries @ entries.T)
 
 
-def _sums_by_features(moments: Float[Tensor, "d+3 d+3"], width: int) -> _Sums:
+def _sums_by_features(moments: Float[Tensor, "m m"], width: int) -> _Sums:
     total = moments[-1]
     mean = total[:-3] / total[-1]
     covariance = moments[:-3, :-3] - torch.outer(mean, total[:-3])
@@ -368,10 +361,6 @@ def _sides(rows: Float[Tensor, "n d"], width: int) -> Float[Tensor, "d 2"]:
     return torch.stack([is_x, ~is_x], dim=1).to(rows)
 
 
-def _inner_products(grams: Float[Tensor, "2 n n"]) -> Float[Tensor, "2 2"]:
-    return grams.flatten(1) @ grams.flatten(1).T
-
-
 def _u_centred(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
     """Inner products of the U-centred Gram matrices: n (n - 3) times the unbiased HSIC, where K and L are centred."""
     products = sums.products - n / (n - 2) * sums.diagonals + torch.outer(sums.traces, sums.traces) / ((n - 1) * (n - 2))
@@ -384,7 +373,4 @@ def _u_centred(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
 
 def _cosine(products: Float[Tensor, "2 2"]) -> float:
     (xx, xy), (_, yy) = products.tolist()
-    for name, own in (("x", xx), ("y", yy)):
-        if not 0 < own < math.inf:
-            raise _out_of_range(name)
     return max(-1.0, min(1.0, xy / math.sqrt(xx) / math.sqrt(yy)))
