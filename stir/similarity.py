@@ -112,7 +112,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     >>> round(linear_cka(x, 3 * x + 5), 9), round(linear_cka(x, x[:, :1]), 9)
     (1.0, 0.707106781)
     """
-    return CKA().update(x, y).compute()
+    return _whole(CKA(), x, y)
 
 
 def unbiased_cka(x: Tensor, y: Tensor) -> float:
@@ -128,7 +128,7 @@ def unbiased_cka(x: Tensor, y: Tensor) -> float:
     >>> round(unbiased_cka(x, -x), 9)
     1.0
     """
-    return CKA(unbiased=True).update(x, y).compute()
+    return _whole(CKA(unbiased=True), x, y)
 
 
 def rbf_cka(x: Tensor, y: Tensor, *, bandwidth: float = 1.0) -> float:
@@ -244,6 +244,11 @@ def get_measure(measure: str | Measure) -> Measure:
     if measure not in MEASURES:
         raise ValueError(f"measure={measure!r} is unknown; use one of {', '.join(MEASURES)}, or a function of x and y")
     return MEASURES[measure]
+
+
+def _whole(cka: CKA, x: Tensor, y: Tensor) -> float:
+    _check(x, y, at_least=MIN_IMAGES)  # ahead of the stream, which takes batches of any size
+    return cka.update(x, y).compute()
 
 
 def _check(x: Tensor, y: Tensor, at_least: int) -> None:

@@ -1,0 +1,40 @@
+"""Shared by all tests: checked shape annotations, a private store, the digits."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+# Before anything imports stir: every `Float[Tensor, "n c h w"]` is then checked at each call.
+install_import_hook("stir", "beartype.beartype")
+
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from stir.data import Dataset, load_dataset  # noqa: E402
+
+settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
+settings.load_profile("stir")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory):
+    """Networks go to a folder of this session's own, never to the user's cache."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STIR_STORE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def unchecked():
+    """Shape annotations off, as in a user's session: what stir itself says of a wrong argument shows."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -1,0 +1,11 @@
+"""Where the project's own files are."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+NOTEBOOK = PROJECT / "notebooks" / "initialization.ipynb"
+# Enough for every cell to have something to show, and no more.
+TINY = {
+    "n_train": 200, "width": 4, "seeds": [0, 1], "epochs": 1, "attack_steps": 1, "n_images": 24,
+    "layers": ["stage1", "penultimate"], "steps": 3,
+}  # fmt: skip

@@ -1,0 +1,89 @@
+"""The real book in a real browser, with the network off.
+
+`STIR_BOOK` names a built book to look at; without it, one is built from a tiny run.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from paths import NOTEBOOK, PROJECT, TINY
+from stir import runner
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+PAGES = ("index", "idea", "runs/digits/initialization", "run-it-yourself", "bibliography")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    if "STIR_BOOK" in os.environ:
+        return Path(os.environ["STIR_BOOK"]).resolve()
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("digits"))
+    shutil.copy(PROJECT / "_config.yml", project)
+    runner.execute(NOTEBOOK, TINY, project / "book" / "runs" / "digits", scale="digits")
+    return runner.build_book(project).parent
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs a browser; install chromium")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield instance
+        instance.close()
+
+
+@pytest.fixture(params=PAGES)
+def page(request, site, browser):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.requests, tab.problems = [], []
+    tab.on("request", lambda sent: tab.requests.append(sent.url))
+    tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+    tab.goto((site / f"{request.param}.html").as_uri())
+    tab.wait_for_load_state("networkidle")
+    yield tab
+    tab.close()
+
+
+def test_a_page_needs_no_network(page):
+    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
+    assert page.problems == []
+
+
+def test_figures_are_shown_and_described(page):
+    images = page.locator("article img")
+    for index in range(images.count()):
+        image = images.nth(index)
+        assert image.evaluate("image => image.complete && image.naturalWidth > 100")
+        assert len(image.get_attribute("alt")) > 20
+        assert not image.get_attribute("alt").endswith(".png")
+
+
+def test_math_is_set_and_nothing_is_left_raw(page):
+    page.wait_for_timeout(500)
+    text = page.locator("article").inner_text()
+    for raw in ("$x", "\\operatorname", "{cite}", "{glue", "Traceback"):
+        assert raw not in text
+    formulas = page.locator("article .math").count()
+    assert page.locator("article mjx-container").count() >= formulas
+
+
+def test_the_executed_finding_is_in_the_book(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "runs/digits/initialization.html").as_uri())
+    assert tab.locator("article .cell_output img").count() == 3
+    assert tab.locator("article").get_by_text("Ran at the scale").count() == 1
+    assert tab.locator("article table").count() >= 4
+    tab.goto((site / "index.html").as_uri())
+    rows = tab.locator("article table tbody tr")
+    assert rows.count() == 2
+    for index in range(2):
+        assert rows.nth(index).inner_text().count("[") == 2  # each number with its interval
+    assert tab.locator("article img").count() == 1

@@ -1,0 +1,265 @@
+"""Inversion against linear networks, whose inverses are known, and an independent loop."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from stir.architectures import build_model
+from stir.inversion import SEEDS, draw_seeds, invert
+from stir.representation import features
+
+QUIET = {"device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.test.images[:6]
+
+
+def linear(outputs=32, inputs=256, seed=0):
+    """x -> Ax with orthonormal rows."""
+    torch.manual_seed(seed)
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.orthogonal_(layer.weight)
+    return nn.Sequential(nn.Flatten(), layer).eval()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model("resnet10", 10, width=4, channels=1, seed=3).eval()
+
+
+@pytest.mark.parametrize(("solver", "steps", "reachable"), [("adam-logit", 100, 0.01), ("paper", 100, 0.15)])
+def test_a_linear_network_is_inverted(images, solver, steps, reachable):
+    model = linear()
+    found = invert(model, images, layer="1", solver=solver, steps=steps, **QUIET)
+    wanted = images.flatten(1) @ model[1].weight.T
+    reached = found.images.flatten(1) @ model[1].weight.T
+    distance = (reached - wanted).norm(dim=1) / wanted.norm(dim=1)
+    assert distance.max() < reachable
+    assert torch.allclose(distance.detach(), found.distance, atol=1e-5)
+    # The network sees 32 of 256 directions: what it represents alike need not look alike.
+    assert ((found.images - images).flatten(1).norm(dim=1) > 0.3 * images.flatten(1).norm(dim=1)).all()
+
+
+def test_an_injective_network_gives_the_image_back():
+    torch.manual_seed(0)
+    images = torch.rand(3, 1, 4, 4) * 0.8 + 0.1
+    found = invert(linear(16, 16), images, layer="1", steps=300, **QUIET)
+    assert torch.allclose(found.images, images, atol=0.02)
+
+
+def plain_descent(model, images, seeds, steps):
+    """Nanda et al.'s algorithm, one image at a time, on penultimate features."""
+
+    def represent(x):
+        for name, child in model.named_children():
+            if name == "classifier":
+                return x
+            x = child(x)
+
+    best_images, best_distances = [], []
+    for image, seed in zip(images, seeds, strict=True):
+        target = represent(image[None]).detach()
+        x, best, smallest = seed[None].clone(), None, float("inf")
+        for _ in range(steps):
+            x.requires_grad_(True)
+            loss = torch.sqrt(((represent(x) - target) ** 2).sum()) / torch.sqrt((target**2).sum())
+            loss.backward()
+            gradient = x.grad
+            x = torch.clip(x.detach() - 0.5 * gradient / (torch.sqrt((gradient**2).sum()) + 1e-10), 0, 1)
+            with torch.no_grad():
+                distance = ((represent(x) - target).norm() / target.norm()).item()
+            if distance < smallest:
+                best, smallest = x, distance
+        best_images.append(best)
+        best_distances.append(smallest)
+    return torch.cat(best_images), torch.tensor(best_distances)
+
+
+def test_the_papers_solver_is_the_published_loop(network, images):
+    seeds = torch.rand(images[:3].shape, generator=torch.Generator().manual_seed(5))
+    found = invert(network, images[:3], solver="paper", steps=8, seeds=seeds, **QUIET)
+    expected, distance = plain_descent(network, images[:3], seeds, 8)
+    assert (found.images - expected).abs().max() < 1e-5
+    assert (found.distance - distance).abs().max() < 1e-5
+
+
+def test_the_papers_steps_have_length_one_half():
+    # Far inside [0, 1] with one step, nothing is clamped and the whole step shows.
+    images, seeds = torch.full((2, 1, 16, 16), 0.7), torch.full((2, 1, 16, 16), 0.5)
+    found = invert(linear(), images, layer="1", solver="paper", steps=1, seeds=seeds, **QUIET)
+    assert torch.allclose((found.images - seeds).flatten(1).norm(dim=1), torch.tensor(0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["adam-logit", "paper"])
+def test_batch_size_and_repetition_change_nothing(network, images, solver):
+    runs = [invert(network, images, solver=solver, steps=6, batch_size=size, **QUIET) for size in (6, 6, 1, 4)]
+    assert torch.equal(runs[0].images, runs[1].images)
+    for run in runs[2:]:
+        assert (run.images - runs[0].images).abs().max() < 1e-4
+        assert (run.distance - runs[0].distance).abs().max() < 1e-4
+    other = invert(network, images, solver=solver, steps=6, seed=1, **QUIET)
+    assert not torch.allclose(other.images, runs[0].images, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+@pytest.mark.parametrize("solver", ["adam-logit", "paper"])
+def test_what_is_reported_is_true(network, images, solver, kind):
+    found = invert(network, images, solver=solver, steps=5, seeds=kind, tolerance=0.5, **QUIET)
+    wanted, reached = features(network, images, device="cpu"), features(network, found.images, device="cpu")
+    distance = (reached - wanted).norm(dim=1) / wanted.norm(dim=1)
+    assert torch.allclose(found.distance, distance, atol=1e-5)
+    assert torch.equal(found.converged, found.distance <= 0.5)
+    assert found.images.min() >= 0 and found.images.max() <= 1
+    assert torch.equal(found.seeds, draw_seeds(images, kind))
+    assert found.steps == 5 and found.tolerance == 0.5
+    assert found.images.shape == images.shape and not found.images.requires_grad
+
+
+def test_converged_images_and_others_are_told_apart(network, images):
+    found = invert(network, images, steps=20, **QUIET)
+    middle = found.distance.median().item()
+    again = invert(network, images, steps=20, tolerance=middle, **QUIET)
+    assert again.converged.any() and not again.converged.all()
+    assert torch.equal(again.converged, found.distance <= middle)
+    assert "6 images" in repr(again) and "after 20 steps" in repr(again)
+
+
+def test_the_best_iterate_is_kept():
+    # The paper's constant step overshoots for ever: more steps may only help.
+    torch.manual_seed(1)
+    images = torch.rand(4, 1, 4, 4)
+    runs = [invert(linear(8, 16), images, layer="1", solver="paper", steps=n, **QUIET).distance for n in (5, 6, 7, 20)]
+    for fewer, more in zip(runs, runs[1:], strict=False):
+        assert (more <= fewer + 1e-6).all()
+
+
+def test_papers_pixels_stay_in_range_even_if_the_seed_is_the_best():
+    images = torch.full((1, 1, 1, 2), 0.5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    nn.init.ones_(model[1].weight)
+    seeds = torch.tensor([2.0, -1.0]).reshape(1, 1, 1, 2)  # represented exactly as the image, but no image
+    found = invert(model, images, layer="1", solver="paper", steps=3, seeds=seeds, **QUIET)
+    assert found.images.min() >= 0 and found.images.max() <= 1
+
+
+def test_default_steps_and_dtype(images):
+    model = linear()
+    found = invert(model, images[:1].double(), layer="1", **QUIET)
+    assert found.steps == 100 and found.images.dtype == found.distance.dtype == torch.float64
+    assert invert(model, images[:1], layer="1", solver="paper", **QUIET).steps == 1000
+
+
+def test_the_network_is_left_alone(network, images):
+    network.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    invert(network, images, steps=3, **QUIET)
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in network.parameters())
+    network.eval()
+
+
+def test_a_global_no_grad_does_not_stop_the_descent(images):
+    with torch.no_grad():
+        found = invert(linear(), images, layer="1", steps=60, **QUIET)
+    assert found.distance.max() < 0.1
+
+
+# Seeds
+
+
+@given(n=st.integers(2, 30), seed=st.integers(0, 2**31))
+def test_other_image_deals_everyone_anothers(n, seed):
+    images = torch.linspace(0, 1, n)[:, None, None, None].expand(n, 1, 2, 2)
+    seeds = draw_seeds(images, "other-image", seed)
+    assert not (seeds == images).flatten(1).any()
+    assert torch.equal(seeds[:, 0, 0, 0].sort().values, images[:, 0, 0, 0])  # each dealt once
+
+
+def test_seed_kinds():
+    images = torch.full((200, 1, 4, 4), 0.25)
+    gaussian = draw_seeds(images, "gaussian")
+    assert abs(gaussian.mean()) < 0.1 and abs(gaussian.std() - 1) < 0.1
+    assert gaussian.min() < 0 and gaussian.max() > 1
+    assert len(gaussian.flatten(1).unique(dim=0)) == 200
+    shared = draw_seeds(images, "gaussian-shared")
+    assert len(shared.flatten(1).unique(dim=0)) == 1 and shared[0].std() > 0.3
+    uniform = draw_seeds(images, "uniform")
+    assert 0 <= uniform.min() < 0.02 and 0.98 < uniform.max() <= 1 and abs(uniform.mean() - 0.5) < 0.03
+    assert (draw_seeds(images, "white") == 1).all() and (draw_seeds(images, "black") == 0).all()
+    mixed = draw_seeds(images, "mixed").flatten(1)
+    white, black = (mixed == 1).all(1), (mixed == 0).all(1)
+    noise = mixed[~white & ~black]
+    normal = ((noise < 0) | (noise > 1)).any(1)
+    counts = [int(white.sum()), int(black.sum()), int(normal.sum()), int((~normal).sum())]
+    assert min(counts) > 25
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "gaussian-shared", "uniform", "other-image", "mixed"])
+def test_seeds_follow_their_seed_and_leave_the_global_stream(kind):
+    images = torch.rand(20, 1, 3, 3)
+    state = torch.get_rng_state()
+    assert torch.equal(draw_seeds(images, kind, 4), draw_seeds(images, kind, 4))
+    assert not torch.equal(draw_seeds(images, kind, 4), draw_seeds(images, kind, 5))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_tensor_of_seeds_is_taken_as_it_is(images):
+    seeds = torch.rand_like(images)
+    assert torch.equal(draw_seeds(images, seeds), seeds)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of adam-logit, paper"),
+        ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
+        ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
+        ({"steps": 0}, "steps=0 must be at least 1"),
+        ({"tolerance": 0}, "tolerance=0 must be above 0"),
+        ({"tolerance": float("nan")}, "tolerance=nan must be above 0"),
+        ({"layer": "stage9"}, "layer='stage9' does not exist in Sequential; did you mean .*'stage1'"),
+        ({"pool": "max"}, "pool='max' is unknown; use one of mean, flatten"),
+        ({"device": "abacus"}, "device='abacus' cannot be used here"),
+    ],
+)
+def test_wrong_arguments(unchecked, network, images, arguments, text):
+    with pytest.raises(ValueError, match=text):
+        invert(network, images, **{**QUIET, "steps": 1, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (torch.full((2, 1, 16, 16), torch.nan), "images holds NaN or infinite pixels"),
+        (torch.full((2, 1, 16, 16), torch.inf), "images holds NaN or infinite pixels"),
+        (torch.zeros(2, 1, 16, 16, dtype=torch.uint8), r"images are torch.uint8; .*images.float\(\) / 255"),
+        (torch.full((2, 1, 16, 16), 1.5), r"images must lie in \[0, 1\] but lie in \[1.5, 1.5\]; .*stir.Normalize"),
+        (torch.full((2, 1, 16, 16), -0.5), r"images must lie in \[0, 1\] but lie in \[-0.5, -0.5\]"),
+        (torch.zeros(0, 1, 16, 16), r"images has shape \(0, 1, 16, 16\): there is nothing in it"),
+        (torch.zeros(1, 16, 16), r"images must be a tensor \[N, C, H, W\], not shape \(1, 16, 16\)"),
+        ([[0.0]], "not a list"),
+        (torch.zeros(2, 3, 16, 16), r"images of shape \[N, 3, 16, 16\] do not pass through"),
+    ],
+)
+def test_wrong_images(unchecked, network, images, text):
+    with pytest.raises(ValueError, match=text):
+        invert(network, images, steps=1, **QUIET)
+
+
+def test_other_image_needs_another(network, images):
+    with pytest.raises(ValueError, match="seeds='other-image' needs at least 2 images"):
+        invert(network, images[:1], seeds="other-image", **QUIET)
+
+
+def test_an_all_zero_representation(images):
+    images = torch.cat([images[:2], torch.zeros(1, 1, 16, 16)])
+    with pytest.raises(ValueError, match=r"layer='1': 1 image\(s\) have an all-zero representation"):
+        invert(linear(), images, layer="1", **QUIET)

@@ -1,0 +1,50 @@
+"""Figures show what the table says."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+import pytest
+import torch
+
+from stir import plots
+
+
+@pytest.fixture
+def table():
+    rows = []
+    for layer, base in (("stage1", 0.8), ("stage2", 0.4)):
+        for a, b, shift in (("a", "b", 0.0), ("b", "a", 0.1)):
+            value = base + shift
+            rows.append({
+                "reference": a, "target": b, "reference_layer": layer, "loss": "adversarial-l2",
+                "stir": value, "stir_low": value - 0.1, "stir_high": value + 0.05,
+                "cka": 0.9, "cka_low": 0.85, "cka_high": 0.95,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_layer_profiles_draw_the_means(table):
+    figure = plots.layer_profiles(table, ["stage1", "stage2"], order=["adversarial-l2"])
+    (axis,) = figure.axes
+    assert axis.get_title() == "adversarial (L2)"
+    lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+    assert list(lines["STIR"].get_ydata()) == pytest.approx([0.85, 0.45])
+    assert list(lines["CKA"].get_ydata()) == pytest.approx([0.9, 0.9])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["stage1", "stage2"]
+
+
+def test_heatmap_has_the_reference_as_row(table):
+    one = table[table.reference_layer == "stage1"]
+    own = one.assign(target=one.reference, stir=1.0, cka=1.0)
+    figure = plots.pair_heatmaps(pd.concat([one, own]), ["a", "b"])
+    stir = figure.axes[1]
+    assert [text.get_text() for text in stir.texts] == ["1.00", "0.80", "0.90", "1.00"]
+    assert stir.get_xlabel() == "target"
+
+
+def test_image_rows_shows_as_many_as_there_are():
+    figure = plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
+    assert len(figure.axes) == 2 * 3
+    assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()] == ["gray", "colour"]

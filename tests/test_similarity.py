@@ -1,0 +1,521 @@
+"""Similarity measures against independent NumPy and SciPy implementations, known values, invariances and refusals."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import procrustes as scipy_procrustes
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import spearmanr
+
+from stir.similarity import CKA, MEASURES, get_measure, linear_cka, mean_cca, procrustes, rbf_cka, rsa, svcca, unbiased_cka
+
+every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+both_ckas = pytest.mark.parametrize("unbiased", [False, True], ids=["linear", "unbiased"])
+
+
+def pair(n, p, q, seed=0):
+    """Two float64 representations that share part of what they hold."""
+    generator = torch.Generator().manual_seed(seed)
+    x, noise, mix = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in [(n, p), (n, q), (p, q)])
+    return x, x.tanh() @ mix + noise
+
+
+# --- Independent implementations, as their papers write them ---
+
+
+def hsic_alignment(k, l):
+    h = np.eye(len(k)) - 1 / len(k)
+    hsic = lambda a, b: np.trace(a @ h @ b @ h)
+    return hsic(k, l) / math.sqrt(hsic(k, k) * hsic(l, l))
+
+
+def u_centre(k):
+    n = len(k)
+    k = k * (1 - np.eye(n))
+    rows, columns = k.sum(1, keepdims=True) / (n - 2), k.sum(0, keepdims=True) / (n - 2)
+    return (k - rows - columns + k.sum() / ((n - 1) * (n - 2))) * (1 - np.eye(n))
+
+
+def reference_unbiased(x, y):
+    k, l = u_centre(x @ x.T), u_centre(y @ y.T)
+    return (k * l).sum() / math.sqrt((k * k).sum() * (l * l).sum())
+
+
+def gaussian_kernel(x, bandwidth=1.0):
+    distances = pdist(x)
+    return np.exp(-squareform(distances**2) / (2 * (bandwidth * np.median(distances)) ** 2))
+
+
+def reference_procrustes(x, y):
+    width = max(x.shape[1], y.shape[1])
+    sides = [np.pad(side - side.mean(0), [(0, 0), (0, width - side.shape[1])]) for side in (x, y)]
+    return scipy.linalg.orthogonal_procrustes(*(side / np.linalg.norm(side) for side in sides))[1]
+
+
+def reference_mean_cca(x, y):
+    return np.cos(scipy.linalg.subspace_angles(x - x.mean(0), y - y.mean(0))).mean()
+
+
+def reference_svcca(x, y):
+    kept = []
+    for side in (x, y):
+        values, vectors = np.linalg.eigh(np.cov(side.T).reshape(side.shape[1], -1))
+        values, vectors = values[::-1], vectors[:, ::-1]
+        count = 1 + int(np.argmax(np.cumsum(values) / values.sum() >= 0.99))
+        kept.append(side @ vectors[:, :count])
+    return reference_mean_cca(*kept)
+
+
+REFERENCES = {
+    "linear-cka": lambda x, y: hsic_alignment(x @ x.T, y @ y.T),
+    "unbiased-cka": reference_unbiased,
+    "rbf-cka": lambda x, y: hsic_alignment(gaussian_kernel(x), gaussian_kernel(y)),
+    "procrustes": reference_procrustes,
+    "mean-cca": reference_mean_cca,
+    "svcca": reference_svcca,
+    "rsa": lambda x, y: spearmanr(pdist(x), pdist(y)).statistic,
+}
+
+
+SHAPES = [(4, 1, 2), (40, 3, 7), (41, 12, 1), (60, 40, 30), (20, 300, 15), (25, 90, 60)]
+DEFINED = [(name, *shape) for name in MEASURES for shape in SHAPES if "cca" not in name or max(shape[1:]) <= shape[0] - 2]
+
+
+@pytest.mark.parametrize(("name", "n", "p", "q"), DEFINED)
+def test_matches_an_independent_implementation(name, n, p, q):
+    x, y = pair(n, p, q)
+    assert MEASURES[name](x, y) == pytest.approx(REFERENCES[name](x.numpy(), y.numpy()), rel=1e-9, abs=1e-12)
+
+
+def test_svcca_matches_its_reference_where_features_outnumber_images():
+    x, y = (side @ torch.randn(4, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) for side in pair(30, 4, 4))
+    assert svcca(x, y) == pytest.approx(reference_svcca(x.numpy(), y.numpy()), rel=1e-9)
+
+
+def test_svcca_drops_the_last_percent_of_variance():
+    x, y = pair(200, 3, 3)
+    weak = torch.tensor([1.0, 1.0, 0.05], dtype=torch.float64)
+    assert svcca(x * weak, y) == pytest.approx(svcca(x[:, :2], y), abs=0.01)
+    assert mean_cca(x * weak, y) == pytest.approx(mean_cca(x, y), rel=1e-9)
+
+
+def test_procrustes_is_what_scipy_minimises():
+    x, y = pair(30, 4, 4)
+    disparity = scipy_procrustes(x.numpy(), y.numpy())[2]
+    assert 1 - procrustes(x, y) ** 2 == pytest.approx(disparity, rel=1e-9)
+
+
+def test_rsa_ranks_ties_by_average():
+    x = torch.tensor([[0.0], [1.0], [2.0], [3.0], [9.0]])
+    y = torch.tensor([[0.0], [1.0], [2.0], [4.0], [4.0]])
+    assert rsa(x, y) == pytest.approx(spearmanr(pdist(x), pdist(y)).statistic, rel=1e-12)
+
+
+def test_rbf_bandwidth_is_a_fraction_of_the_median_distance():
+    x, y = pair(30, 4, 6)
+    for bandwidth in (0.3, 2.0):
+        expected = hsic_alignment(gaussian_kernel(x.numpy(), bandwidth), gaussian_kernel(y.numpy(), bandwidth))
+        assert rbf_cka(x, y, bandwidth=bandwidth) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_wide_gaussian_kernel_gives_linear_cka():
+    x, y = pair(30, 4, 6)
+    assert rbf_cka(x, y, bandwidth=1e6) == pytest.approx(linear_cka(x, y), rel=1e-9)
+
+
+# --- Known values ---
+
+
+@every_measure
+@pytest.mark.parametrize("p", [1, 5])
+def test_a_representation_is_identical_to_itself(measure, p):
+    x, _ = pair(20, p, 1)
+    assert measure(x, x) == pytest.approx(1, abs=1e-12)
+    assert measure(x, x) <= 1
+
+
+def test_known_values_on_orthogonal_features():
+    columns = torch.tensor(scipy.linalg.hadamard(8), dtype=torch.float64)[:, 1:]
+    x, half, none = columns[:, :2], columns[:, 1:3], columns[:, 2:4]
+    for measure in (linear_cka, procrustes, mean_cca, svcca):
+        assert measure(x, half) == pytest.approx(0.5, abs=1e-12)
+        assert measure(x, none) == pytest.approx(0, abs=1e-12)
+
+
+def test_biased_cka_has_a_floor_and_unbiased_cka_has_none():
+    generator = torch.Generator().manual_seed(0)
+    n, p = 600, 300
+    x, y = (torch.randn(n, p, generator=generator) for _ in range(2))
+    assert linear_cka(x, y) == pytest.approx(p / (n + p), abs=0.005)
+    assert unbiased_cka(x, y) == pytest.approx(0, abs=0.01)
+
+
+def test_unbiased_cka_averages_to_zero_where_biased_cka_does_not():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(200, 2, 12, 4, generator=generator)
+    unbiased = [unbiased_cka(x, y) for x, y in noise]
+    assert abs(np.mean(unbiased)) < 0.02 and min(unbiased) < -0.1
+    assert np.mean([linear_cka(x, y) for x, y in noise]) > 0.2
+
+
+def test_a_dead_feature_counts_for_nothing():
+    x, y = pair(30, 4, 6)
+    padded = torch.cat([x, torch.full((30, 1), 0.1, dtype=x.dtype)], dim=1)
+    for measure in MEASURES.values():
+        assert measure(padded, y) == pytest.approx(measure(x, y), rel=1e-9)
+
+
+def test_mean_cca_does_not_count_a_direction_made_by_rounding():
+    x, y = (side.float() for side in pair(50, 3, 4))
+    dependent = torch.cat([x, x.sum(1, keepdim=True) / 3], dim=1)
+    assert mean_cca(dependent, y) == pytest.approx(mean_cca(x, y), rel=1e-5)
+
+
+# --- What changes a measure, and what does not ---
+
+representations = st.builds(
+    pair, st.integers(10, 24), st.integers(1, 8), st.integers(1, 8), seed=st.integers(0, 2**31)
+)
+seeds = st.integers(0, 2**31)
+
+
+def orthogonal(p, seed):
+    return torch.linalg.qr(torch.randn(p, p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
+
+
+@every_measure
+@settings(max_examples=20, deadline=None)
+@given(both=representations, seed=seeds, scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100))
+def test_invariant_to_rotation_scale_shift_and_order(measure, both, seed, scale, shift):
+    x, y = both
+    value = measure(x, y)
+    close = pytest.approx(value, rel=1e-7, abs=1e-9)
+    assert measure(scale * x @ orthogonal(x.shape[1], seed) + shift, y) == close
+    assert measure(x, -scale * y + shift * torch.arange(y.shape[1])) == close
+    assert measure(y, x) == close
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    assert measure(x[order], y[order]) == close
+    assert -1 <= value <= 1
+
+
+@every_measure
+def test_depends_on_which_image_is_which(measure):
+    x, y = pair(30, 4, 4)
+    assert measure(x, y.roll(1, dims=0)) < measure(x, y) - 0.1
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if name not in ("mean-cca", "svcca")])
+def test_changes_under_an_invertible_map_that_is_no_rotation(name):
+    x, y = pair(40, 4, 4)
+    stretched = x * torch.tensor([1.0, 1.0, 1.0, 20.0])
+    assert abs(MEASURES[name](stretched, y) - MEASURES[name](x, y)) > 0.01
+
+
+@settings(max_examples=20, deadline=None)
+@given(both=representations, seed=seeds)
+def test_mean_cca_is_invariant_to_invertible_maps(both, seed):
+    x, y = both
+    p = x.shape[1]
+    stretch = torch.diag(torch.logspace(0, 3, p, dtype=torch.float64))
+    assert mean_cca(x @ orthogonal(p, seed) @ stretch @ orthogonal(p, seed + 1), y) == pytest.approx(mean_cca(x, y), rel=1e-7)
+
+
+# --- Precision, dtypes, devices ---
+
+
+@every_measure
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_any_float_dtype_is_computed_in_float64(measure, dtype):
+    x, y = (side.to(dtype) for side in pair(40, 5, 6))
+    kept = x.clone()
+    value = measure(x.requires_grad_(), y)
+    assert type(value) is float
+    assert value == pytest.approx(measure(x.detach().double(), y.double()), rel=1e-12)
+    assert torch.equal(x, kept)
+
+
+@every_measure
+def test_autocast_costs_no_digits(measure):
+    x, y = pair(40, 5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert measure(x.float(), y.float()) == pytest.approx(measure(x.float().double(), y.float().double()), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_an_offset_that_all_images_share_costs_no_digits(name):
+    x, y = (1e5 + 0.1 * side for side in pair(60, 5, 6))  # the Gram matrices would lose 14 of 16 digits
+    centred = [(side.numpy() - side.numpy().astype(np.longdouble).mean(0)).astype(float) for side in (x, y)]
+    assert MEASURES[name](x, y) == pytest.approx(REFERENCES[name](*centred), rel=1e-9)
+
+
+@every_measure
+@pytest.mark.parametrize("scale", [1e-50, 1e50])
+def test_extreme_scales_are_no_obstacle(measure, scale):
+    x, y = pair(40, 5, 6)
+    assert measure(scale * x, y) == pytest.approx(measure(x, y), rel=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@every_measure
+def test_a_gpu_gives_the_same_number(measure):
+    for x, y in (pair(40, 5, 6), pair(200, 20, 30)):
+        assert measure(x.cuda(), y.cuda()) == pytest.approx(measure(x, y), rel=1e-9)
+        assert measure(x.cuda(), y) == pytest.approx(measure(x, y), rel=1e-9)
+
+
+# --- Streams ---
+
+
+def stream(x, y, sizes, unbiased):
+    cka = CKA(unbiased)
+    for part_x, part_y in zip(x.split(sizes), y.split(sizes)):
+        assert cka.update(part_x, part_y) is cka
+    return cka
+
+
+@both_ckas
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(1, 12), min_size=4, max_size=15), p=st.integers(1, 60), q=st.integers(1, 20), seed=seeds)
+def test_a_stream_gives_the_number_of_the_whole_set(unbiased, sizes, p, q, seed):
+    x, y = pair(sum(sizes), p, q, seed)
+    reference = REFERENCES["unbiased-cka" if unbiased else "linear-cka"](x.numpy(), y.numpy())
+    close = pytest.approx(reference, rel=1e-8, abs=1e-10)
+    assert stream(x, y, sizes, unbiased).compute() == close
+    assert (unbiased_cka if unbiased else linear_cka)(x, y) == close
+
+
+@both_ckas
+@pytest.mark.parametrize("p", [4, 60], ids=["features", "Gram"])
+def test_batches_of_one(unbiased, p):
+    x, y = pair(50, p, 7)
+    whole = CKA(unbiased).update(x, y).compute()
+    assert stream(x, y, [1] * 50, unbiased).compute() == pytest.approx(whole, rel=1e-10)
+
+
+@both_ckas
+def test_a_batch_larger_than_a_chunk(unbiased):
+    x, y = pair(1100, 5, 6)
+    drift = torch.linspace(0, 9, 1100)[:, None]  # so that neither the first image nor the first chunk is typical
+    expected = REFERENCES["unbiased-cka" if unbiased else "linear-cka"]((x + drift).numpy(), (y - drift).numpy())
+    assert stream(x + drift, y - drift, [1100], unbiased).compute() == pytest.approx(expected, rel=1e-9)
+
+
+@both_ckas
+@pytest.mark.parametrize("p", [4, 60], ids=["features", "Gram"])
+def test_computing_midway_changes_nothing(unbiased, p):
+    x, y = pair(40, p, 5)
+    cka = CKA(unbiased).update(x[:25], y[:25])
+    assert cka.compute() == cka.compute() == CKA(unbiased).update(x[:25], y[:25]).compute()
+    assert cka.update(x[25:], y[25:]).compute() == pytest.approx(CKA(unbiased).update(x, y).compute(), rel=1e-10)
+
+
+@both_ckas
+def test_a_stream_with_a_large_offset_and_small_deviation(unbiased):
+    x, y = (1e3 + 0.1 * side for side in pair(400, 5, 6))
+    reference = REFERENCES["unbiased-cka" if unbiased else "linear-cka"]
+    expected = reference((x - x.mean(0)).numpy(), (y - y.mean(0)).numpy())
+    assert stream(x, y, [1, 99, 150, 150], unbiased).compute() == pytest.approx(expected, rel=1e-9)
+    x, y = x.float(), y.float()
+    expected = reference(*((side - side.mean(0)).numpy() for side in (x.double(), y.double())))
+    assert stream(x, y, [1, 99, 150, 150], unbiased).compute() == pytest.approx(expected, rel=1e-9)
+
+
+@both_ckas
+def test_a_stream_that_begins_with_an_outlier(unbiased):
+    x, y = pair(300, 4, 5)
+    x[0], y[0] = 1e3, -1e3
+    expected = REFERENCES["unbiased-cka" if unbiased else "linear-cka"](x.numpy(), y.numpy())
+    assert stream(x, y, [1, 99, 200], unbiased).compute() == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("p", [2, 30], ids=["features", "Gram"])
+def test_a_caller_may_reuse_the_batch(p):
+    x, y = pair(20, p, 2)
+    cka, buffer = CKA(), torch.empty(10, p, dtype=torch.float64)
+    for start in (0, 10):
+        cka.update(buffer.copy_(x[start : start + 10]), y[start : start + 10])
+    buffer.zero_()
+    assert cka.compute() == pytest.approx(linear_cka(x, y), rel=1e-10)
+
+
+def test_batches_may_come_from_inference_mode():
+    x, y = pair(40, 3, 4)
+    cka = CKA()
+    with torch.inference_mode():
+        cka.update(x[:20] + 0, y[:20] + 0)
+    assert cka.update(x[20:], y[20:]).compute() == pytest.approx(linear_cka(x, y), rel=1e-10)
+
+
+def test_fifty_thousand_images_of_512_features_take_under_a_gibibyte():
+    script = """
+import resource, torch
+from stir.similarity import CKA
+generator, cka = torch.Generator().manual_seed(0), CKA(unbiased=True)
+for size in [7000, 1] + [4777] * 9:
+    cka.update(*torch.randn(2, size, 512, generator=generator))
+assert cka._count == 49_994, cka._count
+print(cka.compute(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    value, gibibytes = map(float, output.split())
+    assert abs(value) < 1e-3
+    assert gibibytes < 1  # of the whole process, PyTorch included
+
+
+# --- What cannot be computed ---
+
+GOOD = pair(8, 3, 3)[0].float()
+NAN, INF = GOOD.clone(), GOOD.clone()
+NAN[2, 1], INF[5, 0] = math.nan, math.inf
+
+REFUSED = {
+    "integers": (GOOD.long(), "x has dtype torch.int64; pass floating-point features, such as x.float()"),
+    "complex": (GOOD.to(torch.complex64), "x has dtype torch.complex64; pass floating-point"),
+    "one-dimensional": (GOOD[:, 0], "x has shape (8,); pass [images, features], such as x.flatten(1)"),
+    "maps": (GOOD[:, :, None], "x has shape (8, 3, 1); pass [images, features], such as x.flatten(1)"),
+    "no features": (GOOD[:, :0], "x has shape (8, 0); pass [images, features]"),
+    "nan": (NAN, "x has features that are NaN, infinite or beyond 1e+60; leave those images out, or compute the features in float32"),
+    "infinite": (INF, "x has features that are NaN, infinite or beyond 1e+60"),
+    "negative infinite": (-INF, "x has features that are NaN, infinite or beyond 1e+60"),
+    "too large": (GOOD.double() * 1e200, "x has features that are NaN, infinite or beyond 1e+60"),
+    "few": (GOOD[:3], "x holds 3 images; pass at least 4"),
+    "none": (GOOD[:0], "x holds 0 images; pass at least 4"),
+    "other count": (GOOD[:7], "x holds 7 images but y holds 8; rows i of x and y must represent the same image"),
+    "zero": (torch.zeros(8, 3), "x is constant: it represents all images alike; pass another layer or more varied images"),
+    "constant": (torch.full((8, 3), 0.1), "x is constant"),
+    "constant float64": (torch.full((8, 3), 1 / 3, dtype=torch.float64), "x is constant"),
+    "constant but for rounding": (1000 + 3e-5 * GOOD, "x is constant"),
+    "constant but for underflow": (1e-100 * GOOD.double(), "x is constant"),
+}
+
+
+@every_measure
+@pytest.mark.parametrize(("bad", "message"), REFUSED.values(), ids=REFUSED)
+def test_refuses_what_cannot_be_compared(measure, bad, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        measure(bad, GOOD)
+
+
+@every_measure
+@pytest.mark.parametrize("case", ["integers", "maps", "nan", "few", "constant"])
+def test_the_error_names_y_where_y_is_at_fault(measure, case):
+    bad, message = REFUSED[case]
+    with pytest.raises(ValueError, match="^" + re.escape(message.replace("x", "y", 1).replace(" x.", " y."))):
+        measure(GOOD, bad)
+
+
+@both_ckas
+@pytest.mark.parametrize("case", ["integers", "one-dimensional", "no features", "nan", "infinite", "other count"])
+def test_a_stream_refuses_a_bad_batch_and_stays_as_it_was(unbiased, case):
+    bad, message = REFUSED[case]
+    cka = CKA(unbiased)
+    for _ in range(2):  # as the first batch, and after a good one
+        with pytest.raises(ValueError, match=re.escape(message)):
+            cka.update(bad, GOOD)
+        cka = CKA(unbiased).update(GOOD, GOOD.roll(1, 0))
+    before = cka.compute()
+    with pytest.raises(ValueError):
+        cka.update(bad, GOOD)
+    assert cka.compute() == before
+
+
+def test_a_stream_refuses_a_batch_of_none_and_another_width():
+    cka = CKA().update(GOOD, GOOD)
+    with pytest.raises(ValueError, match="x holds 0 images; pass at least 1"):
+        cka.update(GOOD[:0], GOOD[:0])
+    with pytest.raises(ValueError, match="y has 2 features, after batches of 3; use one CKA per pair of layers"):
+        cka.update(GOOD, GOOD[:, :2])
+    assert cka.compute() == 1
+
+
+@both_ckas
+def test_a_stream_counts_and_compares_only_when_asked(unbiased):
+    cka = CKA(unbiased)
+    with pytest.raises(ValueError, match="x and y hold 0 images; pass at least 4"):
+        cka.compute()
+    constant = torch.full((3, 3), 0.1)
+    cka.update(constant, GOOD[:3])
+    with pytest.raises(ValueError, match="x and y hold 3 images; pass at least 4"):
+        cka.compute()
+    cka.update(constant, GOOD[3:6])
+    with pytest.raises(ValueError, match="^x is constant"):
+        cka.compute()
+    for _ in range(4):  # past the width, where only the moments are kept
+        cka.update(constant, GOOD[:3])
+    with pytest.raises(ValueError, match="^x is constant"):
+        cka.compute()
+    assert 0 < cka.update(GOOD[:4], GOOD[:4]).compute() < 1
+
+
+def test_variation_is_judged_by_the_precision_of_the_dtype():
+    x = 1000 + 3e-5 * GOOD.double()  # below float32's resolution at 1000, far above float64's
+    assert linear_cka(x, GOOD) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("images", [6, 8])
+def test_unbiased_cka_refuses_one_hot_features(images):
+    with pytest.raises(ValueError, match="^y has a U-centred Gram matrix of zero, as one-hot features have; use linear-cka"):
+        unbiased_cka(GOOD[:images], torch.eye(images))
+    only_one = torch.zeros(8, 1)
+    only_one[3] = 2
+    with pytest.raises(ValueError, match="^x has a U-centred Gram matrix of zero"):
+        unbiased_cka(only_one, GOOD)
+    assert 0 < linear_cka(GOOD[:images], torch.eye(images)) < 1
+
+
+def test_rsa_refuses_images_that_are_all_equally_far_apart():
+    with pytest.raises(ValueError, match="^y places all images equally far apart; pass more varied images or another"):
+        rsa(GOOD, torch.eye(8))
+    with pytest.raises(ValueError, match="^x places all images equally far apart"):
+        rsa(torch.eye(8) @ orthogonal(8, 0).float() + 5, GOOD)
+
+
+def test_rbf_cka_refuses_images_that_mostly_coincide():
+    x = torch.zeros(8, 3)
+    x[0] = 1
+    with pytest.raises(ValueError, match="^x places most pairs of images at one point; pass more varied images"):
+        rbf_cka(x, GOOD)
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, 1e-9, 1e9, math.inf, math.nan])
+def test_rbf_cka_refuses_a_bandwidth_out_of_range(bandwidth):
+    with pytest.raises(ValueError, match=rf"^bandwidth={re.escape(str(bandwidth))} must lie in \[1e-6, 1e6\]; 1.0 is the"):
+        rbf_cka(GOOD, GOOD, bandwidth=bandwidth)
+
+
+@pytest.mark.parametrize("measure", [mean_cca, svcca])
+def test_cca_refuses_features_that_span_all_images(measure):
+    wide = torch.randn(8, 7, generator=torch.Generator().manual_seed(0))
+    wide = torch.linalg.qr(wide - wide.mean(0)).Q  # isotropic, so that 99% of the variance needs all seven
+    message = "has rank 7 over 8 images, so it correlates perfectly with anything; pass at least 2 images more than features"
+    with pytest.raises(ValueError, match=f"^x {message}"):
+        measure(wide, GOOD)
+    with pytest.raises(ValueError, match=f"^y {message}"):
+        measure(GOOD, wide)
+    assert 0 < measure(wide[:, :6], GOOD) < 1
+
+
+# --- By name ---
+
+
+def test_measures_by_name():
+    assert list(MEASURES) == ["linear-cka", "unbiased-cka", "rbf-cka", "procrustes", "mean-cca", "svcca", "rsa"]
+    for name, function in MEASURES.items():
+        assert get_measure(name) is function
+    assert get_measure(max) is max
+
+
+def test_an_unknown_measure_is_refused():
+    message = "measure='cka' is unknown; use one of linear-cka, unbiased-cka, rbf-cka, procrustes, mean-cca, svcca, rsa, or a"
+    with pytest.raises(ValueError, match=f"^{message} function of x and y$"):
+        get_measure("cka")
