@@ -123,7 +123,7 @@ SEEDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 }
 
 
-def draw_seeds(images: Float[Tensor, "n c h w"], seeds: str | Tensor, seed: int = 0) -> Float[Tensor, "n c h w"]:
+def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tensor, "n c h w"]:
     """One seed image for each of `images`.
 
     Args:
@@ -147,9 +147,10 @@ def draw_seeds(images: Float[Tensor, "n c h w"], seeds: str | Tensor, seed: int 
     return drawn.to(images)
 
 
+@torch.enable_grad()  # whatever the caller has switched off
 def invert(
     model: nn.Module,
-    images: Float[Tensor, "n c h w"],
+    images: Tensor,
     *,
     layer: str | None = None,
     pool: str = "mean",

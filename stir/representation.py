@@ -37,7 +37,7 @@ class Representation:
 
     Args:
         model: any network that takes images [N, C, H, W] in [0, 1].
-        images: what will be represented; one of them is passed through to find the layer.
+        images: [N, C, H, W], what will be represented; one of them is passed through to find the layer.
         layer: dotted name of a submodule, whose output is taken; None or "penultimate" for the
             input of the linear layer that runs last.
         pool: "mean" averages a feature map [N, C, H, W] over space and tokens [N, T, D] over
@@ -53,7 +53,7 @@ class Representation:
     def __init__(
         self,
         model: nn.Module,
-        images: Float[Tensor, "n c h w"],
+        images: Tensor,
         layer: str | None = None,
         *,
         pool: str = "mean",
@@ -91,7 +91,7 @@ class Representation:
             module.training = training
         del self._tensors
 
-    def __call__(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    def __call__(self, images: Tensor) -> Float[Tensor, "n d"]:
         """Features of `images`, on the device, in the network's own precision."""
         self._calls = 0
         try:
@@ -156,7 +156,7 @@ def _some(names: object) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
 
 
-def check_images(images: Float[Tensor, "n c h w"]) -> None:
+def check_images(images: object) -> None:
     """Raise a ValueError unless `images` is a float tensor [N, C, H, W] in [0, 1] with N at least 1."""
     if not isinstance(images, Tensor) or images.ndim != 4:
         got = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
@@ -174,7 +174,7 @@ def check_images(images: Float[Tensor, "n c h w"]) -> None:
 
 def features(
     model: nn.Module,
-    images: Float[Tensor, "n c h w"],
+    images: Tensor,
     *,
     layer: str | None = None,
     pool: str = "mean",

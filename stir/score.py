@@ -97,7 +97,7 @@ def score(
     target: nn.Module,
     *,
     given: nn.Module,
-    images: Float[Tensor, "n c h w"],
+    images: Tensor,
     layer: str | None = None,
     given_layer: str | None = None,
     measure: str | Measure = "linear-cka",
@@ -133,7 +133,7 @@ def score(
 
 def pairwise(
     models: Mapping[str, nn.Module],
-    images: Float[Tensor, "n c h w"],
+    images: Tensor,
     *,
     layers: Sequence[str | None] = (None,),
     measure: str | Measure = "linear-cka",

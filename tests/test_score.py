@@ -1,6 +1,7 @@
 """STIR against closed forms, and its intervals against known truths."""
 
 import math
+import sys
 
 import pandas as pd
 import pytest
@@ -29,15 +30,11 @@ def nested():
     return linear(a), linear(b @ a), images
 
 
-@pytest.mark.parametrize(("solver", "steps"), [("adam-logit", 400), ("paper", 3000)])
-def test_what_sees_less_shares_every_invariance(nested, solver, steps):
+def test_what_sees_less_shares_every_invariance(nested):
     m1, m2, images = nested
-    # Small starts: the authors' constant step of 0.5 only comes to rest within a distance it cannot leave.
-    result = stir.score(m2, given=m1, images=images, seeds="uniform", solver=solver, steps=steps, progress=False, tolerance=1)
-    if solver == "adam-logit":
-        assert result.value > 1 - 1e-3
-    assert result.value >= result.ceiling - 0.1
-    assert stir.score(m1, given=m2, images=images, seeds="uniform", progress=False, tolerance=1).value < 0.9
+    options = dict(images=images, seeds="uniform", steps=400, progress=False)
+    assert stir.score(m2, given=m1, **options).value > 1 - 1e-3
+    assert stir.score(m1, given=m2, **options).value < 0.9
 
 
 def test_a_rotation_of_the_reference_changes_nothing(nested):
@@ -53,9 +50,9 @@ def test_a_rotation_of_the_reference_changes_nothing(nested):
 
 def test_result_carries_what_defines_it(nested):
     m1, m2, images = nested
-    result = stir.score(m2, given=m1, images=images, draws=2, steps=50, seed=3, progress=False, tolerance=1)
+    result = stir.score(m2, given=m1, images=images, draws=2, steps=50, seed=3, progress=False, tolerance=1.0)
     x = result.inversion.images
-    with torch.no_grad():
+    with torch.no_grad():  # as many a caller has it
         values = [linear_cka(m2[1](images.flatten(1)), m2[1](x.flatten(1)))]
         x2 = stir.invert(m1, images, steps=50, seed=4, progress=False).images
         values.append(linear_cka(m2[1](images.flatten(1)), m2[1](x2.flatten(1))))
@@ -70,7 +67,7 @@ def test_result_carries_what_defines_it(nested):
 
 def test_a_network_scores_itself_at_the_ceiling(nested):
     m1, _, images = nested
-    result = stir.score(m1, given=m1, images=images, progress=False, tolerance=1)
+    result = stir.score(m1, given=m1, images=images, progress=False, tolerance=1.0)
     assert result.value == pytest.approx(result.ceiling, abs=1e-9)
     assert result.cka == pytest.approx(1)
 
@@ -79,16 +76,16 @@ def test_pairwise_inverts_each_reference_once_a_layer(nested, monkeypatch):
     m1, m2, images = nested
     calls = []
     true = stir.invert
-    monkeypatch.setattr("stir.score.invert", lambda *a, **k: calls.append(k["layer"]) or true(*a, **k))
-    table = stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1)
+    monkeypatch.setattr(sys.modules["stir.score"], "invert", lambda *a, **k: calls.append(k["layer"]) or true(*a, **k))
+    table = stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0)
     assert sorted(calls, key=str) == ["1"] * 3 + [None] * 3
     assert len(table) == 3 * 3 * 2
     assert set(COLUMNS) == set(table.columns)
-    one = stir.score(m2, given=m1, images=images, layer="1", steps=20, progress=False, tolerance=1)
+    one = stir.score(m2, given=m1, images=images, layer="1", steps=20, progress=False, tolerance=1.0)
     row = table[(table.reference == "a") & (table.target == "b") & (table.reference_layer == "1")]
     assert row.stir.item() == pytest.approx(one.value, abs=1e-6)
     pd.testing.assert_frame_equal(
-        table, stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1)
+        table, stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0)
     )
 
 
@@ -103,8 +100,8 @@ def test_intervals_cover_the_truth():
             factor + 0.7 * torch.randn(n, 3, generator=generator),
         )
 
-    truth = sum(linear_cka(*sample(100)) for _ in range(2000)) / 2000
-    trials = 300
+    truth = sum(linear_cka(*sample(100)) for _ in range(600)) / 600
+    trials = 200
     covered = 0
     for _ in range(trials):
         x, y = sample(100)

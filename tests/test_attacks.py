@@ -1,0 +1,109 @@
+"""PGD: its ball, its success, and torchattacks' version of it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchattacks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from stir.attacks import PGD, image_norms
+from stir.training import Recipe, accuracy, train
+
+
+@pytest.fixture(scope="module")
+def network(digits):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.ReLU(), nn.Linear(16, 10))
+    train(model, digits.train, Recipe(epochs=5), device="cpu", progress=False)
+    return model
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def offsets(norm, offset):
+    return offset.flatten(1).norm(dim=1) if norm == "l2" else offset.flatten(1).abs().amax(dim=1)
+
+
+@settings(max_examples=20)
+@given(
+    norm=st.sampled_from(["l2", "linf"]),
+    epsilon=st.floats(1e-3, 5),
+    steps=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_the_ball_and_the_range_hold(norm, epsilon, steps, seed):
+    images = torch.rand(4, 1, 4, 4, generator=generator(seed)).round(decimals=1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    labels = torch.tensor([0, 1, 2, 0])
+    adversarial = PGD(norm, epsilon, steps)(model, images, labels, generator(seed))
+    assert adversarial.min() >= 0 and adversarial.max() <= 1
+    assert (offsets(norm, adversarial - images) <= epsilon * (1 + 1e-5) + 1e-6).all()
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("l2", 1.0), ("linf", 0.1)])
+def test_the_loss_goes_up_and_more_steps_or_radius_help(network, digits, norm, epsilon):
+    images, labels = digits.test.images[:100], digits.test.labels[:100]
+
+    def loss(attack):
+        return F.cross_entropy(network(attack(network, images, labels, generator())), labels).item()
+
+    clean = F.cross_entropy(network(images), labels).item()
+    assert loss(PGD(norm, epsilon, 10)) > clean + 0.5
+    assert loss(PGD(norm, epsilon, 10)) > loss(PGD(norm, epsilon / 4, 10)) > clean
+    assert not digits.test.images.requires_grad
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("l2", 0.7), ("linf", 0.06)])
+def test_as_strong_as_torchattacks(network, digits, norm, epsilon):
+    images, labels = digits.test.images[:200], digits.test.labels[:200]
+    steps = 10
+    ours = accuracy(network, type(digits.test)(images, labels), attack=PGD(norm, epsilon, steps), device="cpu")
+    torch.manual_seed(0)
+    made = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
+    theirs = made(network, eps=epsilon, alpha=2.5 * epsilon / steps, steps=steps)(images, labels)
+    theirs = (network(theirs).argmax(dim=1) == labels).float().mean().item()
+    clean = accuracy(network, type(digits.test)(images, labels), device="cpu")
+    assert theirs < clean - 0.1  # the attack does something
+    assert abs(ours - theirs) <= 0.03
+
+
+def test_the_start_follows_the_generator_alone(network, digits):
+    images, labels = digits.test.images[:5], digits.test.labels[:5]
+    attack = PGD("linf", 0.1, 1)
+    state = torch.get_rng_state()
+    first, again, other = (attack(network, images, labels, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_gradient_of_zero_is_no_trouble():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    nn.init.zeros_(flat[1].weight)
+    for norm in ("l2", "linf"):
+        found = PGD(norm, 0.5, 3)(flat, torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), generator())
+        assert found.isfinite().all()
+
+
+def test_image_norms():
+    images = torch.rand(3, 2, 4, 5)
+    expected = torch.stack([(image**2).sum().sqrt() for image in images])
+    assert torch.allclose(image_norms(images), expected[:, None, None, None])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("l1", 1.0, 3), "norm='l1' is unknown; use one of l2, linf"),
+        (("l2", 0.0, 3), "epsilon=0.0 must be above 0"),
+        (("l2", float("nan"), 3), "epsilon=nan must be above 0"),
+        (("l2", 1.0, 0), "steps=0 must be at least 1"),
+    ],
+)
+def test_errors(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        PGD(*arguments)

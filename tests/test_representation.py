@@ -1,0 +1,277 @@
+"""Features against manual forward passes, and what a pass leaves behind: nothing."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from stir.architectures import build_model
+from stir.representation import Representation, features
+
+CPU = {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18(num_classes=7).eval()
+
+
+def manual_maps(net, x):
+    """The four stages' feature maps of a torchvision ResNet."""
+    x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+    maps = {}
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        x = maps[name] = getattr(net, name)(x)
+    return maps
+
+
+def test_torchvision_resnet(resnet, images):
+    with torch.no_grad():
+        maps = manual_maps(resnet, images)
+        penultimate = resnet.avgpool(maps["layer4"]).flatten(1)
+    assert torch.allclose(features(resnet, images, **CPU), penultimate, atol=1e-5)
+    assert torch.allclose(features(resnet, images, layer="penultimate", **CPU), penultimate, atol=1e-5)
+    pooled = features(resnet, images, layer="layer2", **CPU)
+    assert pooled.shape == (5, 128)
+    assert torch.allclose(pooled, maps["layer2"].mean(dim=(2, 3)), atol=1e-5)
+    flat = features(resnet, images, layer="layer3", pool="flatten", **CPU)
+    assert torch.allclose(flat, maps["layer3"].flatten(1), atol=1e-5)
+    nested = features(resnet, images, layer="layer1.0.conv1", **CPU)
+    with torch.no_grad():
+        stem = resnet.maxpool(resnet.relu(resnet.bn1(resnet.conv1(images))))
+        assert torch.allclose(nested, resnet.layer1[0].conv1(stem).mean(dim=(2, 3)), atol=1e-5)
+
+
+def test_batches_change_nothing(resnet, images):
+    assert torch.allclose(features(resnet, images, batch_size=2, **CPU), features(resnet, images, **CPU), atol=1e-5)
+
+
+def test_densenet_and_vgg(images):
+    torch.manual_seed(0)
+    dense = torchvision.models.DenseNet(8, (2, 2), 16, num_classes=5).eval()
+    with torch.no_grad():
+        expected = torch.relu(dense.features(images)).mean(dim=(2, 3))
+    assert torch.allclose(features(dense, images, **CPU), expected, atol=1e-5)
+    stages = torchvision.models.vgg.make_layers([4, "M", 8, "M"])
+    vgg = torchvision.models.VGG(stages, num_classes=5)
+    vgg.classifier = nn.Sequential(nn.Linear(8 * 49, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 5))
+    vgg.eval()
+    with torch.no_grad():
+        hidden = vgg.classifier[:3](vgg.avgpool(vgg.features(images)).flatten(1))
+    vgg.train()  # dropout must be off all the same
+    assert torch.allclose(features(vgg, images, **CPU), hidden, atol=1e-5)
+
+
+def test_vision_transformer(images):
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5).eval()
+    nn.init.normal_(vit.heads.head.weight)
+    with torch.no_grad():
+        tokens = vit._process_input(images)
+        tokens = vit.encoder(torch.cat([vit.class_token.expand(5, -1, -1), tokens], dim=1))
+    assert torch.allclose(features(vit, images, **CPU), tokens[:, 0], atol=1e-5)
+    assert torch.allclose(features(vit, images, layer="encoder", **CPU), tokens.mean(dim=1), atol=1e-5)
+    assert torch.allclose(features(vit, images, layer="encoder", pool="flatten", **CPU), tokens.flatten(1), atol=1e-5)
+
+
+class Odd(nn.Module):
+    """Control flow, a block that runs twice, and a linear layer defined first but run last."""
+
+    def __init__(self, after=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(4, 2)
+        self.unused = nn.Linear(3, 3)
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.block = nn.Conv2d(4, 4, 3, padding=1)
+        self.extra = nn.Linear(4, 4)
+        self.after = after
+
+    def forward(self, x):
+        x = self.stem(x)
+        for _ in range(2 if x.shape[-1] > 8 else 1):
+            x = torch.relu(self.block(x))
+        x = self.extra(x.mean(dim=(2, 3)))
+        return self.head(x if self.after is None else self.after(x))
+
+
+def test_control_flow_and_a_module_that_runs_twice(images):
+    odd = Odd()
+    with torch.no_grad():
+        once = torch.relu(odd.block(odd.stem(images)))
+        second = odd.block(once)
+        last = odd.extra(torch.relu(second).mean(dim=(2, 3)))
+        small = odd.block(odd.stem(images[..., :8, :8]))
+    assert torch.allclose(features(odd, images, layer="block", **CPU), second.mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(features(odd, images[..., :8, :8], layer="block", **CPU), small.mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(features(odd, images, **CPU), last, atol=1e-5)  # the input of `head`
+
+
+class Bomb(nn.Module):
+    """Counts its calls; from the `fuse`-th on it raises."""
+
+    def __init__(self, fuse):
+        super().__init__()
+        self.fuse, self.calls = fuse, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > self.fuse:
+            raise RuntimeError("boom")
+        return x
+
+
+def test_the_pass_stops_at_the_layer(images):
+    # One full pass finds the layer; no later one may go beyond it.
+    bomb = Bomb(fuse=1)
+    with Representation(Odd(after=bomb), images, "extra", **CPU) as represent:
+        for _ in range(3):
+            represent(images)
+    assert bomb.calls == 1
+
+
+def test_a_networks_own_handler_does_not_swallow_the_stop(images):
+    class Careful(Odd):
+        def forward(self, x):
+            try:
+                return super().forward(x)
+            except Exception:  # noqa: BLE001
+                return torch.zeros(len(x), 2)
+
+    assert torch.equal(features(Careful(), images, layer="extra", **CPU), features(Odd(), images, layer="extra", **CPU))
+
+
+def snapshot(model):
+    return SimpleNamespace(
+        training=[module.training for module in model.modules()],
+        grad=[p.requires_grad for p in model.parameters()],
+        identity=[id(t) for t in [*model.parameters(), *model.buffers()]],
+        state={name: tensor.clone() for name, tensor in model.state_dict().items()},
+        hooks=[(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
+    )
+
+
+def assert_as_before(model, before):
+    now = snapshot(model)
+    assert now.training == before.training
+    assert now.grad == before.grad
+    assert now.identity == before.identity
+    assert now.hooks == before.hooks
+    assert all(torch.equal(before.state[name], tensor) for name, tensor in now.state.items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def untidy_network(**options):
+    """Mixed train/eval flags, a frozen parameter, a hook of the user's own."""
+    model = build_model("resnet10", 4, width=4, channels=3, **options)
+    model.train()
+    model.stage2.eval()
+    model.stage3[0].first[1].eval()
+    next(model.stem.parameters()).requires_grad_(False)
+    model.stage1.register_forward_hook(lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize("layer", [None, "stage2", "stem.0"])
+def test_the_network_is_left_as_it_was(images, layer):
+    model = untidy_network()
+    before = snapshot(model)
+    with Representation(model, images, layer, **CPU) as represent:
+        pixels = images.clone().requires_grad_(True)
+        represent(pixels).sum().backward()
+        assert pixels.grad.abs().sum() > 0  # gradients reach the images ...
+    assert_as_before(model, before)  # ... and no parameter
+
+
+def test_training_mode_is_no_part_of_the_features(images):
+    model = untidy_network()
+    assert torch.allclose(features(model, images, **CPU), features(copy.deepcopy(model).eval(), images, **CPU))
+
+
+@pytest.mark.parametrize("fuse", [0, 1, 2])
+def test_the_network_is_left_as_it_was_after_an_error(images, fuse):
+    model = untidy_network()
+    model.stage2.add_module("bomb", Bomb(fuse))
+    model.stage2.eval()
+    before = snapshot(model)
+    # The first pass (to find the layer), the trial pass, and the caller's own
+    with pytest.raises((RuntimeError, ValueError), match="boom"):
+        features(model, images, **CPU)
+    assert_as_before(model, before)
+
+
+def test_the_network_is_left_as_it_was_after_an_interrupt(images):
+    model = untidy_network()
+    before = snapshot(model)
+    with pytest.raises(KeyboardInterrupt), Representation(model, images, **CPU):
+        raise KeyboardInterrupt
+    assert_as_before(model, before)
+
+
+def test_half_precision_networks_are_served(images):
+    model = Odd()
+    wanted = features(model, images, **CPU)
+    got = features(copy.deepcopy(model).to(torch.bfloat16), images, **CPU)
+    assert got.dtype == torch.bfloat16 and torch.allclose(got.float(), wanted, atol=0.05)
+    assert torch.allclose(features(copy.deepcopy(model).double(), images, **CPU).float(), wanted, atol=1e-5)
+
+
+# Errors
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Batchless(nn.Module):
+    def forward(self, x):
+        return x.mean(dim=0, keepdim=False)
+
+
+def raises(text, model, images, **arguments):
+    before = snapshot(model)
+    with pytest.raises(ValueError, match=text):
+        features(model, images, **{**CPU, **arguments})
+    assert_as_before(model, before)
+
+
+def test_unknown_layers_and_near_names(images):
+    model = untidy_network()
+    raises("layer='stage22' does not exist in Sequential; did you mean .*'stage2'", model, images, layer="stage22")
+    raises("layer='xyzzy' does not exist in Sequential; did you mean 'normalize'", model, images, layer="xyzzy")
+
+
+def test_layers_that_cannot_be_used(images):
+    raises("layer='unused' is never reached by the forward pass of Odd", Odd(), images, layer="unused")
+    raises("input of the last linear layer, but Sequential has none; name a layer, such as '0'", nn.Sequential(nn.Conv2d(3, 2, 1)), images)
+    raises("layer='0' gives a tuple for 1 image", nn.Sequential(Pair()), images, layer="0")
+    raises("layer='0' gives a tensor of shape .* not one row an image", nn.Sequential(Batchless()), images, layer="0")
+    raises("pool='sum' is unknown; use one of mean, flatten", Odd(), images, pool="sum")
+
+
+def test_images_that_do_not_fit(images):
+    raises(r"images of shape \[N, 1, 32, 32\] do not pass through Sequential: .*channels", untidy_network(), images[:, :1])
+
+
+def test_a_layer_that_runs_only_sometimes(images):
+    class Sometimes(Odd):
+        def forward(self, x):
+            if x.mean() > 0.9:
+                return self.unused(x.mean(dim=(2, 3)))
+            return self.extra(self.stem(x).mean(dim=(2, 3)))
+
+    model = Sometimes()
+    with Representation(model, images, "extra", **CPU) as represent:
+        assert represent(images).shape == (5, 4)
+        with pytest.raises(ValueError, match="did not reach it this time"):
+            represent(torch.ones(2, 3, 32, 32))

@@ -1,0 +1,154 @@
+"""Training: what it learns, and that it does so the same way twice."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stir.attacks import PGD
+from stir.data import Split
+from stir.training import Recipe, _augment, accuracy, train
+
+QUIET = {"device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return Split(digits.train.images[:300], digits.train.labels[:300])
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+
+
+def weights(model):
+    return torch.cat([tensor.flatten().float() for tensor in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("recipe", [{}, {"loss": "adversarial-l2", "augmentation": "shift-flip"}])
+def test_determinism(few, recipe):
+    recipe = Recipe(epochs=2, **recipe)
+    runs = []
+    for seed in (0, 0, 1):
+        model = network()
+        torch.manual_seed(100 + len(runs))  # the global stream has no say
+        runs.append((train(model, few, recipe, seed=seed, **QUIET), weights(model)))
+    assert runs[0][0] == runs[1][0] and torch.equal(runs[0][1], runs[1][1])
+    assert not torch.equal(runs[0][1], runs[2][1])
+
+
+def test_it_learns(few, digits):
+    model = network()
+    before = accuracy(model.eval(), digits.test, device="cpu")
+    curve = train(model, few, Recipe(epochs=8), **QUIET)
+    assert before < 0.3 and accuracy(model, digits.test, device="cpu") > 0.75
+    assert len(curve) == 8 and curve[-1]["loss"] < curve[0]["loss"] / 2
+    assert curve[-1]["accuracy"] > 0.9 and all(0 <= epoch["accuracy"] <= 1 for epoch in curve)
+    assert not any(module.training for module in model.modules())
+
+
+def test_the_first_step_is_sgd_as_written(few):
+    # One batch, one epoch: Nesterov's first step is -(1 + momentum) * rate * (gradient + decay).
+    model, twin = network(), network()
+    recipe = Recipe(epochs=1, batch_size=300, learning_rate=0.1)
+    (epoch,) = train(model, few, recipe, **QUIET)
+    twin.train()
+    loss = nn.functional.cross_entropy(twin(few.images), few.labels)
+    loss.backward()
+    assert epoch["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    with torch.no_grad():
+        step = twin[1].weight.grad + 5e-4 * twin[1].weight
+    moved = network()[1].weight - model[1].weight
+    ratio = (moved * step).sum() / (step * step).sum()
+    assert torch.allclose(moved, ratio * step, atol=1e-5) and ratio > 0
+
+
+def test_adversarial_training_makes_robust(digits):
+    attack = PGD("linf", 0.1, 5)
+    scores = {}
+    for loss in ("standard", "adversarial-linf"):
+        model = network()
+        train(model, digits.train, Recipe(loss=loss, epsilon=0.1, epochs=4), **QUIET)
+        scores[loss] = accuracy(model, digits.test, attack=attack, device="cpu")
+    assert scores["adversarial-linf"] > scores["standard"] + 0.1
+
+
+def test_accuracy_is_the_share_of_right_answers(few):
+    def model(images):  # right on every image but the last class
+        answers = labels[: len(images)]
+        return nn.functional.one_hot(torch.where(answers == 9, 0, answers), 10).float()
+
+    labels = few.labels
+    wanted = (labels != 9).float().mean().item()
+    assert accuracy(model, few, device="cpu") == pytest.approx(wanted)
+    real = network().eval()
+    assert accuracy(real, few, batch_size=7, device="cpu") == accuracy(real, few, device="cpu")
+
+
+# Augmentation
+
+
+def moved(image, down, right):
+    """The image moved by whole pixels, one pixel at a time, zeros behind it."""
+    image = image.numpy()
+    out = np.zeros_like(image)
+    _, height, width = image.shape
+    for row in range(height):
+        for column in range(width):
+            if 0 <= row + down < height and 0 <= column + right < width:
+                out[:, row, column] = image[:, row + down, column + right]
+    return torch.from_numpy(out)
+
+
+@pytest.mark.parametrize(("augmentation", "shape"), [("shift", (40, 3, 16, 24)), ("shift-flip", (40, 2, 8, 8))])
+def test_augmentation_is_a_shift_by_up_to_an_eighth(augmentation, shape):
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) + 0.1
+    out = _augment(images, augmentation, torch.Generator().manual_seed(2))
+    assert out.shape == images.shape and out.is_contiguous()
+    reach, seen = shape[2] // 8, set()
+    for image, augmented in zip(images, out, strict=True):
+        found = []
+        for flip in (False, True):
+            for down in range(-reach, reach + 1):
+                for right in range(-reach, reach + 1):
+                    candidate = moved(image, down, right)
+                    if torch.equal(candidate.flip(2) if flip else candidate, augmented):
+                        found.append((flip, down, right))
+        assert len(found) == 1
+        seen.update(found)
+    assert {flip for flip, _, _ in seen} == ({False, True} if augmentation == "shift-flip" else {False})
+    assert {down for _, down, _ in seen} == {right for _, _, right in seen} == set(range(-reach, reach + 1))
+
+
+def test_no_augmentation():
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(_augment(images, "none", torch.Generator()), images)
+
+
+# Recipes
+
+
+def test_the_attack_of_a_recipe():
+    assert Recipe().attack is None
+    assert Recipe(loss="adversarial-l2", epsilon=0.5, attack_steps=3).attack == PGD("l2", 0.5, 3)
+    assert Recipe(loss="adversarial-linf").attack == PGD("linf", 1.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("loss", "hinge", "loss='hinge' is unknown; use one of standard, adversarial-l2, adversarial-linf"),
+        ("augmentation", "blur", "augmentation='blur' is unknown; use one of none, shift, shift-flip"),
+        ("epochs", 0, "epochs=0 must be at least 1"),
+        ("batch_size", 0, "batch_size=0 must be at least 1"),
+        ("learning_rate", 0.0, "learning_rate=0.0 must be above 0"),
+        ("learning_rate", float("nan"), "learning_rate=nan must be above 0"),
+        ("epsilon", -1.0, "epsilon=-1.0 must be above 0"),
+        ("weight_decay", -0.1, "weight_decay=-0.1 must not be negative"),
+        ("attack_steps", 0, "attack_steps=0 must be at least 1"),
+    ],
+)
+def test_recipe_errors(field, value, text):
+    with pytest.raises(ValueError, match=text):
+        Recipe(**{field: value})
