@@ -39,6 +39,7 @@ class PGD:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
 
+    @torch.enable_grad()  # whatever the caller has switched off
     def __call__(
         self,
         model: nn.Module,

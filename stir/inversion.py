@@ -135,11 +135,13 @@ def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tens
         seed: of the draw, which is the same on every device.
 
     Raises:
-        ValueError: an unknown kind, or a tensor of another shape.
+        ValueError: an unknown kind, or a tensor of another shape or with pixels that are not finite.
     """
     if isinstance(seeds, Tensor):
         if seeds.shape != images.shape:
             raise ValueError(f"seeds has shape {tuple(seeds.shape)}; it must be that of images, {tuple(images.shape)}")
+        if not torch.isfinite(seeds).all():
+            raise ValueError("seeds holds NaN or infinite pixels; give finite ones")
         return seeds.detach().to(images)
     if seeds not in SEEDS:
         raise ValueError(f"seeds={seeds!r} is unknown; use a tensor or one of {', '.join(SEEDS)}")
@@ -189,6 +191,8 @@ def invert(
     steps = SOLVERS[solver].default_steps if steps is None else steps
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
     if not tolerance > 0:
         raise ValueError(f"tolerance={tolerance} must be above 0")
     starts = draw_seeds(images, seeds, seed)
@@ -231,7 +235,9 @@ def _descend(
         candidates = solver.images()
         with torch.set_grad_enabled(step < steps):
             current = distance(candidates)
-        better = current.detach() < reached
+        # The paper's start may lie outside the range of pixels, and then is no result.
+        inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
+        better = inside & (current.detach() < reached)
         best = torch.where(better[:, None, None, None], candidates.detach(), best)
         reached = torch.where(better, current.detach(), reached)
         if step < steps:

@@ -51,8 +51,8 @@ class Entry:
     def card(self) -> Path:
         return self.folder / f"{self.key}.json"
 
-    def save(self, model: nn.Module, card: dict) -> None:
-        """Write both files, each complete or not at all; the card last, since it marks the end."""
+    def save(self, model: nn.Module, card: dict) -> dict:
+        """Write both files, each complete or not at all; the card last, since it marks the end. Returns the card."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         partial = self.weights.with_suffix(".partial")
         try:
@@ -63,6 +63,7 @@ class Entry:
             os.replace(partial, self.card)
         finally:
             partial.unlink(missing_ok=True)
+        return card
 
     def load(self, model: nn.Module) -> dict | None:
         """Fill `model` and return the card; None where nothing is kept or what is kept is damaged."""
@@ -73,7 +74,7 @@ class Entry:
             if _digest(self.weights) != card["sha256"]:
                 raise ValueError("its checksum is wrong")
             model.load_state_dict(load_file(self.weights))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             print(f"The stored network {self.weights} is damaged ({error}); it is trained again.")
             return None
         return card
@@ -150,7 +151,7 @@ def trained_model(
                 "torch": torch.__version__,
                 "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
-            entry.save(model, card)
+            card = entry.save(model, card)
     model.cpu().eval()
     model.card = card
     return model

@@ -138,7 +138,6 @@ def test_the_best_iterate_is_kept():
         assert (more <= fewer + 1e-6).all()
 
 
-@pytest.mark.xfail(strict=True, reason="_descend keeps the unclamped seed where no iterate beats it")
 def test_papers_pixels_stay_in_range_even_if_the_seed_is_the_best():
     images = torch.full((1, 1, 1, 2), 0.5)
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))

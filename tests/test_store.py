@@ -62,7 +62,6 @@ def test_the_second_call_trains_nothing(small, no_training, own_store):
     assert second.card["made_by"]["seed"] == 0 and second.card["dataset"] == "small"
 
 
-@pytest.mark.xfail(strict=True, reason="the card of a network just trained lacks the sha256 that the stored one has")
 def test_the_card_is_the_same_on_both_calls(small):
     first = trained_model("resnet10", dataset=small, **TINY)
     assert first.card == trained_model("resnet10", dataset=small, **TINY).card
@@ -147,7 +146,7 @@ def list_card(weights, card):
     card.write_text("[]")
 
 
-@pytest.mark.parametrize("damage", [damage_middle, cut, remove, garble_card, strip_card, garble_card_bytes, pytest.param(list_card, marks=pytest.mark.xfail(strict=True, raises=TypeError, reason="Entry.load does not catch TypeError"))])
+@pytest.mark.parametrize("damage", [damage_middle, cut, remove, garble_card, strip_card, garble_card_bytes, list_card])
 def test_damage_is_noticed_and_repaired(small, own_store, capsys, damage, no_training):
     first = trained_model("resnet10", dataset=small, **TINY)
     (weights,), (card,) = own_store.glob("*.safetensors"), own_store.glob("*.json")
