@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 
 from stir.inversion import Inversion, invert
 from stir.representation import PENULTIMATE, check_images, features
-from stir.similarity import get_measure
+from stir.similarity import MIN_IMAGES, Measure, get_measure
 
-Measure = Callable[[Tensor, Tensor], float]
 Interval = tuple[float, float]
 
 # The group jackknife's variance varies by about sqrt(2 / groups): 22% here, at 40 evaluations.
@@ -109,7 +108,7 @@ def score(
     Args:
         target: the network whose invariances are looked at, m2.
         given: the reference m1, which X' is made for. Both take images [N, C, H, W] in [0, 1].
-        images: X, at least 4.
+        images: X, at least 5.
         layer: dotted name of a submodule of both; None or "penultimate" for the input of the last
             linear layer.
         given_layer: the reference's layer, where that is another one.
@@ -229,8 +228,9 @@ def _score_targets(
 
 def _check(images: Tensor, draws: int, seeds: str | Tensor) -> None:
     check_images(images)
-    if len(images) < 4:
-        raise ValueError(f"images holds {len(images)} image(s); a similarity needs at least 4")
+    # The jackknife leaves one image out.
+    if len(images) <= MIN_IMAGES:
+        raise ValueError(f"images holds {len(images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}")
     if draws < 1:
         raise ValueError(f"draws={draws} must be at least 1")
     if draws > 1 and (isinstance(seeds, Tensor) or seeds in ("white", "black")):
@@ -260,7 +260,6 @@ def _estimate(
     values = torch.tensor([compare(plain, draw) for draw in draws], dtype=torch.float64)
     mean = values.mean()
     order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
-    # Groups leave at least 3 images out of 4, which is what a measure needs at the least.
     groups = order.chunk(min(GROUPS, len(plain)))
     left = []
     for group in groups:

@@ -114,7 +114,7 @@ def test_the_command_line_refuses_before_it_runs(arguments, message, monkeypatch
         ("layers", ["stage9"], "layer='stage9' does not exist"),
         ("solver", "sgd", "solver='sgd' is unknown"),
         ("losses", ["standard", "robust"], "loss='robust' is unknown"),
-        ("n_images", 1, "n_images=1 must lie between 4"),
+        ("n_images", 1, "n_images=1 must lie between 5"),
     ],
 )
 def test_the_notebook_refuses_before_it_trains(name, value, message, tmp_path, monkeypatch):

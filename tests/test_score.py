@@ -65,6 +65,12 @@ def test_result_carries_what_defines_it(nested):
     assert "STIR(target | reference)" in repr(result)
 
 
+def test_five_images_are_enough(nested):
+    m1, m2, images = nested
+    result = stir.score(m2, given=m1, images=images[:5], steps=300, seeds="uniform", progress=False)
+    assert result.interval[0] <= result.value <= result.interval[1]
+
+
 def test_a_network_scores_itself_at_the_ceiling(nested):
     m1, _, images = nested
     result = stir.score(m1, given=m1, images=images, progress=False, tolerance=1.0)
@@ -119,7 +125,7 @@ def test_warns_of_an_inversion_that_failed(nested):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": torch.rand(3, 1, 4, 4)}, "images holds 3"),
+        ({"images": torch.rand(4, 1, 4, 4)}, "images holds 4"),
         ({"images": torch.rand(8, 1, 4, 4) * 2}, r"images must lie in \[0, 1\]"),
         ({"measure": "cosine"}, "measure='cosine' is unknown.*linear-cka"),
         ({"draws": 0}, "draws=0"),
