@@ -119,6 +119,10 @@ def test_rsa_ranks_ties_by_average():
     x = torch.tensor([[0.0], [1.0], [2.0], [3.0], [9.0]])
     y = torch.tensor([[0.0], [1.0], [2.0], [4.0], [4.0]])
     assert rsa(x, y) == pytest.approx(spearmanr(pdist(x), pdist(y)).statistic, rel=1e-12)
+    classes = torch.randint(0, 5, (23,), generator=torch.Generator().manual_seed(0))
+    x = 0.3 * torch.eye(5, dtype=torch.float64)[classes]  # two distances; centring would tell equal ones apart
+    y = pair(23, 3, 1)[0]
+    assert rsa(x, y) == pytest.approx(spearmanr(pdist(x), pdist(y)).statistic, rel=1e-12)
 
 
 def test_rbf_bandwidth_is_a_fraction_of_the_median_distance():
@@ -405,6 +409,14 @@ REFUSED = {
 def test_refuses_what_cannot_be_compared(measure, bad, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         measure(bad, GOOD)
+
+
+@every_measure
+def test_refuses_constant_features_whose_computed_mean_is_not_the_constant(measure):
+    x = torch.full((1000, 2), 1 / 3, dtype=torch.float64)
+    assert (x - x.mean(0)).abs().max() > torch.finfo(x.dtype).eps / 3
+    with pytest.raises(ValueError, match="^x is constant"):
+        measure(x, pair(1000, 1, 1)[0])
 
 
 @every_measure
