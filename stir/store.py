@@ -138,20 +138,27 @@ def trained_model(
     with FileLock(entry.weights.with_suffix(".lock")):
         card = entry.load(model)
         if card is None:
-            start = time.perf_counter()
-            label = f"{architecture} {recipe.loss} seed {seed}"
-            curve = train(model, dataset.train, recipe, seed=seed, device=device, progress=progress, label=label)
-            card = {
-                "made_by": made_by,
-                "dataset": dataset.name,
-                "accuracy": accuracy(model, dataset.test, device=device),
-                "curve": curve,
-                "seconds": round(time.perf_counter() - start, 2),
-                "hardware": hardware(device),
-                "torch": torch.__version__,
-                "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            }
-            card = entry.save(model, card)
+            card = entry.save(model, _train(model, dataset, recipe, made_by, device, progress))
     model.cpu().eval()
     model.card = card
     return model
+
+
+def _train(
+    model: nn.Module, dataset: Dataset, recipe: Recipe, made_by: dict, device: torch.device, progress: bool
+) -> dict:
+    """Train `model` in place; returns its card."""
+    start = time.perf_counter()
+    seed = made_by["seed"]
+    label = f"{made_by['architecture']} {recipe.loss} seed {seed}"
+    curve = train(model, dataset.train, recipe, seed=seed, device=device, progress=progress, label=label)
+    return {
+        "made_by": made_by,
+        "dataset": dataset.name,
+        "accuracy": accuracy(model, dataset.test, device=device),
+        "curve": curve,
+        "seconds": round(time.perf_counter() - start, 2),
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
