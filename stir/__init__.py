@@ -2,8 +2,9 @@
 
 from stir.architectures import Normalize, build_model
 from stir.attacks import PGD
+from stir.balls import Ball
 from stir.data import load_dataset
-from stir.inversion import Inversion, invert
+from stir.inversion import Controversy, Inversion, controversial, invert
 from stir.representation import features
 from stir.score import StirResult, pairwise, score
 from stir.store import trained_model
@@ -11,11 +12,14 @@ from stir.training import accuracy
 
 __all__ = [
     "PGD",
+    "Ball",
+    "Controversy",
     "Inversion",
     "Normalize",
     "StirResult",
     "accuracy",
     "build_model",
+    "controversial",
     "features",
     "invert",
     "load_dataset",

@@ -11,14 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.attacks import image_norms
-from stir.representation import Representation, check_images
+from stir.balls import Ball
+from stir.images import Images, gather_images
+from stir.representation import Representation
+from stir.seeds import draw_seeds
+from stir.solvers import SOLVERS, AdamLogit, Solver, box, box_and_ball
 
-Distance = Callable[[Tensor], Tensor]
+# What a descent lowers, and what ranks its iterates: images -> (cost [n], rank [n]), the least rank being the best.
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+CONTROVERSIAL_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -37,127 +43,38 @@ class Inversion:
     images: Float[Tensor, "n c h w"]
     seeds: Float[Tensor, "n c h w"]
     distance: Float[Tensor, "n"]
-    converged: Tensor
+    converged: Bool[Tensor, "n"]
     steps: int
     tolerance: float
 
     def __repr__(self) -> str:
         return (
-            f"Inversion({len(self.images)} images, median distance {self.distance.median():.3g}, "
+            f"{type(self).__name__}({len(self.images)} images, median distance {self.distance.median():.3g}, "
             f"{self.converged.float().mean():.0%} within {self.tolerance:g} after {self.steps} steps)"
         )
 
 
-class AdamLogit:
-    """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
+@dataclass(frozen=True, repr=False)
+class Controversy(Inversion):
+    """Images on which two networks disagree.
 
-    Descends on the logarithm of the distance, whose gradient does not fade on the way, with a step
-    that falls to zero on a cosine.
+    Attributes:
+        target_distance: [N], the relative distance |m2(x') - m2(x)| / |m2(x)| in the network that
+            tells x' from x. The other attributes are those of the one that does not.
     """
 
-    default_steps = 100
-    rate = 0.5
-
-    def __init__(self, start: Tensor, steps: int) -> None:
-        # Away from 0 and 1, where the sigmoid is flat and a pixel would hardly move.
-        self.logits = torch.logit(start.clamp(0.05, 0.95)).requires_grad_(True)
-        self.adam = torch.optim.Adam([self.logits], lr=self.rate, betas=(0.8, 0.95))
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, steps)
-
-    def images(self) -> Tensor:
-        return torch.sigmoid(self.logits)
-
-    def update(self, distance: Float[Tensor, "n"]) -> None:
-        # A distance of exactly 0 has no logarithm, and nothing left to gain.
-        loss = distance.clamp_min(1e-12).log().sum()
-        (self.logits.grad,) = torch.autograd.grad(loss, self.logits)
-        self.adam.step()
-        self.schedule.step()
+    target_distance: Float[Tensor, "n"]
 
 
-class NormalizedGradient:
-    """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each."""
-
-    default_steps = 1_000
-    length = 0.5
-
-    def __init__(self, start: Tensor, steps: int) -> None:
-        self.pixels = start.clone().requires_grad_(True)
-
-    def images(self) -> Tensor:
-        return self.pixels
-
-    def update(self, distance: Float[Tensor, "n"]) -> None:
-        (gradient,) = torch.autograd.grad(distance.sum(), self.pixels)
-        step = self.length * gradient / (image_norms(gradient) + 1e-10)
-        self.pixels = (self.pixels.detach() - step).clamp(0, 1).requires_grad_(True)
-
-
-SOLVERS = {"adam-logit": AdamLogit, "paper": NormalizedGradient}
-
-
-def _other_image(images: Tensor, generator: torch.Generator) -> Tensor:
-    if len(images) < 2:
-        raise ValueError("seeds='other-image' needs at least 2 images")
-    # A random cycle through all images: nobody is dealt itself.
-    order = torch.randperm(len(images), generator=generator)
-    seeds = torch.empty_like(images)
-    seeds[order] = images[order.roll(1)]
-    return seeds
-
-
-def _mixed(images: Tensor, generator: torch.Generator) -> Tensor:
-    kinds = torch.stack([SEEDS[kind](images, generator) for kind in ("gaussian", "uniform", "white", "black")])
-    choice = torch.randint(len(kinds), (len(images),), generator=generator)
-    return kinds[choice, torch.arange(len(images))]
-
-
-SEEDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "gaussian": lambda x, generator: torch.randn(x.shape, generator=generator),
-    "gaussian-shared": lambda x, generator: torch.randn(x.shape[1:], generator=generator).expand(x.shape),
-    "uniform": lambda x, generator: torch.rand(x.shape, generator=generator),
-    "white": lambda x, generator: torch.ones_like(x),
-    "black": lambda x, generator: torch.zeros_like(x),
-    "other-image": _other_image,
-    "mixed": _mixed,
-}
-
-
-def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tensor, "n c h w"]:
-    """One seed image for each of `images`.
-
-    Args:
-        images: [N, C, H, W], what will be inverted.
-        seeds: "gaussian", standard normal pixels (the paper's, which reach outside [0, 1]);
-            "gaussian-shared", one such image for all; "uniform"; "white"; "black"; "other-image",
-            another of `images`; "mixed", a random choice of the noises and plain images; or a
-            tensor of the images' shape, taken as it is.
-        seed: of the draw, which is the same on every device.
-
-    Raises:
-        ValueError: an unknown kind, or a tensor of another shape or with pixels that are not finite.
-    """
-    if isinstance(seeds, Tensor):
-        if seeds.shape != images.shape:
-            raise ValueError(f"seeds has shape {tuple(seeds.shape)}; it must be that of images, {tuple(images.shape)}")
-        if not torch.isfinite(seeds).all():
-            raise ValueError("seeds holds NaN or infinite pixels; give finite ones")
-        return seeds.detach().to(images)
-    if seeds not in SEEDS:
-        raise ValueError(f"seeds={seeds!r} is unknown; use a tensor or one of {', '.join(SEEDS)}")
-    drawn = SEEDS[seeds](images.detach().float().cpu(), torch.Generator().manual_seed(seed))
-    return drawn.to(images)
-
-
-@torch.enable_grad()  # whatever the caller has switched off
 def invert(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     layer: str | None = None,
     pool: str = "mean",
     seeds: str | Tensor = "gaussian",
     seed: int = 0,
+    within: Ball | None = None,
     solver: str = "adam-logit",
     steps: int | None = None,
     tolerance: float = 0.1,
@@ -169,11 +86,14 @@ def invert(
 
     Args:
         model: any network that takes images [N, C, H, W] in [0, 1]; it is left as it was.
-        images: [N, C, H, W], what to invert.
+        images: what to invert: a tensor [N, C, H, W], a data set or a data loader (see
+            `stir.images.gather_images`).
         layer, pool: of the representation, as in `stir.representation.Representation`.
-        seeds, seed: where the descent begins, as in `draw_seeds`.
-        solver: "adam-logit", or "paper", the authors' algorithm.
-        steps: of descent; None for the solver's own number, 100 and 1,000.
+        seeds, seed: where the descent begins, as in `stir.seeds.draw_seeds`.
+        within: a ball around each seed, clamped to [0, 1], that x' stays in; None for anywhere.
+        solver: "adam-logit"; "nearest", which stays as near to the seed as it can; or "paper", the
+            authors' algorithm.
+        steps: of descent; None for the solver's own number: 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
         device: where to compute; the results come back to the images' own.
         batch_size: images inverted together; the result does not depend on it.
@@ -185,34 +105,102 @@ def invert(
     Raises:
         ValueError: an argument out of its range, or an image whose representation is all zeros.
     """
-    check_images(images)
+    images = gather_images(images)
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r} is unknown; use one of {', '.join(SOLVERS)}")
     steps = SOLVERS[solver].default_steps if steps is None else steps
+    _check(steps, tolerance, batch_size)
+    starts = _starts(images, seeds, seed, within)
+    with Representation(model, images, layer, pool=pool, device=device) as represent:
+
+        def objective(batch: Tensor) -> Objective:
+            distance = _relative_distance(represent, batch)
+            return lambda candidates: (reached := distance(candidates), reached.detach())
+
+        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, within, represent.device, batch_size, progress)
+    return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
+
+
+def controversial(
+    given: nn.Module,
+    target: nn.Module,
+    images: Images,
+    *,
+    layer: str | None = None,
+    given_layer: str | None = None,
+    pool: str = "mean",
+    seeds: str | Tensor = "gaussian",
+    seed: int = 0,
+    within: Ball | None = None,
+    steps: int = CONTROVERSIAL_STEPS,
+    tolerance: float = 0.1,
+    device: str | torch.device = "auto",
+    batch_size: int = 256,
+    progress: bool = True,
+) -> Controversy:
+    """Images that `given` represents as it represents `images`, and `target` as differently as it can.
+
+    They are inverted images of `given` up to `tolerance`, chosen among all of those by descent on
+    (d1 / tolerance)^2 / d2, where d1 and d2 are the two relative distances and d1 counts as
+    `tolerance` once it is below: then only d2 is left to gain.
+
+    Args:
+        given: m1, which cannot tell x' from x; `target`: m2, which can.
+        layer, given_layer: the layer of both, or of each, as in `stir.score`.
+        steps: of descent, by the solver "adam-logit".
+        images, pool, seeds, seed, within, tolerance, device, batch_size, progress: as in `invert`.
+
+    Returns:
+        For each image the x' furthest away for `target` among those within `tolerance` for `given`;
+        where none came so near, the nearest for `given`.
+
+    Raises:
+        ValueError: as `invert`, for either network.
+    """
+    images = gather_images(images)
+    _check(steps, tolerance, batch_size)
+    starts = _starts(images, seeds, seed, within)
+    with (
+        Representation(given, images, given_layer or layer, pool=pool, device=device) as by_given,
+        Representation(target, images, layer, pool=pool, device=device) as by_target,
+    ):
+
+        def objective(batch: Tensor) -> Objective:
+            near, far = _relative_distance(by_given, batch), _relative_distance(by_target, batch)
+
+            def cost(candidates: Tensor) -> tuple[Tensor, Tensor]:
+                kept, told = near(candidates), far(candidates)
+                rank = torch.where(kept <= tolerance, -told, kept)  # all that count as alike come first
+                return (kept.clamp_min(tolerance) / tolerance).square() / told.clamp_min(1e-6), rank.detach()
+
+            return cost
+
+        found, rank = _in_batches(objective, AdamLogit, images, starts, steps, within, by_given.device, batch_size, progress)
+        pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
+        with torch.no_grad():
+            near, far = (
+                torch.cat([_relative_distance(by, batch)(x) for batch, x in pairs]).to(images) for by in (by_given, by_target)
+            )
+    # Which side of the tolerance an image ended on was decided during the descent.
+    return Controversy(found, starts, near, rank < 0, steps, tolerance, far)
+
+
+def _check(steps: int, tolerance: float, batch_size: int) -> None:
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if not tolerance > 0:
         raise ValueError(f"tolerance={tolerance} must be above 0")
-    starts = draw_seeds(images, seeds, seed)
-    found, distances = [], []
-    with (
-        Representation(model, images, layer, pool=pool, device=device) as represent,
-        tqdm(total=len(images) * steps, desc="inverting", unit="image-step", unit_scale=True, disable=not progress, leave=False) as bar,
-    ):
-        for batch, start in zip(images.split(batch_size), starts.split(batch_size), strict=True):
-            distance = _relative_distance(represent, batch)
-            start = start.to(represent.device, torch.float32)
-            best, reached = _descend(distance, SOLVERS[solver](start, steps), steps, lambda: bar.update(len(batch)))
-            found.append(best.to(images))
-            distances.append(reached.to(images))
-    reached = torch.cat(distances)
-    return Inversion(torch.cat(found), starts, reached, reached <= tolerance, steps, tolerance)
 
 
-def _relative_distance(represent: Representation, images: Tensor) -> Distance:
-    """The function that inversion lowers: x' -> |m(x') - m(x)| / |m(x)|, one number an image."""
+def _starts(images: Tensor, seeds: str | Tensor, seed: int, within: Ball | None) -> Tensor:
+    drawn = draw_seeds(images, seeds, seed)
+    return drawn if within is None else box(drawn)  # the ball and the pixels' range must meet
+
+
+def _relative_distance(represent: Representation, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The function x' -> |m(x') - m(x)| / |m(x)|, one number an image."""
     with torch.no_grad():
         wanted = represent(images).float()
     size = wanted.norm(dim=1)
@@ -225,22 +213,44 @@ def _relative_distance(represent: Representation, images: Tensor) -> Distance:
     return distance
 
 
-def _descend(
-    distance: Distance, solver: AdamLogit | NormalizedGradient, steps: int, advance: Callable[[], object]
+def _in_batches(
+    objective: Callable[[Tensor], Objective],
+    solver: type[Solver],
+    images: Tensor,
+    starts: Tensor,
+    steps: int,
+    within: Ball | None,
+    device: torch.device,
+    batch_size: int,
+    progress: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Run the solver; the best iterate of each image and its distance."""
+    """The best image of each descent and its rank, as `images` are: on their device, of their dtype."""
+    found, ranks = [], []
+    with tqdm(total=len(images) * steps, desc="inverting", unit="image-step", unit_scale=True, disable=not progress, leave=False) as bar:
+        for batch, start in zip(images.split(batch_size), starts.split(batch_size), strict=True):
+            start = start.to(device, torch.float32)
+            project = box if within is None else box_and_ball(start, within)
+            best, rank = _descend(objective(batch), solver(start, steps, project), steps, lambda: bar.update(len(batch)))
+            found.append(best.to(images))
+            ranks.append(rank.to(images))
+    return torch.cat(found), torch.cat(ranks)
+
+
+@torch.enable_grad()  # whatever the caller has switched off
+def _descend(objective: Objective, solver: Solver, steps: int, advance: Callable[[], object]) -> tuple[Tensor, Tensor]:
+    """Run the solver; the best iterate of each image and its rank."""
     best = solver.images().detach().clone()
-    reached = torch.full((len(best),), torch.inf, device=best.device)
+    least = torch.full((len(best),), torch.inf, device=best.device)
     for step in range(steps + 1):
         candidates = solver.images()
         with torch.set_grad_enabled(step < steps):
-            current = distance(candidates)
+            cost, rank = objective(candidates)
         # The paper's start may lie outside the range of pixels, and then is no result.
         inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
-        better = inside & (current.detach() < reached)
+        better = inside & (rank < least)
         best = torch.where(better[:, None, None, None], candidates.detach(), best)
-        reached = torch.where(better, current.detach(), reached)
+        least = torch.where(better, rank, least)
         if step < steps:
-            solver.update(current)
+            solver.update(cost)
             advance()
-    return best, reached
+    return best, least

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from stir.score import StirResult
 
 # From the palette of Okabe & Ito (2008), which the colour-blind tell apart; the line styles and
 # markers tell the same in black and white.
@@ -38,15 +42,48 @@ def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
         columns: how many of each are shown.
     """
     columns = min(columns, *(len(images) for images in rows.values()))
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1 + 0.8 * columns, 0.85 * len(rows)), squeeze=False)
+    figure = plt.figure(figsize=(1 + 0.8 * columns, 0.85 * len(rows)))
+    _image_rows(figure, rows, columns)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06)
+    return figure
+
+
+def _image_rows(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns: int) -> None:
+    columns = min(columns, *(len(images) for images in rows.values()))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (label, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images[:columns], strict=True):
-            pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
+            pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
             axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
-    figure.subplots_adjust(wspace=0.06, hspace=0.06)
+
+
+def stir_result(result: StirResult) -> Figure:
+    """One score: its place between floor and ceiling, how far the inversion came, and some of X, seeds and X'."""
+    figure = plt.figure(figsize=(9, 5.2), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1))
+    scale, distances = above.subplots(1, 2, width_ratios=(3, 2))
+    points = (
+        ("STIR", result.value, result.interval, STIR_COLOUR, "o"),
+        (result.measure, result.cka, result.cka_interval, CKA_COLOUR, "s"),
+    )
+    for height, (label, value, (low, high), colour, marker) in zip((1, 0), points, strict=True):
+        scale.plot([low, high], [height, height], color=colour, lw=2)
+        scale.plot(value, height, marker, ms=8, color=colour)
+        scale.annotate(f"{value:.2f} [{low:.2f}, {high:.2f}]", (value, height), (0, 9), textcoords="offset points", ha="center")
+    for name, value in (("floor", result.floor), ("ceiling", result.ceiling)):
+        scale.axvline(value, color="0.6", ls=":", lw=1.2)
+        scale.annotate(name, (value, -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", color="0.4")
+    scale.set(yticks=(1, 0), yticklabels=[label for label, *_ in points], ylim=(-0.6, 1.6), xlabel="similarity", title=f"{result.target} given {result.reference}")
+    scale.set_xlim(min(-0.02, result.interval[0], result.floor), 1.03)
+    found = result.distances.flatten().clamp_min(1e-6).numpy()
+    distances.hist(found, bins=np.geomspace(found.min() * 0.9, found.max() * 1.1, 25), color="0.7")
+    distances.axvline(result.inversion.tolerance, color="0.2", ls="--", lw=1.2)
+    distances.set(xscale="log", xlabel="relative distance reached", ylabel="images", title=f"{result.converged:.0%} within {result.inversion.tolerance:g}")
+    sns.despine(above)
+    _image_rows(below, {"$x$": result.images, "seed": result.inversion.seeds, "$x'$": result.inversion.images}, columns=10)
     return figure
 
 

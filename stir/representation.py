@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from stir.devices import resolve_device
+from stir.images import Images, check_images, gather_images
 
 PENULTIMATE = "penultimate"
 POOLS = ("mean", "flatten")
@@ -40,8 +42,8 @@ class Representation:
         images: [N, C, H, W], what will be represented; one of them is passed through to find the layer.
         layer: dotted name of a submodule, whose output is taken; None or "penultimate" for the
             input of the linear layer that runs last.
-        pool: "mean" averages a feature map [N, C, H, W] over space and tokens [N, T, D] over
-            tokens; "flatten" keeps all their entries.
+        pool: "mean" averages a feature map [N, C, H, W] or [N, H, W, C] over space and tokens
+            [N, T, D] over tokens; "flatten" keeps all their entries.
         device: where to compute.
 
     Raises:
@@ -74,6 +76,7 @@ class Representation:
         self._dtype = next((t.dtype for t in self._tensors.values() if t.is_floating_point()), torch.float32)
         self._training = {module: module.training for module in self.model.modules()}
         self._hook: RemovableHandle | None = None
+        self._calls: int | None = None  # of the layer in the pass under way; None between passes
         try:
             self.model.eval()
             self._attach(*self._locate())
@@ -97,7 +100,9 @@ class Representation:
         try:
             self._forward(images)
         except _Reached as reached:
-            return self._pooled(reached.output, len(images))
+            return self._pooled(reached.output, images)
+        finally:
+            self._calls = None
         raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
 
     def _forward(self, images: Tensor) -> object:
@@ -132,6 +137,8 @@ class Representation:
 
     def _attach(self, module: nn.Module, last_call: int) -> None:
         def stop(*values: object) -> None:
+            if self._calls is None:
+                return  # somebody else's pass, such as a second representation of the same network
             self._calls += 1
             if self._calls == last_call:
                 raise _Reached(values[-1])
@@ -141,46 +148,43 @@ class Representation:
         else:
             self._hook = module.register_forward_hook(lambda _, __, output: stop(output))
 
-    def _pooled(self, output: object, n: int) -> Tensor:
+    def _pooled(self, output: object, images: Tensor) -> Tensor:
+        n = len(images)
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
             got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
             raise ValueError(f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer")
         if self.pool == "flatten" or output.ndim == 2:
             return output.flatten(1)
-        if output.ndim == 3:
-            return output.mean(dim=1)
-        return output.flatten(2).mean(dim=2)
+        if output.ndim == 4 and _channels_last(output.shape, images.shape):
+            return output.mean(dim=(1, 2))
+        return output.mean(dim=1) if output.ndim == 3 else output.flatten(2).mean(dim=2)
+
+
+def _channels_last(features: torch.Size, images: torch.Size) -> bool:
+    """Whether a map is [N, H, W, C], as Swin's are: then only those two axes have the images' proportions."""
+    _, a, b, c = features
+    height, width = images[2:]
+    first, last = (abs(math.log(h * width / (w * height))) for h, w in ((a, b), (b, c)))
+    return first < last
 
 
 def _some(names: object) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
 
 
-def check_images(images: object) -> None:
-    """Raise a ValueError unless `images` is a float tensor [N, C, H, W] in [0, 1] with N at least 1."""
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        got = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
-        raise ValueError(f"images must be a tensor [N, C, H, W], not {got}")
-    if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}; they must be floats in [0, 1]: use images.float() / 255")
-    if images.numel() == 0:
-        raise ValueError(f"images has shape {tuple(images.shape)}: there is nothing in it; give at least one image")
-    if not torch.isfinite(images).all():
-        raise ValueError("images holds NaN or infinite pixels; remove them")
-    low, high = images.min().item(), images.max().item()
-    if low < 0 or high > 1:
-        raise ValueError(f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; put the normalization inside the network with stir.Normalize")
-
-
 def features(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     layer: str | None = None,
     pool: str = "mean",
     device: str | torch.device = "auto",
     batch_size: int = 256,
 ) -> Float[Tensor, "n d"]:
-    """The features of `images` at `layer`, on the images' own device. Arguments and errors as `Representation`."""
+    """The features of `images` at `layer`, on the images' own device.
+
+    Arguments and errors are those of `Representation` and of `stir.images.gather_images`.
+    """
+    images = gather_images(images)
     with Representation(model, images, layer, pool=pool, device=device) as represent, torch.no_grad():
         return torch.cat([represent(batch) for batch in images.split(batch_size)]).to(images.device)

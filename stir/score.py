@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy.stats import t as student
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.inversion import Inversion, invert
-from stir.representation import PENULTIMATE, check_images, features
+from stir.images import Images, gather_images
+from stir.intervals import Interval, mean_similarity
+from stir.inversion import Controversy, Inversion, controversial, invert
+from stir.representation import PENULTIMATE, Representation, features
+from stir.seeds import random_cycle
 from stir.similarity import MIN_IMAGES, Measure, get_measure
 
-Interval = tuple[float, float]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-# The group jackknife's variance varies by about sqrt(2 / groups): 22% here, at 40 evaluations.
-GROUPS = 40
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5
+DEALS = 5  # of each draw's X', for the floor: enough to steady its second digit
 
 COLUMNS = (
     "reference", "target", "reference_layer", "target_layer",
     "stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high",
-    "ceiling", "distance_median", "distance_p90", "converged",
-    "n_images", "n_draws", "seeds", "solver", "steps", "measure",
+    "ceiling", "floor", "distance_median", "distance_p90", "converged",
+    "n_images", "n_draws", "seeds", "seed", "solver", "steps", "measure",
 )  # fmt: skip
 
 
@@ -40,15 +43,19 @@ class StirResult:
     Attributes:
         value: S(m2(X), m2(X')), the mean over draws of X'; at most 1.
         interval: 95% confidence interval of `value` over images and seeds.
-        cka: plain similarity S(m1(X), m2(X)) on the images themselves.
+        cka: plain similarity S(m1(X), m2(X)) on the images themselves, by the same measure.
         cka_interval: its 95% confidence interval over images.
         ceiling: STIR(reference | reference) on the same X': 1 if the inversion is exact. A value
             above it says nothing.
+        floor: the value with the X' dealt out to other images at random: what two networks score
+            that share no invariance at all.
+        images: [N, C, H, W], X.
         inversion: X', from the first draw.
         distances: [draws, N], the relative distance that each X' reached.
         reference, target: names.
         reference_layer, target_layer: where X' was made and where it was looked at.
         measure, seeds, solver: names.
+        seed: of the first draw; each further draw has the next.
     """
 
     value: float
@@ -56,6 +63,8 @@ class StirResult:
     cka: float
     cka_interval: Interval
     ceiling: float
+    floor: float
+    images: Float[Tensor, "n c h w"]
     inversion: Inversion
     distances: Float[Tensor, "draws n"]
     reference: str
@@ -64,13 +73,25 @@ class StirResult:
     target_layer: str
     measure: str
     seeds: str
+    seed: int
     solver: str
+
+    @property
+    def worst_case(self) -> bool:
+        """Whether each X' was chosen to look as different to the target as it can."""
+        return isinstance(self.inversion, Controversy)
+
+    @property
+    def converged(self) -> float:
+        """Share of all X' within the tolerance."""
+        return (self.distances <= self.inversion.tolerance).float().mean().item()
 
     def __repr__(self) -> str:
         low, high = self.interval
+        name = "worst-case STIR" if self.worst_case else "STIR"
         return (
-            f"STIR({self.target} | {self.reference}) = {self.value:.3f} [{low:.3f}, {high:.3f}], "
-            f"{self.measure} {self.cka:.3f}, ceiling {self.ceiling:.3f}, "
+            f"{name}({self.target} | {self.reference}) = {self.value:.3f} [{low:.3f}, {high:.3f}], "
+            f"{self.measure} {self.cka:.3f}, floor {self.floor:.3f}, ceiling {self.ceiling:.3f}, "
             f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images)"
         )
 
@@ -84,23 +105,29 @@ class StirResult:
             "cka_high": self.cka_interval[1],
             "distance_median": self.distances.median().item(),
             "distance_p90": self.distances.flatten().quantile(0.9).item(),
-            "converged": (self.distances <= self.inversion.tolerance).float().mean().item(),
             "n_images": self.distances.shape[1],
             "n_draws": self.distances.shape[0],
             "steps": self.inversion.steps,
         }
         return pd.DataFrame([{name: row[name] if name in row else getattr(self, name) for name in COLUMNS}])
 
+    def plot(self) -> Figure:
+        """The value between floor and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
+        from stir import plots  # drawing libraries load slowly, and who only measures never needs them
+
+        return plots.stir_result(self)
+
 
 def score(
     target: nn.Module,
     *,
     given: nn.Module,
-    images: Tensor,
+    images: Images,
     layer: str | None = None,
     given_layer: str | None = None,
     measure: str | Measure = "linear-cka",
     draws: int = 1,
+    worst_case: bool = False,
     **inversion,
 ) -> StirResult:
     """STIR(target | given): how far `target` shares the invariances of `given`, its reference.
@@ -108,15 +135,17 @@ def score(
     Args:
         target: the network whose invariances are looked at, m2.
         given: the reference m1, which X' is made for. Both take images [N, C, H, W] in [0, 1].
-        images: X, at least 5.
+        images: X, at least 5: a tensor, a data set or a data loader; the batches play no part.
         layer: dotted name of a submodule of both; None or "penultimate" for the input of the last
             linear layer.
         given_layer: the reference's layer, where that is another one.
         measure: S, a name from `stir.similarity.MEASURES` or a function of two feature matrices
             [N, P] and [N, Q] to a number of at most 1.
         draws: how many times X' is drawn.
-        **inversion: arguments of `stir.invert`: seeds, seed, solver, steps, tolerance, pool,
-            device, batch_size, progress.
+        worst_case: take the X' of `stir.controversial`, which look as different to `target` as
+            the reference's invariances allow: a lower end to what the average over X' hides.
+        **inversion: arguments of `stir.invert` (of `stir.controversial` if `worst_case`): seeds,
+            seed, within, solver, steps, tolerance, pool, device, batch_size, progress.
 
     Raises:
         ValueError: an argument out of its range, before any work; or features that the measure
@@ -125,14 +154,21 @@ def score(
     Warns:
         UserWarning: the inversion came out too poor to trust the value.
     """
-    layers = (given_layer or layer, layer)
-    (result,) = _score_targets({"reference": given}, "reference", {"target": target}, images, layers, measure, draws, inversion)
+    asked = _Question(gather_images(images), layer, given_layer or layer, measure, draws, inversion)
+    asked.check_layer(target)
+    if worst_case:
+        if inversion.pop("solver", "adam-logit") != "adam-logit":
+            raise ValueError("worst_case=True has a solver of its own; leave `solver` out")
+        make = partial(controversial, given, target, layer=layer, given_layer=given_layer)
+    else:
+        make = partial(invert, given, layer=asked.given_layer)
+    (result,) = asked.answer("reference", given, asked.draw(make), {"target": target}, {})
     return result
 
 
 def pairwise(
     models: Mapping[str, nn.Module],
-    images: Tensor,
+    images: Images,
     *,
     layers: Sequence[str | None] = (None,),
     measure: str | Measure = "linear-cka",
@@ -155,125 +191,122 @@ def pairwise(
         raise ValueError("models is empty; give at least one network")
     if not layers:
         raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
-    rows = []
-    with tqdm(total=len(models) * len(layers), desc="references", unit="inversion", disable=not progress, leave=False) as bar:
-        for layer in layers:
-            plain: dict[str, Tensor] = {}  # each network's features of the images, shared by all references
-            for reference in models:
-                rows += _score_targets(models, reference, models, images, (layer, layer), measure, draws, {**inversion, "progress": progress}, plain)
-                bar.update()
-    return pd.concat([row.to_frame() for row in rows], ignore_index=True)
-
-
-def _score_targets(
-    models: Mapping[str, nn.Module],
-    reference: str,
-    targets: Mapping[str, nn.Module],
-    images: Tensor,
-    layers: tuple[str | None, str | None],
-    measure: str | Measure,
-    draws: int,
-    inversion: dict,
-    plain: dict[str, Tensor] | None = None,
-) -> list[StirResult]:
-    """STIR of every target given one reference, all on the same X'. `plain` collects features of X."""
-    compare = get_measure(measure)
-    _check(images, draws, inversion.get("seeds", "gaussian"))
-    plain = {} if plain is None else plain
-    options = {name: inversion[name] for name in ("pool", "device", "batch_size") if name in inversion}
-    given_layer, layer = layers
-    model, first_seed = models[reference], inversion.get("seed", 0)
-
-    def represent(network: nn.Module, x: Tensor, where: str | None) -> Tensor:
-        return features(network, x, layer=where, **options)
-
-    for name, network in targets.items():  # first of all, since a wrong layer shows here
-        if name not in plain:
-            plain[name] = represent(network, images, layer)
-    of_reference = represent(model, images, given_layer)
-    found = [invert(model, images, layer=given_layer, **{**inversion, "seed": first_seed + draw}) for draw in range(draws)]
-    inverted = torch.cat([draw.images for draw in found])
-    shared = inversion.get("seeds", "gaussian") == "gaussian-shared"
-    own = represent(model, inverted, given_layer).chunk(draws)
+    images = gather_images(images)
+    questions = [_Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}) for layer in layers]
+    for asked in questions:
+        for model in models.values():
+            asked.check_layer(model)
     results = []
-    for name, network in targets.items():
-        across = represent(network, inverted, layer).chunk(draws)
-        try:
-            value, interval = _estimate(compare, plain[name], across, shared)
-            cka, cka_interval = _estimate(compare, of_reference, [plain[name]])
-            ceiling = sum(compare(of_reference, x) for x in own) / draws
-        except ValueError as error:
-            raise ValueError(f"reference {reference!r} at layer={given_layer or PENULTIMATE!r}, target {name!r} at layer={layer or PENULTIMATE!r}: {error}") from error
-        results.append(
-            StirResult(
-                value=value,
-                interval=interval,
-                cka=cka,
-                cka_interval=cka_interval,
-                ceiling=ceiling,
-                inversion=found[0],
-                distances=torch.stack([draw.distance for draw in found]),
-                reference=reference,
-                target=name,
-                reference_layer=given_layer or PENULTIMATE,
-                target_layer=layer or PENULTIMATE,
-                measure=measure if isinstance(measure, str) else getattr(measure, "__name__", "custom"),
-                seeds=seeds if isinstance(seeds := inversion.get("seeds", "gaussian"), str) else "given",
-                solver=inversion.get("solver", "adam-logit"),
+    with tqdm(total=len(models) * len(layers), desc="references", unit="inversion", disable=not progress, leave=False) as bar:
+        for asked in questions:
+            plain: dict[str, Tensor] = {}
+            for name, reference in models.items():
+                found = asked.draw(partial(invert, reference, layer=asked.given_layer))
+                results += asked.answer(name, reference, found, models, plain)
+                bar.update()
+    return pd.concat([result.to_frame() for result in results], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """All that a score depends on but the two networks."""
+
+    images: Tensor
+    layer: str | None
+    given_layer: str | None
+    measure: str | Measure
+    draws: int
+    inversion: dict
+
+    def __post_init__(self) -> None:
+        get_measure(self.measure)
+        # The jackknife leaves one image out.
+        if len(self.images) <= MIN_IMAGES:
+            raise ValueError(f"images holds {len(self.images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}")
+        if self.draws < 1:
+            raise ValueError(f"draws={self.draws} must be at least 1")
+        if self.draws > 1 and self.seeds in ("given", "white", "black"):
+            raise ValueError(f"draws={self.draws}: these seeds are the same at every draw; use draws=1")
+
+    @property
+    def seeds(self) -> str:
+        seeds = self.inversion.get("seeds", "gaussian")
+        return seeds if isinstance(seeds, str) else "given"
+
+    def _options(self, *names: str) -> dict:
+        return {name: self.inversion[name] for name in names if name in self.inversion}
+
+    def check_layer(self, target: nn.Module) -> None:
+        """Raise a ValueError where `target` has no such layer, ahead of the work."""
+        with Representation(target, self.images, self.layer, **self._options("pool", "device")):
+            pass
+
+    def draw(self, make: Callable[..., Inversion]) -> list[Inversion]:
+        """X', once for each draw."""
+        first = self.inversion.get("seed", 0)
+        return [make(images=self.images, **{**self.inversion, "seed": first + draw}) for draw in range(self.draws)]
+
+    def answer(
+        self, name: str, reference: nn.Module, found: list[Inversion], targets: Mapping[str, nn.Module], plain: dict[str, Tensor]
+    ) -> list[StirResult]:
+        """The score of each target on the X' that were found for `reference`. `plain` keeps features of X for later questions."""
+        represent = partial(features, **self._options("pool", "device", "batch_size"))
+        inverted = torch.cat([draw.images for draw in found])
+        own = represent(reference, self.images, layer=self.given_layer)
+        own_again = represent(reference, inverted, layer=self.given_layer).chunk(self.draws)
+        layers = self.given_layer or PENULTIMATE, self.layer or PENULTIMATE
+        results = []
+        for other, target in targets.items():
+            if other not in plain:
+                plain[other] = represent(target, self.images, layer=self.layer)
+            again = represent(target, inverted, layer=self.layer).chunk(self.draws)
+            try:
+                numbers = _numbers(get_measure(self.measure), own, own_again, plain[other], again, self.seeds == "gaussian-shared")
+            except ValueError as error:
+                raise ValueError(f"reference {name!r} at layer={layers[0]!r}, target {other!r} at layer={layers[1]!r}: {error}") from error
+            results.append(
+                StirResult(
+                    **numbers,
+                    images=self.images,
+                    inversion=found[0],
+                    distances=torch.stack([draw.distance for draw in found]),
+                    reference=name,
+                    target=other,
+                    reference_layer=layers[0],
+                    target_layer=layers[1],
+                    measure=self.measure if isinstance(self.measure, str) else getattr(self.measure, "__name__", "custom"),
+                    seeds=self.seeds,
+                    seed=self.inversion.get("seed", 0),
+                    solver=self.inversion.get("solver", "adam-logit"),
+                )
             )
-        )
-    _warn_if_poor(results[0])
-    return results
+        _warn_if_poor(results[0])
+        return results
 
 
-def _check(images: Tensor, draws: int, seeds: str | Tensor) -> None:
-    check_images(images)
-    # The jackknife leaves one image out.
-    if len(images) <= MIN_IMAGES:
-        raise ValueError(f"images holds {len(images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}")
-    if draws < 1:
-        raise ValueError(f"draws={draws} must be at least 1")
-    if draws > 1 and (isinstance(seeds, Tensor) or seeds in ("white", "black")):
-        raise ValueError(f"draws={draws}: these seeds are the same at every draw; use draws=1")
+def _numbers(
+    compare: Measure,
+    reference: Tensor,
+    reference_again: Sequence[Tensor],
+    target: Tensor,
+    target_again: Sequence[Tensor],
+    shared: bool,
+) -> dict:
+    """The similarities of a `StirResult`, from the features of X and, "again", of each draw of X'."""
+    draws = len(target_again)
+    value, interval = mean_similarity(compare, target, target_again, shared)
+    cka, cka_interval = mean_similarity(compare, reference, [target])
+    ceiling = sum(compare(reference, again) for again in reference_again) / draws
+    generator = torch.Generator().manual_seed(0)
+    floor = sum(compare(target, again[random_cycle(len(again), generator)]) for again in target_again for _ in range(DEALS))
+    return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, ceiling=ceiling, floor=floor / draws / DEALS)
 
 
 def _warn_if_poor(result: StirResult) -> None:
-    converged = (result.distances <= result.inversion.tolerance).float().mean().item()
-    if result.ceiling < LOW_CEILING or converged < LOW_CONVERGED:
+    if result.ceiling < LOW_CEILING or result.converged < LOW_CONVERGED:
         warnings.warn(
             f"inverting {result.reference!r} at layer {result.reference_layer!r} ended with ceiling {result.ceiling:.3f} "
-            f"and {converged:.0%} of the images within {result.inversion.tolerance:g}: STIR is not to be trusted; "
+            f"and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: STIR is not to be trusted; "
             f"use more than steps={result.inversion.steps}",
             stacklevel=4,
         )
-
-
-def _estimate(
-    compare: Measure, plain: Tensor, draws: Sequence[Tensor], shared: bool = False
-) -> tuple[float, Interval]:
-    """Mean similarity of `plain` to each draw, with a 95% interval by the group jackknife over images.
-
-    An image goes with all its draws, so the jackknife sees their variation too, but not that of a
-    seed image which all images share; that is added. No bootstrap: its repeated rows raise CKA.
-    The interval is taken on Fisher's z scale, where it cannot leave [-1, 1].
-    """
-    values = torch.tensor([compare(plain, draw) for draw in draws], dtype=torch.float64)
-    mean = values.mean()
-    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
-    groups = order.chunk(min(GROUPS, len(plain)))
-    left = []
-    for group in groups:
-        keep = torch.ones(len(plain), dtype=torch.bool, device=plain.device)
-        keep[group] = False
-        left.append(sum(compare(plain[keep], draw[keep]) for draw in draws) / len(draws))
-    z = _fisher(torch.tensor(left, dtype=torch.float64))
-    variance = (len(groups) - 1) ** 2 / len(groups) * z.var()
-    if shared and len(draws) > 1:
-        variance = variance + _fisher(values).var() / len(draws)
-    reach = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
-    middle = _fisher(mean)
-    return mean.item(), (math.tanh(middle - reach), math.tanh(middle + reach))
-
-
-def _fisher(value: Tensor) -> Tensor:
-    return torch.atanh(value.clamp(-1 + 1e-12, 1 - 1e-12))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from stir.architectures import build_model
-from stir.inversion import SEEDS, draw_seeds, invert
+from stir.inversion import invert
+from stir.seeds import SEEDS, draw_seeds
 from stir.representation import features
 
 QUIET = {"device": "cpu", "progress": False}
@@ -245,7 +246,7 @@ def test_wrong_arguments(unchecked, network, images, arguments, text):
         (torch.full((2, 1, 16, 16), 1.5), r"images must lie in \[0, 1\] but lie in \[1.5, 1.5\]; .*stir.Normalize"),
         (torch.full((2, 1, 16, 16), -0.5), r"images must lie in \[0, 1\] but lie in \[-0.5, -0.5\]"),
         (torch.zeros(0, 1, 16, 16), r"images has shape \(0, 1, 16, 16\): there is nothing in it"),
-        (torch.zeros(1, 16, 16), r"images must be a tensor \[N, C, H, W\], not shape \(1, 16, 16\)"),
+        (torch.zeros(1, 16, 16), r"images must be a tensor .N, C, H, W., or a torch Dataset .* not shape \(1, 16, 16\)"),
         ([[0.0]], "not a list"),
         (torch.zeros(2, 3, 16, 16), r"images of shape \[N, 3, 16, 16\] do not pass through"),
     ],

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import stir
-from stir.score import COLUMNS, _estimate
+from stir.intervals import mean_similarity
+from stir.score import COLUMNS
 from stir.similarity import linear_cka
 
 
@@ -111,7 +112,7 @@ def test_intervals_cover_the_truth():
     covered = 0
     for _ in range(trials):
         x, y = sample(100)
-        _, (low, high) = _estimate(linear_cka, x, [y])
+        _, (low, high) = mean_similarity(linear_cka, x, [y])
         covered += low <= truth <= high
     assert 0.90 <= covered / trials <= 0.99
 
@@ -151,7 +152,7 @@ def test_a_measure_that_fails_names_the_layer(nested):
 
 def test_tanh_interval_stays_in_range():
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
-    value, (low, high) = _estimate(linear_cka, x, [x])
+    value, (low, high) = mean_similarity(linear_cka, x, [x])
     assert value == pytest.approx(1)
     assert low <= high <= 1
     assert not math.isnan(low)

@@ -1,0 +1,40 @@
+"""Balls around images, in the L2 or the L-infinity norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+NORMS = ("l2", "linf")
+
+
+def image_norms(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 1 1"]:
+    """Euclidean norm of each image, shaped to divide the images by."""
+    return images.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All images at most `radius` away from a centre.
+
+    Attributes:
+        norm: "l2", the Euclidean distance over all pixels; or "linf", the largest difference in a pixel.
+        radius: above 0, for pixels in [0, 1].
+    """
+
+    norm: str
+    radius: float
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm={self.norm!r} is unknown; use one of {', '.join(NORMS)}")
+        if not self.radius > 0:
+            raise ValueError(f"radius={self.radius} must be above 0")
+
+    def project(self, offset: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """The nearest offset from the centre that stays in the ball."""
+        if self.norm == "linf":
+            return offset.clamp(-self.radius, self.radius)
+        return offset * (self.radius / image_norms(offset).clamp_min(self.radius))
