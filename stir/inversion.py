@@ -25,6 +25,7 @@ from stir.solvers import SOLVERS, AdamLogit, Solver, box, box_and_ball
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 CONTROVERSIAL_STEPS = 300
+MARGIN = 0.9  # the descent hovers about the edge of what counts as alike; this keeps it on the inner side
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def controversial(
     """Images that `given` represents as it represents `images`, and `target` as differently as it can.
 
     They are inverted images of `given` up to `tolerance`, chosen among all of those by descent on
-    (d1 / tolerance)^2 / d2, where d1 and d2 are the two relative distances and d1 counts as
-    `tolerance` once it is below: then only d2 is left to gain.
+    (d1 / t)^2 / d2, where d1 and d2 are the two relative distances, t is 0.9 of the tolerance, and
+    d1 counts as t once it is below: then only d2 is left to gain.
 
     Args:
         given: m1, which cannot tell x' from x; `target`: m2, which can.
@@ -171,7 +172,7 @@ def controversial(
             def cost(candidates: Tensor) -> tuple[Tensor, Tensor]:
                 kept, told = near(candidates), far(candidates)
                 rank = torch.where(kept <= tolerance, -told, kept)  # all that count as alike come first
-                return (kept.clamp_min(tolerance) / tolerance).square() / told.clamp_min(1e-6), rank.detach()
+                return (kept / (MARGIN * tolerance)).clamp_min(1).square() / told.clamp_min(1e-6), rank.detach()
 
             return cost
 

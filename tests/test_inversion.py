@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from stir.architectures import build_model
-from stir.inversion import invert
+from stir.inversion import controversial, invert
 from stir.seeds import SEEDS, draw_seeds
 from stir.representation import features
 
@@ -171,57 +169,13 @@ def test_a_global_no_grad_does_not_stop_the_descent(images):
     assert found.distance.max() < 0.1
 
 
-# Seeds
-
-
-@given(n=st.integers(2, 30), seed=st.integers(0, 2**31))
-def test_other_image_deals_everyone_anothers(n, seed):
-    images = torch.linspace(0, 1, n)[:, None, None, None].expand(n, 1, 2, 2)
-    seeds = draw_seeds(images, "other-image", seed)
-    assert not (seeds == images).flatten(1).any()
-    assert torch.equal(seeds[:, 0, 0, 0].sort().values, images[:, 0, 0, 0])  # each dealt once
-
-
-def test_seed_kinds():
-    images = torch.full((200, 1, 4, 4), 0.25)
-    gaussian = draw_seeds(images, "gaussian")
-    assert abs(gaussian.mean()) < 0.1 and abs(gaussian.std() - 1) < 0.1
-    assert gaussian.min() < 0 and gaussian.max() > 1
-    assert len(gaussian.flatten(1).unique(dim=0)) == 200
-    shared = draw_seeds(images, "gaussian-shared")
-    assert len(shared.flatten(1).unique(dim=0)) == 1 and shared[0].std() > 0.3
-    uniform = draw_seeds(images, "uniform")
-    assert 0 <= uniform.min() < 0.02 and 0.98 < uniform.max() <= 1 and abs(uniform.mean() - 0.5) < 0.03
-    assert (draw_seeds(images, "white") == 1).all() and (draw_seeds(images, "black") == 0).all()
-    mixed = draw_seeds(images, "mixed").flatten(1)
-    white, black = (mixed == 1).all(1), (mixed == 0).all(1)
-    noise = mixed[~white & ~black]
-    normal = ((noise < 0) | (noise > 1)).any(1)
-    counts = [int(white.sum()), int(black.sum()), int(normal.sum()), int((~normal).sum())]
-    assert min(counts) > 25
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "gaussian-shared", "uniform", "other-image", "mixed"])
-def test_seeds_follow_their_seed_and_leave_the_global_stream(kind):
-    images = torch.rand(20, 1, 3, 3)
-    state = torch.get_rng_state()
-    assert torch.equal(draw_seeds(images, kind, 4), draw_seeds(images, kind, 4))
-    assert not torch.equal(draw_seeds(images, kind, 4), draw_seeds(images, kind, 5))
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_tensor_of_seeds_is_taken_as_it_is(images):
-    seeds = torch.rand_like(images)
-    assert torch.equal(draw_seeds(images, seeds), seeds)
-
-
 # Errors
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of adam-logit, paper"),
+        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of adam-logit, paper, nearest"),
         ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
         ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
         ({"steps": 0}, "steps=0 must be at least 1"),
@@ -256,12 +210,63 @@ def test_wrong_images(unchecked, network, images, text):
         invert(network, images, steps=1, **QUIET)
 
 
-def test_other_image_needs_another(network, images):
-    with pytest.raises(ValueError, match="seeds='other-image' needs at least 2 images"):
-        invert(network, images[:1], seeds="other-image", **QUIET)
-
-
 def test_an_all_zero_representation(images):
     images = torch.cat([images[:2], torch.zeros(1, 1, 16, 16)])
     with pytest.raises(ValueError, match=r"layer='1': 1 image\(s\) have an all-zero representation"):
         invert(linear(), images, layer="1", **QUIET)
+
+
+# Controversial images
+
+
+@pytest.fixture(scope="module")
+def pair(images):
+    """Two linear networks that see 12 directions each, 6 of them in common."""
+    basis = linear(18)[1].weight.data
+    both = [linear(12), linear(12)]
+    both[0][1].weight.data = basis[:12].clone()
+    both[1][1].weight.data = basis[6:].clone()
+    return both
+
+
+def test_controversial_images_are_alike_to_one_and_not_to_the_other(pair, images):
+    given, target = pair
+    found = controversial(given, target, images, layer="1", tolerance=0.05, **QUIET)
+
+    def distance(model, x):
+        wanted, reached = features(model, images, layer="1", device="cpu"), features(model, x, layer="1", device="cpu")
+        return (reached - wanted).norm(dim=1) / wanted.norm(dim=1)
+
+    assert torch.allclose(found.distance, distance(given, found.images), atol=1e-5)
+    assert torch.allclose(found.target_distance, distance(target, found.images), atol=1e-5)
+    assert found.converged.all() and (found.distance <= 0.05 + 1e-6).all()
+    plain = invert(given, images, layer="1", steps=300, **QUIET)
+    assert (found.target_distance > 1.5 * distance(target, plain.images)).all()
+
+
+def test_no_controversy_about_what_one_sees_less_of(images):
+    more = linear(12)
+    less = linear(4)
+    less[1].weight.data = more[1].weight.data[:4].clone()
+    found = controversial(more, less, images, layer="1", tolerance=0.01, **QUIET)
+    # All that is alike to `more` is alike to `less`: |Bx' - Bx| <= 0.01 |Ax|.
+    bound = 0.01 * (images.flatten(1) @ more[1].weight.T).norm(dim=1) / (images.flatten(1) @ less[1].weight.T).norm(dim=1)
+    assert (found.target_distance <= bound * 1.001 + 1e-5).all()
+
+
+def test_controversial_images_of_one_network_with_itself(network, images):
+    found = controversial(network, network, images, steps=20, tolerance=0.3, **QUIET)
+    assert torch.allclose(found.distance, found.target_distance, atol=1e-5)
+    assert all(not module._forward_hooks and not module._forward_pre_hooks for module in network.modules())
+
+
+def test_where_nothing_is_within_tolerance_the_nearest_is_kept(network, images):
+    found = controversial(network, network, images, steps=3, tolerance=1e-4, **QUIET)
+    assert not found.converged.any() and found.distance.isfinite().all()
+
+
+def test_wrong_arguments_of_controversial(network, images):
+    with pytest.raises(ValueError, match="steps=0 must be at least 1"):
+        controversial(network, network, images, steps=0, **QUIET)
+    with pytest.raises(ValueError, match="layer='stage9' does not exist"):
+        controversial(network, network, images, layer="stage9", **QUIET)

@@ -83,6 +83,61 @@ def test_vision_transformer(images):
     assert torch.allclose(features(vit, images, layer="encoder", pool="flatten", **CPU), tokens.flatten(1), atol=1e-5)
 
 
+ZOO = {
+    # name: (size of the images, a layer inside, its number of features)
+    "resnet50": (64, "layer3", 1024),
+    "vgg11_bn": (64, "features.10", 256),
+    "densenet121": (64, "features.denseblock2", 512),
+    "mobilenet_v3_small": (64, "features.6", 40),
+    "convnext_tiny": (64, "features.5", 384),
+    "vit_b_32": (224, "encoder.layers.encoder_layer_3", 768),
+    "swin_t": (64, "features.3", 192),
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_torchvisions_own_networks(name):
+    size, layer, width = ZOO[name]
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).train()
+    images = torch.rand(2, 3, size, size)
+    seen = {}
+    inner = dict(model.named_modules())[layer].register_forward_hook(lambda _, __, output: seen.update(inner=output))
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    outer = last.register_forward_pre_hook(lambda _, inputs: seen.update(last=inputs[0]))
+    with torch.no_grad():
+        model.eval()(images)
+    inner.remove()
+    outer.remove()
+    model.train()
+    before = snapshot(model)
+    assert torch.allclose(features(model, images, **CPU), seen["last"], atol=1e-4)
+    found = features(model, images, layer=layer, **CPU)
+    # The axis that stands for the features is the one that is not averaged over.
+    axis = list(seen["inner"].shape).index(width)
+    assert found.shape == (2, width)
+    assert torch.allclose(found, seen["inner"].mean(dim=[a for a in range(1, seen["inner"].ndim) if a != axis]), atol=1e-4)
+    assert_as_before(model, before)
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 20), (3, 16, 16)])
+def test_maps_with_their_channels_last(shape):
+    class Last(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1)
+
+    images = torch.rand(4, *shape)
+    model = nn.Sequential(nn.Identity(), Last())
+    assert torch.allclose(features(model, images, layer="1", **CPU), images.mean(dim=(2, 3)))
+    assert torch.allclose(features(model, images, layer="0", **CPU), images.mean(dim=(2, 3)))
+
+
+def test_two_layers_of_one_network_at_a_time(resnet, images):
+    with Representation(resnet, images, "layer1", **CPU) as first, Representation(resnet, images, "layer3", **CPU) as second:
+        assert torch.equal(first(images), features(resnet, images, layer="layer1", **CPU))
+        assert second(images).shape == (5, 256) and first(images).shape == (5, 64)
+
+
 class Odd(nn.Module):
     """Control flow, a block that runs twice, and a linear layer defined first but run last."""
 
@@ -156,6 +211,7 @@ def snapshot(model):
         grad=[p.requires_grad for p in model.parameters()],
         identity=[id(t) for t in [*model.parameters(), *model.buffers()]],
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
+        layout=[(t.dtype, t.device, t.stride()) for t in [*model.parameters(), *model.buffers()]],
         hooks=[(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
     )
 
@@ -166,13 +222,15 @@ def assert_as_before(model, before):
     assert now.grad == before.grad
     assert now.identity == before.identity
     assert now.hooks == before.hooks
+    assert now.layout == before.layout
     assert all(torch.equal(before.state[name], tensor) for name, tensor in now.state.items())
     assert all(p.grad is None for p in model.parameters())
 
 
 def untidy_network(**options):
-    """Mixed train/eval flags, a frozen parameter, a hook of the user's own."""
+    """Mixed train/eval flags, a frozen parameter, a hook of the user's own, channels last."""
     model = build_model("resnet10", 4, width=4, channels=3, **options)
+    model.to(memory_format=torch.channels_last)
     model.train()
     model.stage2.eval()
     model.stage3[0].first[1].eval()

@@ -1,0 +1,73 @@
+"""Intervals against known truths: how often they cover it."""
+
+import math
+
+import pytest
+import torch
+
+from stir.intervals import mean_similarity
+from stir.similarity import linear_cka
+
+
+def test_intervals_cover_the_truth():
+    """X and Y share one factor; the truth is the mean over many samples of the same size."""
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(n):
+        factor = torch.randn(n, 3, generator=generator)
+        return (
+            torch.cat([factor, torch.randn(n, 2, generator=generator)], 1),
+            factor + 0.7 * torch.randn(n, 3, generator=generator),
+        )
+
+    truth = sum(linear_cka(*sample(100)) for _ in range(600)) / 600
+    trials = 200
+    covered = 0
+    for _ in range(trials):
+        x, y = sample(100)
+        _, (low, high) = mean_similarity(linear_cka, x, [y])
+        covered += low <= truth <= high
+    assert 0.90 <= covered / trials <= 0.99
+
+
+@pytest.mark.parametrize(("draws", "shared"), [(1, False), (3, False), (6, True)])
+def test_intervals_of_stir_cover_the_truth(draws, shared):
+    """Linear networks m1 = A and m2 = B: without a pixel box, x' = z + A^+ A (x - z) (see test_solvers.py).
+
+    The seed images z are part of what is sampled; the truth is the mean over many samples of X and z.
+    """
+    generator = torch.Generator().manual_seed(1)
+    n, d = 60, 12
+    a, b = torch.randn(4, d, generator=generator), torch.randn(5, d, generator=generator)
+    seen = torch.linalg.pinv(a) @ a
+
+    def sample():
+        x = torch.randn(n, d, generator=generator)
+        z = torch.randn(draws, 1 if shared else n, d, generator=generator)
+        again = (z + (x - z) @ seen.T) @ b.T
+        return x @ b.T, list(again)
+
+    def cka(x, y):  # with no checks, since it is computed 100,000 times
+        x, y = x - x.mean(0), y - y.mean(0)
+        return float((x.T @ y).norm() ** 2 / (x.T @ x).norm() / (y.T @ y).norm())
+
+    def value(plain, again):
+        return sum(cka(plain, draw) for draw in again) / draws
+
+    truth = sum(value(*sample()) for _ in range(400)) / 400
+    trials = 200
+    covered = 0
+    for _ in range(trials):
+        plain, again = sample()
+        mean, (low, high) = mean_similarity(cka, plain, again, shared)
+        assert mean == pytest.approx(value(plain, again), abs=1e-9)
+        covered += low <= truth <= high
+    assert 0.90 <= covered / trials <= 0.99
+
+
+def test_tanh_interval_stays_in_range():
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    value, (low, high) = mean_similarity(linear_cka, x, [x])
+    assert value == pytest.approx(1)
+    assert low <= high <= 1
+    assert not math.isnan(low)
