@@ -3,6 +3,7 @@
 from stir.architectures import Normalize, build_model
 from stir.attacks import PGD
 from stir.balls import Ball
+from stir.cka import CKA
 from stir.data import load_dataset
 from stir.inversion import Controversy, Inversion, controversial, invert
 from stir.representation import features
@@ -11,6 +12,7 @@ from stir.store import trained_model
 from stir.training import accuracy
 
 __all__ = [
+    "CKA",
     "PGD",
     "Ball",
     "Controversy",

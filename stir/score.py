@@ -19,7 +19,8 @@ from stir.intervals import Interval, mean_similarity
 from stir.inversion import Controversy, Inversion, controversial, invert
 from stir.representation import PENULTIMATE, Representation, features
 from stir.seeds import random_cycle
-from stir.similarity import MIN_IMAGES, Measure, get_measure
+from stir.cka import MIN_IMAGES
+from stir.similarity import Measure, get_measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
