@@ -9,7 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -60,6 +62,13 @@ def _image_rows(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
 
 
+def _log_axis(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def stir_result(result: StirResult) -> Figure:
     """One score: its place between floor and ceiling, how far the inversion came, and some of X, seeds and X'."""
     figure = plt.figure(figsize=(9, 5.2), layout="constrained")
@@ -81,7 +90,8 @@ def stir_result(result: StirResult) -> Figure:
     found = result.distances.flatten().clamp_min(1e-6).numpy()
     distances.hist(found, bins=np.geomspace(found.min() * 0.9, found.max() * 1.1, 25), color="0.7")
     distances.axvline(result.inversion.tolerance, color="0.2", ls="--", lw=1.2)
-    distances.set(xscale="log", xlabel="relative distance reached", ylabel="images", title=f"{result.converged:.0%} within {result.inversion.tolerance:g}")
+    _log_axis(distances)
+    distances.set(xlabel="relative distance reached", ylabel="images", title=f"{result.converged:.0%} within {result.inversion.tolerance:g}")
     sns.despine(above)
     _image_rows(below, {"$x$": result.images, "seed": result.inversion.seeds, "$x'$": result.inversion.images}, columns=10)
     return figure
@@ -134,5 +144,50 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
+    figure.tight_layout()
+    return figure
+
+
+def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
+    """STIR beside plain similarity with their 95% intervals, a line for each row; gray ticks are floor and ceiling.
+
+    Args:
+        table: rows with columns as `stir.pairwise` makes them.
+        labels: the column that names a row.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(table)))
+    heights = np.arange(len(table))[::-1]
+    for name, label, colour, marker, shift in (("cka", "plain similarity", CKA_COLOUR, "s", -0.13), ("stir", "STIR", STIR_COLOUR, "o", 0.13)):
+        errors = np.abs(np.stack([table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]))
+        axis.errorbar(table[name], heights + shift, xerr=errors, fmt=marker, ms=5, lw=1.6, color=colour, label=label)
+    for name in ("floor", "ceiling"):
+        axis.plot(table[name], heights, "|", ms=16, color="0.6", label="floor and ceiling" if name == "floor" else None)
+    axis.set(yticks=heights, yticklabels=table[labels], xlabel="similarity", ylim=(-0.6, len(table) - 0.4))
+    axis.set_xlim(min(-0.02, table[["stir_low", "cka_low", "floor"]].min().min()), 1.03)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def convergence(table: pd.DataFrame) -> Figure:
+    """STIR and its ceiling against the distance that the inversion reached, which falls with its steps: a line for each solver.
+
+    Args:
+        table: rows with columns as `stir.pairwise` makes them, of one pair.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    styles = zip(("-", "--", ":"), ("o", "^", "s"), strict=True)
+    for (solver, rows), (dash, marker) in zip(table.groupby("solver", sort=False), styles, strict=False):
+        errors = np.abs(np.stack([rows.stir - rows.stir_low, rows.stir_high - rows.stir]))
+        axis.errorbar(rows.distance_median, rows.stir, yerr=errors, fmt=marker, ls=dash, lw=1.4, capsize=2, color=STIR_COLOUR, label=f"STIR, {solver}")
+        axis.plot(rows.distance_median, rows.ceiling, marker=marker, ls=dash, lw=1.4, mfc="white", color="0.45", label=f"ceiling, {solver}")
+        for _, row in rows.iterrows():
+            axis.annotate(f"{row.steps}", (row.distance_median, row.stir), (4, 5), textcoords="offset points", fontsize=8, color="0.3")
+    _log_axis(axis)
+    axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(0, 1.05))
+    axis.invert_xaxis()
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
     figure.tight_layout()
     return figure

@@ -48,3 +48,24 @@ def test_image_rows_shows_as_many_as_there_are():
     figure = plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
     assert len(figure.axes) == 2 * 3
     assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()] == ["gray", "colour"]
+
+
+def test_interval_rows_show_every_number(table):
+    rows = table.assign(floor=0.1, ceiling=0.99, kind=["a", "b", "c", "d"])
+    figure = plots.interval_rows(rows, labels="kind")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c", "d"]
+    drawn = {round(float(x), 3) for line in axis.lines for x in line.get_xdata()}
+    assert {0.8, 0.9, 0.4, 0.5, 0.1, 0.99} <= drawn
+    heights = axis.get_yticks()
+    assert heights[0] > heights[-1]  # the first row on top
+
+
+def test_convergence_draws_a_line_for_each_solver(table):
+    rows = table.assign(solver=["one", "one", "two", "two"], steps=[1, 2, 1, 2], ceiling=0.95, distance_median=[0.3, 0.1, 0.2, 0.05])
+    figure = plots.convergence(rows)
+    (axis,) = figure.axes
+    labels = axis.get_legend_handles_labels()[1]
+    assert set(labels) == {"STIR, one", "ceiling, one", "STIR, two", "ceiling, two"}
+    low, high = axis.get_xlim()
+    assert low > high  # better to the right
