@@ -30,6 +30,19 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is much faster than float32 on `device`, by what the processor offers.
+
+    Not by a measurement: on a busy machine it would decide now so and now otherwise, and with it the results.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Without these instructions bfloat16 is computed in float32, after a conversion.
+        return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return False
+
+
 def hardware(device: torch.device) -> str:
     """One line that names the machine a result was computed on."""
     if device.type == "cuda":

@@ -7,8 +7,10 @@ represented input* (IRI), by descent on the pixels from a seed image, on the rel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,6 +25,7 @@ from stir.solvers import SOLVERS, AdamLogit, Solver, box, box_and_ball
 
 # What a descent lowers, and what ranks its iterates: images -> (cost [n], rank [n]), the least rank being the best.
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+PRECISIONS = ("auto", "float32")
 
 CONTROVERSIAL_STEPS = 300
 MARGIN = 0.9  # the descent hovers about the edge of what counts as alike; this keeps it on the inner side
@@ -79,6 +82,7 @@ def invert(
     solver: str = "adam-logit",
     steps: int | None = None,
     tolerance: float = 0.1,
+    precision: str = "auto",
     device: str | torch.device = "auto",
     batch_size: int = 256,
     progress: bool = True,
@@ -96,6 +100,8 @@ def invert(
             authors' algorithm.
         steps: of descent; None for the solver's own number: 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
+        precision: "auto" computes the first steps of "adam-logit" in bfloat16 where the device is
+            fast at it and the network allows it; the last are in float32 in any case. "float32".
         device: where to compute; the results come back to the images' own.
         batch_size: images inverted together; the result does not depend on it.
         progress: show a bar.
@@ -110,15 +116,18 @@ def invert(
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r} is unknown; use one of {', '.join(SOLVERS)}")
     steps = SOLVERS[solver].default_steps if steps is None else steps
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
     _check(steps, tolerance, batch_size)
     starts = _starts(images, seeds, seed, within)
     with Representation(model, images, layer, pool=pool, device=device) as represent:
 
-        def objective(batch: Tensor) -> Objective:
-            distance = _relative_distance(represent, batch)
+        def objective(batch: Tensor, half: bool) -> Objective:
+            distance = _relative_distance(represent, batch, half)
             return lambda candidates: (reached := distance(candidates), reached.detach())
 
-        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, within, represent.device, batch_size, progress)
+        half = precision == "auto" and represent.half_works
+        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
     return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
 
 
@@ -166,8 +175,8 @@ def controversial(
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
 
-        def objective(batch: Tensor) -> Objective:
-            near, far = _relative_distance(by_given, batch), _relative_distance(by_target, batch)
+        def objective(batch: Tensor, half: bool) -> Objective:
+            near, far = _relative_distance(by_given, batch, half), _relative_distance(by_target, batch, half)
 
             def cost(candidates: Tensor) -> tuple[Tensor, Tensor]:
                 kept, told = near(candidates), far(candidates)
@@ -176,7 +185,8 @@ def controversial(
 
             return cost
 
-        found, rank = _in_batches(objective, AdamLogit, images, starts, steps, within, by_given.device, batch_size, progress)
+        half = by_given.half_works and by_target.half_works
+        found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
         with torch.no_grad():
             near, far = (
@@ -200,26 +210,27 @@ def _starts(images: Tensor, seeds: str | Tensor, seed: int, within: Ball | None)
     return drawn if within is None else box(drawn)  # the ball and the pixels' range must meet
 
 
-def _relative_distance(represent: Representation, images: Tensor) -> Callable[[Tensor], Tensor]:
-    """The function x' -> |m(x') - m(x)| / |m(x)|, one number an image."""
+def _relative_distance(represent: Representation, images: Tensor, half: bool = False) -> Callable[[Tensor], Tensor]:
+    """The function x' -> |m(x') - m(x)| / |m(x)|, one number an image; both in the same precision, whose errors then partly cancel."""
     with torch.no_grad():
-        wanted = represent(images).float()
+        wanted = represent(images, half).float()
     size = wanted.norm(dim=1)
     if (size == 0).any():
         raise ValueError(f"layer={represent.layer!r}: {int((size == 0).sum())} image(s) have an all-zero representation, to which no distance is relative; leave them out or choose another layer")
 
     def distance(candidates: Tensor) -> Tensor:
-        return (represent(candidates).float() - wanted).norm(dim=1) / size
+        return (represent(candidates, half).float() - wanted).norm(dim=1) / size
 
     return distance
 
 
 def _in_batches(
-    objective: Callable[[Tensor], Objective],
+    objective: Callable[[Tensor, bool], Objective],
     solver: type[Solver],
     images: Tensor,
     starts: Tensor,
     steps: int,
+    half: bool,
     within: Ball | None,
     device: torch.device,
     batch_size: int,
@@ -231,27 +242,38 @@ def _in_batches(
         for batch, start in zip(images.split(batch_size), starts.split(batch_size), strict=True):
             start = start.to(device, torch.float32)
             project = box if within is None else box_and_ball(start, within)
-            best, rank = _descend(objective(batch), solver(start, steps, project), steps, lambda: bar.update(len(batch)))
+            # A coarse way to the neighbourhood, an exact one from there.
+            coarse = math.floor(solver.coarse * steps) if half else 0
+            phases = [(coarse, partial(objective, batch, True)), (steps - coarse, partial(objective, batch, False))]
+            best, rank = _descend(phases, solver(start, steps, project), lambda: bar.update(len(batch)))
             found.append(best.to(images))
             ranks.append(rank.to(images))
     return torch.cat(found), torch.cat(ranks)
 
 
 @torch.enable_grad()  # whatever the caller has switched off
-def _descend(objective: Objective, solver: Solver, steps: int, advance: Callable[[], object]) -> tuple[Tensor, Tensor]:
-    """Run the solver; the best iterate of each image and its rank."""
+def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, advance: Callable[[], object]) -> tuple[Tensor, Tensor]:
+    """Run the solver for so many steps on each objective; the best iterate of each image by the last, and its rank."""
     best = solver.images().detach().clone()
-    least = torch.full((len(best),), torch.inf, device=best.device)
-    for step in range(steps + 1):
-        candidates = solver.images()
-        with torch.set_grad_enabled(step < steps):
-            cost, rank = objective(candidates)
-        # The paper's start may lie outside the range of pixels, and then is no result.
-        inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
-        better = inside & (rank < least)
-        best = torch.where(better[:, None, None, None], candidates.detach(), best)
-        least = torch.where(better, rank, least)
-        if step < steps:
+    for steps, objective in phases:
+        if not steps:
+            continue
+        evaluate = objective()
+        with torch.no_grad():  # the best so far, as this objective sees it
+            _, best, least = _evaluated(evaluate, best, best, torch.full((len(best),), torch.inf, device=best.device))
+        for _ in range(steps):
+            cost, best, least = _evaluated(evaluate, solver.images(), best, least)
             solver.update(cost)
             advance()
+    with torch.no_grad():
+        _, best, least = _evaluated(evaluate, solver.images(), best, least)
     return best, least
+
+
+def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The candidates' cost, and the best so far with its rank."""
+    cost, rank = evaluate(candidates)
+    # The paper's start may lie outside the range of pixels, and then is no result.
+    inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
+    better = inside & (rank < least)
+    return cost, torch.where(better[:, None, None, None], candidates.detach(), best), torch.where(better, rank, least)

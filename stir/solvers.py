@@ -37,6 +37,7 @@ class AdamLogit:
     """
 
     default_steps = 100
+    coarse = 0.85  # of the steps may be computed in low precision
     rate = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -64,6 +65,7 @@ class NormalizedGradient:
     """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each."""
 
     default_steps = 1_000
+    coarse = 0.0  # theirs is in float32
     length = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -91,6 +93,7 @@ class Nearest:
     """
 
     default_steps = 300
+    coarse = 0.0  # its step is a quotient of small differences
     length = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:

@@ -1,9 +1,11 @@
 """Which device, and its name."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from stir.devices import hardware, resolve_device
+from stir.devices import fast_bf16, hardware, resolve_device
 
 
 def test_names_and_devices():
@@ -26,3 +28,12 @@ def test_devices_that_are_not_here(name):
 def test_hardware_is_one_line():
     line = hardware(torch.device("cpu"))
     assert line and "\n" not in line and f"{torch.get_num_threads()} core" in line
+
+
+def test_fast_bf16_is_what_the_processor_offers():
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        pytest.skip("needs Linux, which says what the processor offers")
+    text = flags.read_text(encoding="utf-8")
+    assert fast_bf16(torch.device("cpu")) == ("avx512_bf16" in text or "amx_tile" in text)
+    assert not fast_bf16(torch.device("mps"))

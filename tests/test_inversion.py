@@ -146,6 +146,16 @@ def test_papers_pixels_stay_in_range_even_if_the_seed_is_the_best():
     assert found.images.min() >= 0 and found.images.max() <= 1
 
 
+def test_the_fast_path_finds_what_float32_finds(images, monkeypatch):
+    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: True)
+    model = build_model("resnet10", 10, width=8, channels=1, seed=3)
+    fast, exact = (invert(model, images, precision=precision, **QUIET) for precision in ("auto", "float32"))
+    assert not torch.equal(fast.images, exact.images)
+    assert fast.distance.median() < exact.distance.median() + 0.02
+    wanted, reached = features(model, images, device="cpu"), features(model, fast.images, device="cpu")
+    assert torch.allclose(fast.distance, (reached - wanted).norm(dim=1) / wanted.norm(dim=1), atol=1e-5)  # said in float32
+
+
 def test_default_steps_and_dtype(images):
     model = linear()
     found = invert(model, images[:1].double(), layer="1", **QUIET)
@@ -178,6 +188,7 @@ def test_a_global_no_grad_does_not_stop_the_descent(images):
         ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of adam-logit, paper, nearest"),
         ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
         ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
+        ({"precision": "half"}, "precision='half' is unknown; use one of auto, float32"),
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"tolerance": 0}, "tolerance=0 must be above 0"),
         ({"tolerance": float("nan")}, "tolerance=nan must be above 0"),

@@ -138,6 +138,60 @@ def test_two_layers_of_one_network_at_a_time(resnet, images):
         assert second(images).shape == (5, 256) and first(images).shape == (5, 64)
 
 
+class Skipping(nn.Module):
+    """A convolution's output goes into a norm, and past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.norm.running_var.fill_(9)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x + self.norm(x)
+
+
+def test_folding_is_taken_back_where_it_would_change_the_features(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(Skipping()).eval()
+    with torch.no_grad():
+        expected = model(images).mean(dim=(2, 3))
+    assert torch.allclose(features(model, images, layer="0", **CPU), expected, atol=1e-5)
+    assert torch.allclose(features(model, images, layer="0.conv", **CPU), model[0].conv(images).mean(dim=(2, 3)), atol=1e-5)
+
+
+def test_norms_are_passed_by_inside_the_passes_alone(images):
+    model = build_model("resnet10", 4, width=4, channels=3).eval()
+    model.stem[0][1].running_var.fill_(4)
+    ran = []
+    model.stem[0][1].register_forward_hook(lambda module, inputs, output: ran.append(torch.equal(inputs[0], output)))
+    with Representation(model, images, **CPU) as represent, torch.no_grad():
+        represent(images)
+        assert ran.pop()  # folded away
+        model(images)
+        assert not ran.pop()  # the caller's own pass
+
+
+def test_bfloat16_is_used_where_it_is_safe(images, monkeypatch):
+    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: True)
+    model = build_model("resnet10", 4, width=4, channels=3)
+    with Representation(model, images, **CPU) as represent, torch.no_grad():
+        assert represent.half_works
+        half, full = represent(images, half=True), represent(images)
+        assert half.dtype == torch.bfloat16 and full.dtype == torch.float32
+        assert 0 < (half - full).norm() < 0.05 * full.norm()
+
+    class Overflowing(nn.Module):
+        def forward(self, x):
+            return (x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x) + 1000 - 1000
+
+    with Representation(nn.Sequential(Overflowing(), model), images, **CPU) as represent:
+        assert not represent.half_works
+    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: False)
+    with Representation(model, images, **CPU) as represent:
+        assert not represent.half_works
+
+
 class Odd(nn.Module):
     """Control flow, a block that runs twice, and a linear layer defined first but run last."""
 
@@ -212,7 +266,7 @@ def snapshot(model):
         identity=[id(t) for t in [*model.parameters(), *model.buffers()]],
         state={name: tensor.clone() for name, tensor in model.state_dict().items()},
         layout=[(t.dtype, t.device, t.stride()) for t in [*model.parameters(), *model.buffers()]],
-        hooks=[(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
+        hooks=[(len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in vars(m)) for m in model.modules()],
     )
 
 

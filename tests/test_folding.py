@@ -1,0 +1,109 @@
+"""Folded networks represent images as they did."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.func import functional_call
+
+from stir.architectures import build_model
+from stir.folding import folded_tensors, passing_through, watch_pairs
+
+IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def lively(model):
+    """Norms as training leaves them: with statistics and weights of their own."""
+    torch.manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 2)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.normal_(module.bias, std=0.3)
+    return model.eval()
+
+
+def tensors(model):
+    return {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def fold(model):
+    """The output of the folded network, and the pairs."""
+    with watch_pairs(model) as pairs, torch.no_grad():
+        model(IMAGES)
+    with passing_through(list(pairs.values()), lambda: True), torch.no_grad():
+        return functional_call(model, folded_tensors(model, tensors(model), pairs), (IMAGES,)), pairs
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (lambda: build_model("resnet18", 5, width=4), 20),
+        (lambda: build_model("vgg11", 5, width=4), 8),
+        (lambda: torchvision.models.mobilenet_v3_small(num_classes=5), 34),
+        (lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=5), 5),
+    ],
+    ids=["resnet18", "vgg11", "mobilenet", "densenet"],
+)
+def test_folding_changes_nothing_but_the_number_of_norms(model, count):
+    model = lively(model())
+    with torch.no_grad():
+        plain = model(IMAGES)
+    found, pairs = fold(model)
+    assert len(pairs) == count
+    assert torch.allclose(found, plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_convolution_with_and_without_bias(bias, affine):
+    model = lively(nn.Sequential(nn.Conv2d(3, 6, 3, bias=bias), nn.BatchNorm2d(6, affine=affine)))
+    found, _ = fold(model)
+    with torch.no_grad():
+        assert torch.allclose(found, model(IMAGES), atol=1e-5)
+
+
+class Twice(nn.Module):
+    """One convolution that runs twice, before a norm of its own each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.first, self.second = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.second(self.conv(self.first(self.conv(x))))
+
+
+def tied():
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+        Twice(),
+        tied(),
+    ],
+    ids=["before", "not next", "batch statistics", "twice", "tied"],
+)
+def test_what_cannot_be_folded_is_not(model):
+    _, pairs = fold(lively(model))
+    assert not pairs
+
+
+def test_nothing_is_left_behind():
+    model = lively(build_model("resnet10", 5, width=4))
+    mine = model.stem[0][1]
+    mine.forward = mine.forward  # somebody else's replacement stays
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(KeyboardInterrupt), passing_through([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)], lambda: True):
+        raise KeyboardInterrupt
+    for name, module in model.named_modules():
+        assert vars(module) == before[name]
