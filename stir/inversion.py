@@ -21,7 +21,7 @@ from stir.balls import Ball
 from stir.images import Images, gather_images
 from stir.representation import Representation
 from stir.seeds import draw_seeds
-from stir.solvers import SOLVERS, AdamLogit, Solver, box, box_and_ball
+from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_and_ball
 
 # What a descent lowers, and what ranks its iterates: images -> (cost [n], rank [n]), the least rank being the best.
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -79,7 +79,7 @@ def invert(
     seeds: str | Tensor = "gaussian",
     seed: int = 0,
     within: Ball | None = None,
-    solver: str = "adam-logit",
+    solver: str = DEFAULT_SOLVER,
     steps: int | None = None,
     tolerance: float = 0.1,
     precision: str = "auto",
@@ -96,11 +96,11 @@ def invert(
         layer, pool: of the representation, as in `stir.representation.Representation`.
         seeds, seed: where the descent begins, as in `stir.seeds.draw_seeds`.
         within: a ball around each seed, clamped to [0, 1], that x' stays in; None for anywhere.
-        solver: "adam-logit"; "nearest", which stays as near to the seed as it can; or "paper", the
-            authors' algorithm.
-        steps: of descent; None for the solver's own number: 100, 300 and 1,000.
+        solver: "polyak" or "adam-logit"; "nearest", which stays as near to the seed as it can; or
+            "paper", the authors' algorithm.
+        steps: of descent; None for the solver's own number: 100, 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
-        precision: "auto" computes the first steps of "adam-logit" in bfloat16 where the device is
+        precision: "auto" computes the first steps of the first two solvers in bfloat16 where the device is
             fast at it and the network allows it; the last are in float32 in any case. "float32".
         device: where to compute; the results come back to the images' own.
         batch_size: images inverted together; the result does not depend on it.

@@ -21,6 +21,7 @@ from stir.representation import PENULTIMATE, Representation, features
 from stir.seeds import random_cycle
 from stir.cka import MIN_IMAGES
 from stir.similarity import Measure, get_measure
+from stir.solvers import DEFAULT_SOLVER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +159,7 @@ def score(
     asked = _Question(gather_images(images), layer, given_layer or layer, measure, draws, inversion)
     asked.check_layer(target)
     if worst_case:
-        if inversion.pop("solver", "adam-logit") != "adam-logit":
+        if inversion.pop("solver", None) is not None:
             raise ValueError("worst_case=True has a solver of its own; leave `solver` out")
         make = partial(controversial, given, target, layer=layer, given_layer=given_layer)
     else:
@@ -278,7 +279,7 @@ class _Question:
                     measure=self.measure if isinstance(self.measure, str) else getattr(self.measure, "__name__", "custom"),
                     seeds=self.seeds,
                     seed=self.inversion.get("seed", 0),
-                    solver=self.inversion.get("solver", "adam-logit"),
+                    solver="adam-logit" if isinstance(found[0], Controversy) else self.inversion.get("solver", DEFAULT_SOLVER),
                 )
             )
         _warn_if_poor(results[0])

@@ -7,6 +7,7 @@ depends on that image alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -59,6 +60,45 @@ class AdamLogit:
         if self.project is not box:
             with torch.no_grad():
                 self.logits.copy_(torch.logit(self.project(self.images()), eps=1e-6))
+
+
+class Polyak:
+    """Steps as long as it takes a straight descent to a cost of 0, which is known to be there.
+
+    On the logarithm of the cost that length is 1 over the slope along the step (Polyak 1969,
+    "Minimization of unsmooth functionals", for a known minimum), with no rate to tune. The step
+    goes along the gradient over its running root mean square, as Adam's does, but for pixels at a
+    bound that it would push beyond. Momentum, and a factor that falls on a cosine from 1.5, beyond
+    the straight line, to 0.05, since the cost bends.
+    """
+
+    default_steps = 100
+    coarse = 0.85  # of the steps may be computed in low precision
+    momentum, memory = 0.75, 0.95
+    first, last = 1.5, 0.05
+
+    def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
+        self.project = project
+        self.pixels = project(start).requires_grad_(True)
+        self.squares, self.velocity = torch.zeros_like(start), torch.zeros_like(start)
+        self.taken, self.steps = 0, steps
+
+    def images(self) -> Tensor:
+        return self.pixels
+
+    def update(self, cost: Float[Tensor, "n"]) -> None:
+        # A cost of exactly 0 has no logarithm, and nothing left to gain.
+        (gradient,) = torch.autograd.grad(cost.clamp_min(1e-12).log().sum(), self.pixels)
+        pixels = self.pixels.detach()
+        factor = self.last + (self.first - self.last) * (1 + math.cos(math.pi * self.taken / self.steps)) / 2
+        self.taken += 1
+        self.squares = self.memory * self.squares + (1 - self.memory) * gradient.square()
+        free = torch.where(gradient > 0, pixels > 0, pixels < 1)
+        step = free * gradient / (self.squares / (1 - self.memory**self.taken)).sqrt().clamp_min(1e-12)
+        slope = (gradient * step).flatten(1).sum(dim=1).reshape(-1, 1, 1, 1)
+        step = -factor / slope.clamp_min(1e-20) * step
+        self.velocity = self.momentum * free * self.velocity + (1 - self.momentum) * step
+        self.pixels = self.project(pixels + self.velocity / (1 - self.momentum**self.taken)).requires_grad_(True)
 
 
 class NormalizedGradient:
@@ -121,6 +161,7 @@ class Nearest:
         return torch.minimum(rate, first)
 
 
-Solver = AdamLogit | NormalizedGradient | Nearest
+Solver = Polyak | AdamLogit | NormalizedGradient | Nearest
 
-SOLVERS: dict[str, type[Solver]] = {"adam-logit": AdamLogit, "paper": NormalizedGradient, "nearest": Nearest}
+SOLVERS: dict[str, type[Solver]] = {"polyak": Polyak, "adam-logit": AdamLogit, "nearest": Nearest, "paper": NormalizedGradient}
+DEFAULT_SOLVER = "polyak"

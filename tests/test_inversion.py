@@ -7,6 +7,7 @@ from torch import nn
 from stir.architectures import build_model
 from stir.inversion import controversial, invert
 from stir.seeds import SEEDS, draw_seeds
+from stir.solvers import SOLVERS
 from stir.representation import features
 
 QUIET = {"device": "cpu", "progress": False}
@@ -30,7 +31,7 @@ def network():
     return build_model("vgg11", 10, width=4, channels=1, seed=3).eval()
 
 
-@pytest.mark.parametrize(("solver", "steps", "reachable"), [("adam-logit", 100, 0.01), ("paper", 100, 0.15)])
+@pytest.mark.parametrize(("solver", "steps", "reachable"), [("polyak", 100, 0.01), ("adam-logit", 100, 0.01), ("paper", 100, 0.15)])
 def test_a_linear_network_is_inverted(images, solver, steps, reachable):
     model = linear()
     found = invert(model, images, layer="1", solver=solver, steps=steps, **QUIET)
@@ -92,7 +93,7 @@ def test_the_papers_steps_have_length_one_half():
     assert torch.allclose((found.images - seeds).flatten(1).norm(dim=1), torch.tensor(0.5), atol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["adam-logit", "paper"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_batch_size_and_repetition_change_nothing(images, solver):
     # A smooth network: where a max-pool ties, the batch's rounding decides which way the gradient goes.
     model = linear()
@@ -106,7 +107,7 @@ def test_batch_size_and_repetition_change_nothing(images, solver):
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-@pytest.mark.parametrize("solver", ["adam-logit", "paper"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_what_is_reported_is_true(network, images, solver, kind):
     found = invert(network, images, solver=solver, steps=5, seeds=kind, tolerance=0.5, **QUIET)
     wanted, reached = features(network, images, device="cpu"), features(network, found.images, device="cpu")
@@ -185,7 +186,7 @@ def test_a_global_no_grad_does_not_stop_the_descent(images):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of adam-logit, paper, nearest"),
+        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of polyak, adam-logit, nearest, paper"),
         ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
         ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
         ({"precision": "half"}, "precision='half' is unknown; use one of auto, float32"),
