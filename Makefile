@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: book test clean
+# What `make bench` inverts: digits, or DATA=folder:PATH.
+DATA ?= digits
+
+.PHONY: book test bench clean
 
 book: $(VENV)/.ready
 	$(BIN)/stir book
@@ -11,6 +14,9 @@ book: $(VENV)/.ready
 # One thread: networks this small gain nothing from a second, and on a busy machine they lose by it.
 test: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+bench: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/run.py --data '$(DATA)'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not %d.%d; run make with PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

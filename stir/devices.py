@@ -6,6 +6,8 @@ import platform
 
 import torch
 
+PRECISIONS = ("auto", "float32")  # "auto": bfloat16 where that is fast and safe
+
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """The device that `device` names; "auto" takes CUDA, then MPS, then the CPU.
@@ -41,6 +43,12 @@ def fast_bf16(device: torch.device) -> bool:
         # Without these instructions bfloat16 is computed in float32, after a conversion.
         return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+def check_precision(precision: str) -> None:
+    """Raise a ValueError unless `precision` is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
 
 
 def hardware(device: torch.device) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.balls import Ball
+from stir.devices import check_precision
 from stir.images import Images, gather_images
 from stir.representation import Representation
 from stir.seeds import draw_seeds
@@ -25,7 +26,6 @@ from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_an
 
 # What a descent lowers, and what ranks its iterates: images -> (cost [n], rank [n]), the least rank being the best.
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
-PRECISIONS = ("auto", "float32")
 
 CONTROVERSIAL_STEPS = 300
 MARGIN = 0.9  # the descent hovers about the edge of what counts as alike; this keeps it on the inner side
@@ -116,8 +116,7 @@ def invert(
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r} is unknown; use one of {', '.join(SOLVERS)}")
     steps = SOLVERS[solver].default_steps if steps is None else steps
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+    check_precision(precision)
     _check(steps, tolerance, batch_size)
     starts = _starts(images, seeds, seed, within)
     with Representation(model, images, layer, pool=pool, device=device) as represent:

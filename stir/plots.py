@@ -177,7 +177,7 @@ def convergence(table: pd.DataFrame) -> Figure:
         table: rows with columns as `stir.pairwise` makes them, of one pair.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
-    styles = zip(("-", "--", ":"), ("o", "^", "s"), strict=True)
+    styles = zip(("-", "--", "-.", ":"), ("o", "D", "^", "s"), strict=True)
     for (solver, rows), (dash, marker) in zip(table.groupby("solver", sort=False), styles, strict=False):
         errors = np.abs(np.stack([rows.stir - rows.stir_low, rows.stir_high - rows.stir]))
         axis.errorbar(rows.distance_median, rows.stir, yerr=errors, fmt=marker, ls=dash, lw=1.4, capsize=2, color=STIR_COLOUR, label=f"STIR, {solver}")

@@ -23,7 +23,7 @@ from stir.devices import hardware, resolve_device
 from stir.training import Recipe, accuracy, train
 
 # Raise when a change of `training` or `architectures` makes other weights from the same settings.
-FORMAT = 1
+FORMAT = 2
 
 
 def store_folder() -> Path:

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from stir.attacks import PGD
 from stir.data import Split
-from stir.devices import resolve_device
+from stir.devices import check_precision, fast_bf16, resolve_device
 
 LOSSES = ("standard", "adversarial-l2", "adversarial-linf")
 AUGMENTATIONS = ("none", "shift", "shift-flip")
@@ -77,6 +77,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
+    precision: str = "auto",
     device: str | torch.device = "auto",
     progress: bool = True,
     label: str = "training",
@@ -88,15 +89,20 @@ def train(
         split: the training images.
         recipe: how.
         seed: of the order of the images, of their augmentation and of the attack's starts.
+        precision: "auto" computes in bfloat16, where PyTorch finds that safe, if the device is fast
+            at it; weights and updates stay in float32. "float32".
         device: "auto" or a device of PyTorch's.
         progress: show a bar, headed `label`.
 
     Returns:
         One dict an epoch: `loss` and `accuracy`, means over the images as trained on.
     """
+    check_precision(precision)
     device = resolve_device(device)
-    model.to(device)
+    # Channels last is what convolutions compute in; other layouts they reorder at each layer.
+    model.to(device, memory_format=torch.channels_last)
     images, labels = split.images.to(device), split.labels.to(device)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "auto" and fast_bf16(device))
     generator = torch.Generator().manual_seed(seed)
     steps = -(-len(split) // recipe.batch_size)
     optimizer = torch.optim.SGD(
@@ -112,13 +118,13 @@ def train(
             for batch in torch.randperm(len(split), generator=generator).split(recipe.batch_size):
                 batch = batch.to(device)
                 inputs = _augment(images[batch], recipe.augmentation, generator)
-                total += _step(model, inputs, labels[batch], recipe.attack, optimizer, generator)
+                total += _step(model, inputs, labels[batch], recipe.attack, optimizer, generator, half)
                 schedule.step()
                 bar.update()
             loss, correct = (total / len(split)).tolist()
             curve.append({"loss": loss, "accuracy": correct})
             bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{correct:.1%}")
-    model.eval()
+    model.to(memory_format=torch.contiguous_format).eval()  # as it comes from the store
     return curve
 
 
@@ -129,14 +135,17 @@ def _step(
     attack: PGD | None,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    half: torch.autocast,
 ) -> Tensor:
     """One update; returns the batch's [sum of losses, count of correct answers]."""
-    if attack is not None:
-        # In eval mode, so that the attack's many passes leave the batch statistics alone.
-        model.eval()
-        images = attack(model, images, labels, generator)
-    model.train()
-    logits = model(images)
+    images = images.contiguous(memory_format=torch.channels_last)
+    with half:
+        if attack is not None:
+            # In eval mode, so that the attack's many passes leave the batch statistics alone.
+            model.eval()
+            images = attack(model, images, labels, generator)
+        model.train()
+        logits = model(images).float()
     loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -174,6 +183,8 @@ def accuracy(
 ) -> float:
     """Share of the images that `model` classifies correctly, in [0, 1]; under `attack` if one is given.
 
+    The attack may be searched for in bfloat16; whether it succeeds is decided in float32.
+
     The network is used in the mode it is in; what `stir` trains is in eval mode.
     """
     device = resolve_device(device)
@@ -182,7 +193,8 @@ def accuracy(
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
         images, labels = images.to(device), labels.to(device)
         if attack is not None:
-            images = attack(model, images, labels, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
+                images = attack(model, images, labels, generator)
         with torch.no_grad():
             correct += int((model(images).argmax(dim=1) == labels).sum())
     return correct / len(split)

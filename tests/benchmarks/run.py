@@ -1,0 +1,195 @@
+"""How fast inversion is, as ratios taken in one process on the same images, networks and seeds: `make bench`.
+
+Prints one JSON line a figure, then a table, and writes both to --output. Nothing here asserts: machines differ, and so do
+their figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from itertools import permutations
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import stir
+from stir.devices import fast_bf16, hardware, resolve_device
+from stir.representation import Representation
+from stir.training import Recipe, train
+
+BUDGETS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220, 300)  # steps, each about 1.4 times the last
+RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
+SIZE = 32
+
+
+class Bench:
+    """The networks, the images and the figures so far."""
+
+    def __init__(self, source: str, images: int, device: str, output: Path) -> None:
+        options = dict(n_train=10_000, image_size=SIZE) if source.startswith("folder:") else dict(image_size=SIZE)
+        self.data = stir.load_dataset(source, **options)
+        self.images = self.data.test.images[:images]
+        self.device = resolve_device(device)
+        self.output = output
+        self.figures: list[dict] = []
+        self.name = "natural" if source.startswith("folder:") else source
+
+    def network(self, architecture: str, loss: str, seed: int = 0, **recipe):
+        return stir.trained_model(architecture, dataset=self.data, loss=loss, seed=seed, device=self.device, **{**RECIPE, **recipe})
+
+    def invert(self, model, images=None, **options) -> tuple[stir.Inversion, float]:
+        images = self.images if images is None else images
+        start = time.perf_counter()
+        found = stir.invert(model, images, device=self.device, progress=False, **options)
+        return found, time.perf_counter() - start
+
+    def report(self, figure: str, value: float, goal: float | None, **more) -> None:
+        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, **more, "images": self.name, "device": self.device.type}
+        print(json.dumps(line), flush=True)
+        self.figures.append(line)
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.output.write_text("\n".join(json.dumps({**each, "hardware": hardware(self.device), "torch": torch.__version__}) for each in self.figures) + "\n")
+
+
+def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
+    """Wall time of the authors' algorithm to its end, over that of the default solver to the same median distance."""
+    model, goal = bench.network(architecture, loss), (40 if architecture.startswith("vgg") else 100) if fast_bf16(bench.device) else 25
+    about = dict(network=architecture, loss=loss)
+    bench.invert(model, steps=5)  # warm up
+    theirs, slow = bench.invert(model, solver="paper", precision="float32", steps=1_000)
+    wanted = theirs.distance.median()
+    curve = []
+    for steps in BUDGETS:
+        ours, fast = bench.invert(model, steps=steps)
+        curve.append((steps, round(fast, 2), round(ours.distance.median().item(), 4)))
+        if ours.distance.median() <= wanted and fast >= slow / 10:
+            break
+    reached = [seconds for _, seconds, distance in curve if distance <= wanted]
+    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted.item(), 4), curve=curve)
+    bench.report("time-to-quality", slow / reached[0] if reached else float("nan"), goal, **about, **more)
+    within = [distance for _, seconds, distance in curve if seconds <= slow / 10]
+    bench.report("depth", min(within, default=float("nan")), 0.05 if architecture.startswith("vgg") else 0.02, **about)
+
+
+def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
+    """Rate of floating-point operations in a step of ResNet18 at full width, over that of a large matrix product."""
+    model = stir.build_model("resnet18", 10, width=64, channels=3)
+    images = torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(images[:1])
+    operations = 2 * counter.get_total_flops() * batch  # forward, and back to the pixels
+    with Representation(model, images, device=bench.device) as represent:
+        half = represent.half_works
+        pixels = images.to(bench.device).requires_grad_(True)
+        step = min(_seconds(lambda: torch.autograd.grad(represent(pixels, half=half).float().square().sum(), pixels), bench.device) for _ in range(steps))
+    matrix = torch.rand(4096, 4096, device=bench.device, dtype=torch.bfloat16 if half else torch.float32)
+    product = min(_seconds(lambda: matrix @ matrix, bench.device) for _ in range(2 * steps))
+    limit = 2 * 4096**3 / product
+    bench.report("efficiency", operations / step / limit, 0.6, network="resnet18", width=64, batch=batch, half=half, gflops=round(operations / step / 1e9), limit_gflops=round(limit / 1e9))
+
+
+def _seconds(work, device: torch.device) -> float:
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def scale(bench: Bench) -> None:
+    """Time per image of 10,000 images over that of 100 (in batches of 100), and the peak of memory above the model."""
+    model = stir.build_model("resnet10", 10, width=16, channels=3)
+    images = torch.rand(10_000, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    options = dict(steps=5, batch_size=100)
+    bench.invert(model, images[:100], **options)
+    few = min(bench.invert(model, images[:100], **options)[1] for _ in range(5)) / 100
+    many = bench.invert(model, images, **options)[1] / 10_000
+    bench.report("time-per-image", many / few, 1.15, network="resnet10", counts=[100, 10_000])
+    peaks = [int(subprocess.run([sys.executable, __file__, "--peak", str(count)], capture_output=True, text=True, check=True).stdout) for count in (1, 10_000)]
+    bench.report("memory-GiB", (peaks[1] - peaks[0]) / 2**20, 2.0, network="resnet10", count=10_000)
+
+
+def peak_of(count: int) -> int:
+    """Peak resident memory in KiB of a process that inverts so many images."""
+    images = torch.rand(count, 3, SIZE, SIZE)
+    stir.invert(stir.build_model("resnet10", 10, width=16), images, steps=2, device="cpu", progress=False)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+def faithful(bench: Bench) -> None:
+    """The largest difference that the fast path makes to STIR, over all pairs of four networks."""
+    models = {f"{loss} {seed}": bench.network("resnet10", loss, seed) for loss in ("standard", "adversarial-l2") for seed in (0, 1)}
+    tables = [stir.pairwise(models, bench.images, precision=precision, device=bench.device, progress=False) for precision in ("auto", "float32")]
+    differences = (tables[0].stir - tables[1].stir).abs()
+    noise = [stir.pairwise(models, bench.images, precision="float32", seed=1, device=bench.device, progress=False).stir]
+    bench.report("faithful", differences.max(), 0.01, network="resnet10", pairs=len(list(permutations(models, 2))), mean=round(differences.mean(), 4), another_seed=round((noise[0] - tables[1].stir).abs().max(), 4))
+
+
+def training(bench: Bench) -> None:
+    """Throughput of adversarial training over that of a plain float32 loop, with the accuracies that either reaches."""
+    data, attack = stir.load_dataset("digits"), stir.PGD("l2", 1.0, 20)
+    recipe = Recipe(loss="adversarial-l2")
+    images, seconds, accuracies = len(data.train) * recipe.epochs, {}, {}
+    for name, loop in {"ours": train, "plain": plain_training}.items():
+        spent, reached = 0.0, []
+        for seed in range(3):
+            model = stir.build_model("resnet10", 10, width=16, channels=1, mean=[0.3], std=[0.3], seed=seed)
+            spent += _seconds(lambda: loop(model, data.train, recipe, seed=seed, device=bench.device, progress=False), bench.device)
+            reached.append([stir.accuracy(model, data.test, device=bench.device), stir.accuracy(model, data.test, attack=attack, device=bench.device)])
+        seconds[name], accuracies[name] = spent, torch.tensor(reached).mean(dim=0).tolist()
+    more = {f"{name}_{kind}": round(value, 4) for name, pair in accuracies.items() for kind, value in zip(("clean", "robust"), pair, strict=True)}
+    bench.report("adversarial-training", seconds["plain"] / seconds["ours"], 2.0, network="resnet10", images_per_second=round(3 * images / seconds["ours"]), **more)
+
+
+def plain_training(model, split, recipe: Recipe, *, seed: int, device: torch.device, progress: bool) -> None:
+    """Adversarial training as a tutorial has it: float32, one batch after another."""
+    model.to(device)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
+    steps = recipe.epochs * -(-len(split) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps, cycle_momentum=False)
+    for _ in range(recipe.epochs):
+        for batch in torch.randperm(len(split), generator=generator).split(recipe.batch_size):
+            images, labels = split.images[batch].to(device), split.labels[batch].to(device)
+            model.eval()
+            images = recipe.attack(model, images, labels, generator)
+            model.train()
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            schedule.step()
+    model.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
+    parser.add_argument("--images", type=int, default=64, help="how many are inverted")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", nargs="*", default=["quality", "efficiency", "scale", "faithful", "training"])
+    parser.add_argument("--output", type=Path, help="default: runs/bench-IMAGES.jsonl")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.peak:
+        print(peak_of(asked.peak))
+        return
+    output = asked.output or Path("runs") / f"bench-{'natural' if asked.data.startswith('folder:') else asked.data}.jsonl"
+    bench = Bench(asked.data, asked.images, asked.device, output)
+    if "quality" in asked.only:
+        for network in (("resnet18", "adversarial-l2"), ("resnet18", "standard"), ("vgg16", "standard")):
+            time_to_quality(bench, *network)
+    for figure in (efficiency, scale, faithful, training):
+        if figure.__name__ in asked.only:
+            figure(bench)
+    print(pd.DataFrame(bench.figures)[["figure", "network", "value", "goal"]].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
