@@ -43,7 +43,7 @@ def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path 
     try:
         notebook = runner.find_notebook(project, name)
         known = parameters.declared(notebook)
-        values = runner.load_scale(project, scale)
+        values = runner.load_scale(project, scale, notebook)
         values |= {key: parameters.read(text, key, known) for key, text in given}
         parameters.check(values, known)
     except ValueError as error:
@@ -59,8 +59,8 @@ def book() -> None:
     project = _project()
     folder = project / "book" / "runs" / BOOK_SCALE
     try:
-        values = runner.load_scale(project, BOOK_SCALE)
         for notebook in sorted((project / "notebooks").glob("*.ipynb")):
+            values = runner.load_scale(project, BOOK_SCALE, notebook)
             if not runner.is_current(notebook, values, folder):
                 click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")
                 _execute(notebook, values, folder, BOOK_SCALE)

@@ -27,11 +27,12 @@ from stir.devices import hardware, resolve_device
 VERSIONS = ("stir-companion", "torch", "torchvision", "numpy", "papermill")
 
 
-def load_scale(project: Path, scale: str) -> dict:
-    """The parameters that `notebooks/scales/<scale>.yml` sets.
+def load_scale(project: Path, scale: str, notebook: Path) -> dict:
+    """What `notebooks/scales/<scale>.yml` sets of the parameters that `notebook` declares.
 
     Raises:
-        ValueError: there is no such scale, or the file holds anything but `name: value` lines.
+        ValueError: there is no such scale, the file holds anything but `name: value` lines, or a
+            name that no notebook declares.
     """
     path = project / "notebooks" / "scales" / f"{scale}.yml"
     if not path.exists():
@@ -40,7 +41,11 @@ def load_scale(project: Path, scale: str) -> dict:
     values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold lines of `name: value`")
-    return values
+    own = parameters.declared(notebook)
+    if values.keys() - own.keys():  # another notebook's, or a slip
+        everyones = {name: each for other in path.parents[1].glob("*.ipynb") for name, each in parameters.declared(other).items()}
+        parameters.check(values, everyones | own)
+    return {name: value for name, value in values.items() if name in own}
 
 
 def find_notebook(project: Path, name: str) -> Path:

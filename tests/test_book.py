@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from paths import NOTEBOOK, PROJECT, TINY
+from paths import MEASURE, NOTEBOOK, PROJECT, TINY, TINY_MEASURE
 from stir import runner
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ("index", "idea", "runs/digits/initialization", "run-it-yourself", "bibliography")
+PAGES = ("index", "idea", "runs/digits/measure", "runs/digits/initialization", "run-it-yourself", "bibliography")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def site(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("digits"))
     shutil.copy(PROJECT / "_config.yml", project)
-    runner.execute(NOTEBOOK, TINY, project / "book" / "runs" / "digits", scale="digits")
+    for notebook, values in ((NOTEBOOK, TINY), (MEASURE, TINY_MEASURE)):
+        runner.execute(notebook, values, project / "book" / "runs" / "digits", scale="digits")
     return runner.build_book(project).parent
 
 

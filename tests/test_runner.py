@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from papermill.exceptions import PapermillExecutionError
 
-from paths import NOTEBOOK, PROJECT, TINY
+from paths import MEASURE, NOTEBOOK, PROJECT, TINY, TINY_MEASURE
 from stir import runner
 from stir.cli import main
 from stir.score import COLUMNS
@@ -42,6 +42,28 @@ def test_the_finding_runs_and_leaves_its_table_and_figures(executed):
     assert set(COLUMNS) <= set(table.columns)
     assert len(table) == 4 * 4 * 2
     assert table[["stir", "cka", "ceiling"]].notna().all().all()
+
+
+def test_the_chapter_on_the_measure_runs(tmp_path):
+    runner.execute(MEASURE, TINY_MEASURE, tmp_path, scale="digits")
+    figures = {f"measure-{name}.png" for name in ("result", "steps", "seeds", "images", "measures", "worst")}
+    assert {path.name for path in tmp_path.iterdir()} == {"measure.ipynb", "measure.csv", "measure.json", *figures}
+    table = pd.read_csv(tmp_path / "measure.csv")
+    assert set(COLUMNS) | {"varied"} == set(table.columns)
+    assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case"}
+
+
+def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
+    scales = tmp_path / "notebooks" / "scales"
+    scales.mkdir(parents=True)
+    notebook = write_notebook(tmp_path / "notebooks" / "one.ipynb")
+    shutil.copy(NOTEBOOK, tmp_path / "notebooks")
+    (scales / "good.yml").write_text("n: 3\nn_images: 50\n")
+    (scales / "bad.yml").write_text("n: 3\nn_imges: 50\n")
+    assert runner.load_scale(tmp_path, "good", notebook) == {"n": 3}
+    assert runner.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
+    with pytest.raises(ValueError, match="parameter 'n_imges' does not exist; did you mean 'n_images'"):
+        runner.load_scale(tmp_path, "bad", notebook)
 
 
 def test_the_page_opens_with_what_it_ran_on(executed):
