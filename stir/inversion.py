@@ -70,6 +70,7 @@ class Controversy(Inversion):
     target_distance: Float[Tensor, "n"]
 
 
+@torch.inference_mode(False)  # in which nothing could be descended on
 def invert(
     model: nn.Module,
     images: Images,
@@ -130,6 +131,7 @@ def invert(
     return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
 
 
+@torch.inference_mode(False)
 def controversial(
     given: nn.Module,
     target: nn.Module,

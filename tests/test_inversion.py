@@ -228,6 +228,16 @@ def test_an_all_zero_representation(images):
         invert(linear(), images, layer="1", **QUIET)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_inversion_works_in_inference_mode(images, solver):
+    model = linear()
+    expected = invert(model, images, layer="1", steps=5, solver=solver, **QUIET)
+    with torch.inference_mode():
+        found = invert(model, images * 1, layer="1", steps=5, solver=solver, **QUIET)
+        again = controversial(model, model, images * 1, layer="1", steps=5, **QUIET)
+    assert torch.equal(found.images, expected.images) and again.images.shape == images.shape
+
+
 # Controversial images
 
 
