@@ -9,13 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-NORMS = ("l2", "linf")
-
-
-def image_norms(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 1 1"]:
-    """Euclidean norm of each image, shaped to divide the images by."""
-    return images.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-
+from stir.balls import Ball, image_norms
 
 @dataclass(frozen=True)
 class PGD:
@@ -32,10 +26,9 @@ class PGD:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise ValueError(f"norm={self.norm!r} is unknown; use one of {', '.join(NORMS)}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon={self.epsilon} must be above 0")
+        Ball(self.norm, self.epsilon)  # refuses an unknown norm
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
 
@@ -51,13 +44,14 @@ class PGD:
 
         The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. The network is used in the mode it is in.
         """
+        ball = Ball(self.norm, self.epsilon)
         adversarial = (images + self._start(images, generator)).clamp(0, 1)
         for _ in range(self.steps):
             adversarial.requires_grad_(True)
             loss = F.cross_entropy(model(adversarial).float(), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, adversarial)
             step = 2.5 * self.epsilon / self.steps * self._direction(gradient)
-            offset = self._project(adversarial.detach() + step - images)
+            offset = ball.project(adversarial.detach() + step - images)
             adversarial = (images + offset).clamp(0, 1)
         return adversarial
 
@@ -74,8 +68,3 @@ class PGD:
         if self.norm == "linf":
             return gradient.sign()
         return gradient / image_norms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
-
-    def _project(self, offset: Tensor) -> Tensor:
-        if self.norm == "linf":
-            return offset.clamp(-self.epsilon, self.epsilon)
-        return offset * (self.epsilon / image_norms(offset).clamp_min(self.epsilon))

@@ -175,11 +175,13 @@ def _u_centred(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
 
 
 def cosine(products: Float[Tensor, "2 2"]) -> float:
+    """The cosine of two vectors, given the inner products of either with either; kept in [-1, 1], which rounding may leave."""
     (xx, xy), (_, yy) = products.tolist()
     return max(-1.0, min(1.0, xy / math.sqrt(xx) / math.sqrt(yy)))
 
 
 def check_features(x: Tensor, y: Tensor, at_least: int) -> None:
+    """Raise a ValueError unless x [n, p] and y [n, q] hold `at_least` images each, the same number, in finite floating-point features."""
     for name, features in zip("xy", (x, y)):
         if not features.is_floating_point():
             raise ValueError(f"{name} has dtype {features.dtype}; pass floating-point features, such as {name}.float()")
@@ -195,6 +197,7 @@ def check_features(x: Tensor, y: Tensor, at_least: int) -> None:
 
 
 def to_float64(features: Tensor, like: Tensor) -> Tensor:
+    """`features` in float64, on the device of `like` or, where that has none, on the CPU; without a gradient."""
     device = "cpu" if like.device.type == "mps" else like.device
     return features.detach().to(device).to(torch.float64)  # in this order: MPS has no float64
 

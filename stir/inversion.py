@@ -175,17 +175,7 @@ def controversial(
         Representation(given, images, given_layer or layer, pool=pool, device=device) as by_given,
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
-
-        def objective(batch: Tensor, half: bool) -> Objective:
-            near, far = _relative_distance(by_given, batch, half), _relative_distance(by_target, batch, half)
-
-            def cost(candidates: Tensor) -> tuple[Tensor, Tensor]:
-                kept, told = near(candidates), far(candidates)
-                rank = torch.where(kept <= tolerance, -told, kept)  # all that count as alike come first
-                return (kept / (MARGIN * tolerance)).clamp_min(1).square() / told.clamp_min(1e-6), rank.detach()
-
-            return cost
-
+        objective = partial(_disagreement, by_given, by_target, tolerance)
         half = by_given.half_works and by_target.half_works
         found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
@@ -223,6 +213,18 @@ def _relative_distance(represent: Representation, images: Tensor, half: bool = F
         return (represent(candidates, half).float() - wanted).norm(dim=1) / size
 
     return distance
+
+
+def _disagreement(by_given: Representation, by_target: Representation, tolerance: float, batch: Tensor, half: bool) -> Objective:
+    """The objective of `controversial` for the images of `batch`."""
+    near, far = _relative_distance(by_given, batch, half), _relative_distance(by_target, batch, half)
+
+    def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
+        kept, told = near(candidates), far(candidates)
+        rank = torch.where(kept <= tolerance, -told, kept)  # all that count as alike come first
+        return (kept / (MARGIN * tolerance)).clamp_min(1).square() / told.clamp_min(1e-6), rank.detach()
+
+    return evaluate
 
 
 def _in_batches(

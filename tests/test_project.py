@@ -1,5 +1,6 @@
 """The files around the package agree with each other."""
 
+import ast
 import re
 import tomllib
 
@@ -31,6 +32,20 @@ def test_scales_set_known_parameters():
     for path in (PROJECT / "notebooks" / "scales").glob("*.yml"):
         for notebook in (PROJECT / "notebooks").glob("*.ipynb"):
             load_scale(PROJECT, path.stem, notebook)
+
+
+def test_modules_import_only_those_before_them():
+    """In the order that the README gives."""
+    (listed,) = re.findall(r"each importing only those before it: (.*?)\. The runner", (PROJECT / "README.md").read_text(), flags=re.S)
+    order = [name.strip() for name in listed.split("→")]
+    assert set(order) == {path.stem for path in (PROJECT / "stir").glob("*.py")} - {"__init__", "__main__"}
+    for place, name in enumerate(order):
+        tree = ast.parse((PROJECT / "stir" / f"{name}.py").read_text())
+        for node in tree.body:  # what a function imports when it runs, or a type checker alone, is no dependence of the module
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "stir":
+                parts = node.module.split(".")
+                for imported in parts[1:2] or [alias.name for alias in node.names]:
+                    assert imported in order[:place], f"{name} imports {imported}"
 
 
 def test_the_citation_parses():
