@@ -104,7 +104,7 @@ def invert(
         precision: "auto" computes the first steps of the first two solvers in bfloat16 where the device is
             fast at it and the network allows it; the last are in float32 in any case. "float32".
         device: where to compute; the results come back to the images' own.
-        batch_size: images inverted together; the result does not depend on it.
+        batch_size: images inverted together; it changes the result by rounding alone.
         progress: show a bar.
 
     Returns:
