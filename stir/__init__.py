@@ -1,8 +1,9 @@
 """Shared invariances of neural networks, measured (STIR; Nanda et al., ICML 2022)."""
 
-from stir.architectures import Normalize, build_model
+from stir.architectures import build_model, pretrained_model
 from stir.attacks import PGD
 from stir.balls import Ball
+from stir.blocks import Normalize
 from stir.cka import CKA
 from stir.data import load_dataset
 from stir.inversion import Controversy, Inversion, controversial, invert
@@ -26,6 +27,7 @@ __all__ = [
     "invert",
     "load_dataset",
     "pairwise",
+    "pretrained_model",
     "score",
     "trained_model",
 ]

@@ -1,75 +1,57 @@
-"""CIFAR-style networks at any width, with the normalization of their input inside.
+"""CIFAR-style networks at any width, and torchvision's, with the normalization of their input inside.
 
-`width` is the number of channels after the first convolution; the published CIFAR networks have
-64. All take images of any size from 8x8 pixels, in [0, 1].
+`width` is the number of channels after the first convolution of a published ResNet, 64; the other
+kinds are scaled in the same proportion. All but torchvision's take images of any size from 8x8
+pixels, in [0, 1].
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+import torchvision
+from torch import nn
+from torchvision.models.densenet import DenseNet
+
+from stir.blocks import Attention, ChannelNorm, ConvNorm, Normalize, Patches, WideBlock, basic_block, bottleneck
+
+Stages = tuple["OrderedDict[str, nn.Module]", int]  # by name, and the number of channels they end with
+TORCHVISION = "torchvision:"
 
 
-class Normalize(nn.Module):
-    """(x - mean) / std for each channel: puts the normalization of the input inside a network.
-
-    `nn.Sequential(Normalize(mean, std), network)` makes a network that was trained on normalized
-    images take images in [0, 1].
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
-
-
-class ConvNorm(nn.Sequential):
-    """A convolution and its batch norm."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias),
-            nn.BatchNorm2d(outputs),
-        )
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a skip connection around them (He et al. 2016, Fig. 2)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.first = ConvNorm(inputs, outputs, stride=stride)
-        self.second = ConvNorm(outputs, outputs)
-        same = stride == 1 and inputs == outputs
-        self.skip = nn.Identity() if same else ConvNorm(inputs, outputs, kernel=1, stride=stride)
-        self.act = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.second(self.act(self.first(x))) + self.skip(x))
-
-
-def _resnet(width: int, channels: int, *, blocks: Sequence[int]) -> tuple[OrderedDict, int]:
+def _resnet(width: int, channels: int, *, counts: Sequence[int], block: Callable = basic_block, skip: bool = True) -> Stages:
     stages = OrderedDict(stem=nn.Sequential(ConvNorm(channels, width), nn.ReLU()))
-    inputs = width
-    for number, count in enumerate(blocks, start=1):
-        outputs = width * 2 ** (number - 1)
-        strides = [1 if number == 1 else 2] + [1] * (count - 1)
+    outputs = width
+    for number, count in enumerate(counts, start=1):
+        layers = []
+        for place in range(count):
+            stride = 2 if place == 0 and number > 1 else 1
+            layer, outputs = block(outputs, width * 2 ** (number - 1), stride, skip)
+            layers.append(layer)
+        stages[f"stage{number}"] = nn.Sequential(*layers)
+    return stages, outputs
+
+
+def _wide_resnet(width: int, channels: int, *, depth: int, factor: int) -> Stages:
+    first = max(width // 4, 1)  # the published ones begin with 16
+    stages = OrderedDict(stem=nn.Conv2d(channels, first, 3, padding=1, bias=False))
+    inputs = first
+    for number in (1, 2, 3):
+        outputs = factor * first * 2 ** (number - 1)
+        strides = [1 if number == 1 else 2] + [1] * ((depth - 4) // 6 - 1)
         layers = []
         for stride in strides:
-            layers.append(BasicBlock(inputs, outputs, stride))
+            layers.append(WideBlock(inputs, outputs, stride))
             inputs = outputs
         stages[f"stage{number}"] = nn.Sequential(*layers)
+    stages["stage3"].extend([nn.BatchNorm2d(inputs), nn.ReLU()])
     return stages, inputs
 
 
-def _vgg(width: int, channels: int, *, convolutions: Sequence[int]) -> tuple[OrderedDict, int]:
+def _vgg(width: int, channels: int, *, convolutions: Sequence[int]) -> Stages:
     stages = OrderedDict()
     inputs = channels
     for number, count in enumerate(convolutions, start=1):
@@ -84,13 +66,44 @@ def _vgg(width: int, channels: int, *, convolutions: Sequence[int]) -> tuple[Ord
     return stages, inputs
 
 
+def _densenet(width: int, channels: int, *, counts: Sequence[int]) -> Stages:
+    growth = max(width // 2, 1)
+    whole = DenseNet(growth, tuple(counts), 2 * growth, num_classes=1)
+    parts = dict(whole.features.named_children())
+    stages = OrderedDict(stem=nn.Conv2d(channels, 2 * growth, 3, padding=1, bias=False))
+    for number in range(1, len(counts) + 1):
+        layers = [parts[f"denseblock{number}"]]
+        if number < len(counts):  # as in the VGGs, small images survive all halvings
+            layers += list(parts[f"transition{number}"].children())[:-1] + [nn.AvgPool2d(2, ceil_mode=True)]
+        stages[f"stage{number}"] = nn.Sequential(*layers)
+    stages[f"stage{len(counts)}"].extend([parts["norm5"], nn.ReLU()])
+    return stages, whole.classifier.in_features
+
+
+def _vit(width: int, channels: int, *, counts: Sequence[int], patch: int) -> Stages:
+    dim = 4 * width
+    stages = OrderedDict(stem=Patches(channels, dim, patch))
+    for number, count in enumerate(counts, start=1):
+        stages[f"stage{number}"] = nn.Sequential(*(Attention(dim, heads=4) for _ in range(count)))
+    stages[f"stage{len(counts)}"].append(ChannelNorm(dim))
+    return stages, dim
+
+
+_BASIC = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+_RESNETS = {name: partial(_resnet, counts=counts) for name, counts in _BASIC.items()}
+_RESNETS["resnet50"] = partial(_resnet, counts=(3, 4, 6, 3), block=bottleneck)
+
 ARCHITECTURES = {
-    "resnet10": partial(_resnet, blocks=(1, 1, 1, 1)),
-    "resnet18": partial(_resnet, blocks=(2, 2, 2, 2)),
-    "resnet34": partial(_resnet, blocks=(3, 4, 6, 3)),
+    **_RESNETS,
+    **{f"{name}-noskip": partial(made, skip=False) for name, made in _RESNETS.items()},
+    "wide-resnet16-4": partial(_wide_resnet, depth=16, factor=4),
+    "wide-resnet28-10": partial(_wide_resnet, depth=28, factor=10),
     "vgg11": partial(_vgg, convolutions=(1, 1, 2, 2, 2)),
+    "vgg13": partial(_vgg, convolutions=(2, 2, 2, 2, 2)),
     "vgg16": partial(_vgg, convolutions=(2, 2, 3, 3, 3)),
     "vgg19": partial(_vgg, convolutions=(2, 2, 4, 4, 4)),
+    "densenet121": partial(_densenet, counts=(6, 12, 24, 16)),
+    "vit": partial(_vit, counts=(2, 2, 2), patch=4),
 }
 
 
@@ -106,37 +119,80 @@ def build_model(
 ) -> nn.Sequential:
     """An untrained network that takes images [N, channels, H, W] in [0, 1] to logits [N, num_classes].
 
-    Its children are `normalize`, then `stem` (ResNets only) and `stage1`, `stage2`, ..., then
-    `pool`, `flatten` and `classifier`.
+    Its children are `normalize`, then `stem` (but in VGGs) and `stage1`, `stage2`, ..., then
+    `pool`, `flatten` and `classifier`; torchvision's networks are `normalize` and `network`.
 
     Args:
-        architecture: a name from `ARCHITECTURES`: ResNets of basic blocks (He et al. 2016) and
-            VGGs with batch norm (Simonyan & Zisserman 2015), in their CIFAR form.
+        architecture: a name from `ARCHITECTURES`: ResNets (He et al. 2016), the same without skip
+            connections, wide ResNets (Zagoruyko and Komodakis 2016), VGGs with batch norm
+            (Simonyan and Zisserman 2015) and DenseNet121 (Huang et al. 2017), in their CIFAR form,
+            and a small vision transformer (Dosovitskiy et al. 2021; mean of tokens, fixed
+            positions); or "torchvision:NAME", such as "torchvision:convnext_tiny".
         num_classes: number of logits.
-        width: channels of the first stage; 64 gives the published networks.
-        channels: channels of the images.
+        width: channels of a ResNet's first stage; 64 gives the published networks. Of no effect on torchvision's.
+        channels: channels of the images; 1 or 3 for torchvision's.
         mean, std: of the images' channels, for the normalization; one number serves all channels.
         seed: of the initial weights.
 
     Raises:
-        ValueError: unknown architecture, or a size below 1.
+        ValueError: unknown architecture, or a size out of range.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}")
     for name, value in {"num_classes": num_classes, "width": width, "channels": channels}.items():
         if value < 1:
             raise ValueError(f"{name}={value} must be at least 1")
+    check_architecture(architecture)
     # The caller's own random stream goes on as if nothing had been drawn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if architecture.startswith(TORCHVISION):
+            if channels not in (1, 3):
+                raise ValueError(f"channels={channels}: torchvision's networks take images of 1 or 3 channels")
+            spread = (list(mean) * 3)[:3], (list(std) * 3)[:3]
+            return nn.Sequential(OrderedDict(normalize=Normalize(*spread), network=_torchvision(architecture, num_classes)))
         stages, features = ARCHITECTURES[architecture](width, channels)
-        model = nn.Sequential(
-            OrderedDict(
-                normalize=Normalize(mean, std),
-                **stages,
-                pool=nn.AdaptiveAvgPool2d(1),
-                flatten=nn.Flatten(),
-                classifier=nn.Linear(features, num_classes),
-            )
-        )
-    return model
+        head = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), classifier=nn.Linear(features, num_classes))
+        return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), **stages, **head))
+
+
+def check_architecture(architecture: str) -> None:
+    """Raise a ValueError unless `architecture` is a name that `build_model` knows."""
+    if architecture.startswith(TORCHVISION):
+        known = torchvision.models.list_models(torchvision.models)
+        if architecture.removeprefix(TORCHVISION) not in known:
+            raise ValueError(f"architecture={architecture!r} is unknown; after {TORCHVISION!r} use one of {', '.join(known)}")
+    elif architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}, or 'torchvision:NAME'")
+
+
+def _torchvision(architecture: str, num_classes: int) -> nn.Module:
+    name = architecture.removeprefix(TORCHVISION)
+    # These two would return a second and third answer while they are trained.
+    extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **extra)
+
+
+def pretrained_model(name: str, weights: str = "DEFAULT") -> nn.Sequential:
+    """A torchvision network with its published weights, in eval mode, for images [N, 3, H, W] in [0, 1].
+
+    Args:
+        name: as in torchvision.models, such as "convnext_tiny".
+        weights: which, such as "IMAGENET1K_V1".
+
+    Raises:
+        ValueError: unknown name or weights.
+        ConnectionError: the weights are not there and cannot be downloaded.
+    """
+    check_architecture(TORCHVISION + name)
+    known = torchvision.models.get_model_weights(name)
+    if weights not in known.__members__:
+        raise ValueError(f"weights={weights!r} is unknown for {name!r}; use one of {', '.join(known.__members__)}")
+    chosen = known[weights]
+    model = torchvision.models.get_model(name, weights=None, num_classes=len(chosen.meta["categories"]))
+    try:
+        state = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except OSError as error:
+        place = f"{torch.hub.get_dir()}/checkpoints"
+        raise ConnectionError(f"{chosen.url} could not be downloaded ({error}); put that file into {place}") from error
+    model.load_state_dict(state)
+    used = chosen.transforms()
+    return nn.Sequential(OrderedDict(normalize=Normalize(used.mean, used.std), network=model)).eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stir.balls import Ball, image_norms
 
+
 @dataclass(frozen=True)
 class PGD:
     """An attack that raises the cross-entropy within a ball around the image.
@@ -37,12 +38,16 @@ class PGD:
         self,
         model: nn.Module,
         images: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, "n"],
+        labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         generator: torch.Generator,
     ) -> Float[Tensor, "n c h w"]:
         """Adversarial images in [0, 1], at most epsilon away from `images`.
 
         The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. The network is used in the mode it is in.
+
+        Args:
+            labels: class numbers, or the probability of each class. Given the network's own answer
+                to `images`, the cross-entropy is the KL divergence from that answer and a constant.
         """
         ball = Ball(self.norm, self.epsilon)
         adversarial = (images + self._start(images, generator)).clamp(0, 1)

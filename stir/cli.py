@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from papermill.exceptions import PapermillExecutionError
 
-from stir import parameters, runner
+from stir import parameters, runner, store
+from stir.files import store_folder
 
 BOOK_SCALE = "digits"
 
@@ -68,3 +69,25 @@ def book() -> None:
     except (ValueError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"The book: {page.relative_to(project)}")
+
+
+@main.command()
+@click.option("--remove", "keys", multiple=True, metavar="KEY", help="Remove this network; may be given several times.")
+def models(keys: tuple[str, ...]) -> None:
+    """List the trained networks that are kept: what they are, how accurate, how large."""
+    try:
+        for key in keys:
+            store.remove_model(key)
+            click.echo(f"Removed {key}")
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    if keys:
+        return
+    kept = store.kept_models()
+    if kept.empty:
+        click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
+        return
+    shares = {name: "{:.1%}".format for name in ("accuracy", "robust_l2", "robust_linf")}
+    click.echo(kept.to_string(index=False, na_rep="-", formatters=shares | {"megabytes": "{:.1f}".format}))
+    click.echo(f"\n{len(kept)} networks, {kept.megabytes.sum():.0f} MB, in {store_folder()}")
+    click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")

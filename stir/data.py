@@ -1,9 +1,10 @@
-"""Image data sets as tensors in [0, 1]: embedded digits, or a folder of images."""
+"""Image data sets as tensors in [0, 1]: embedded digits, torchvision's, a folder of images; parts of them."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +14,21 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stir.files import store_folder
+from stir.folders import UNREADABLE, decode_folder
+
 DIGITS_SIZE = 16
 DIGITS_TRAIN = 1_400
+
+# Name -> class in torchvision.datasets, and where its files belong below the folder of downloads.
+TORCHVISION = {
+    "mnist": ("MNIST", "MNIST/raw/"),
+    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw/"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py/"),
+    "cifar100": ("CIFAR100", "cifar-100-python/"),
+    "svhn": ("SVHN", ""),
+    "stl10": ("STL10", "stl10_binary/"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, keep: Tensor | slice) -> Split:
+        return Split(self.images[keep], self.labels[keep])
 
 
 @dataclass(frozen=True)
@@ -50,35 +67,59 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(name: str, *, n_train: int | None = None, image_size: int | None = None) -> Dataset:
-    """The data set called `name`.
+def load_dataset(
+    name: str,
+    *,
+    classes: str | Sequence[str] | None = None,
+    n_train: int | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    unreadable: str = "refuse",
+    progress: bool = True,
+) -> Dataset:
+    """The data set called `name`, or a part of it.
 
     Args:
         name: "digits", scikit-learn's 1,797 handwritten digits enlarged from 8x8, with 1,400 of
-            them for training; or "folder:PATH", images in `PATH/train/<class>/` and
-            `PATH/test/<class>/`, in any format that Pillow reads.
-        n_train: how many training images to keep, drawn at random, always the same ones; all if
-            None.
+            them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
+            downloaded once by torchvision; or "folder:PATH", images in `PATH/train/<class>/` and
+            `PATH/test/<class>/`, in any format that Pillow reads, decoded once.
+        classes: which to keep, numbered anew in the order given: "0-4", "cat, dog", "0, 3-5" or a
+            list of such; all if None.
+        n_train: how many training images to keep, drawn at random by `seed`; all if None. With the
+            same seed and classes, fewer images are a part of more.
+        seed: of that draw.
         image_size: height and width in pixels to resize to, bilinearly; None keeps the images'
             own (16 for digits).
+        unreadable: for a folder, "refuse" raises when a file cannot be read, "skip" warns of it.
+        progress: show a bar while decoding.
 
     Raises:
-        ValueError: unknown name, a folder without the layout above, images of several sizes with
-            no `image_size`, or more training images asked for than there are.
+        ValueError: a name, class or number that is unknown or out of range, a folder without the
+            layout above, unreadable files, or images of several sizes with no `image_size`.
+        ConnectionError: a data set of torchvision's is not there and cannot be downloaded; the
+            message says what to put where.
     """
+    if unreadable not in UNREADABLE:
+        raise ValueError(f"unreadable={unreadable!r} is unknown; use one of {', '.join(UNREADABLE)}")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size={image_size} must be at least 1")
     if name == "digits":
         dataset = _digits(image_size or DIGITS_SIZE)
+    elif name in TORCHVISION:
+        dataset = _torchvision(name, image_size)
     elif name.startswith("folder:"):
-        dataset = _folder(name, Path(name.removeprefix("folder:")).expanduser(), image_size)
+        dataset = _folder(name, image_size, unreadable, progress)
     else:
-        raise ValueError(f"dataset={name!r} is unknown; use 'digits' or 'folder:PATH'")
+        raise ValueError(f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION))} or 'folder:PATH'")
+    if classes is not None:
+        dataset = _with_classes(dataset, classes)
     if n_train is None:
         return dataset
     if not 1 <= n_train <= len(dataset.train):
-        raise ValueError(f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {name!r}")
-    keep = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[:n_train]
-    train = Split(dataset.train.images[keep], dataset.train.labels[keep])
-    return Dataset(name, train, dataset.test, dataset.classes)
+        raise ValueError(f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}")
+    keep = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
+    return replace(dataset, name=f"{dataset.name}, {n_train} images", train=dataset.train[keep])
 
 
 def _digits(size: int) -> Dataset:
@@ -87,40 +128,93 @@ def _digits(size: int) -> Dataset:
     raw = load_digits()
     images = torch.from_numpy(raw.images.astype(np.float32) / 16).unsqueeze(1)
     images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
-    labels = torch.from_numpy(raw.target.astype(np.int64))
-    train = Split(images[:DIGITS_TRAIN], labels[:DIGITS_TRAIN])
-    test = Split(images[DIGITS_TRAIN:], labels[DIGITS_TRAIN:])
-    return Dataset("digits", train, test, tuple(str(digit) for digit in range(10)))
+    whole = Split(images, torch.from_numpy(raw.target.astype(np.int64)))
+    return Dataset("digits", whole[:DIGITS_TRAIN], whole[DIGITS_TRAIN:], tuple(str(digit) for digit in range(10)))
 
 
-def _folder(name: str, root: Path, size: int | None) -> Dataset:
-    from torchvision.datasets import ImageFolder
-
-    folders = {}
+def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dataset:
+    root = Path(name.removeprefix("folder:")).expanduser()
     for split in ("train", "test"):
         if not (root / split).is_dir():
             raise ValueError(f"dataset={name!r}: there is no folder {str(root / split)!r}; images belong in PATH/train/<class>/ and PATH/test/<class>/")
+    try:
+        *train, classes = decode_folder(root / "train", size, unreadable=unreadable, progress=progress)
+        *test, others = decode_folder(root / "test", size, unreadable=unreadable, progress=progress)
+    except ValueError as error:
+        raise ValueError(f"dataset={name!r}: {error}") from error
+    if classes != others:
+        raise ValueError(f"dataset={name!r}: train and test must hold the same classes; only one of them holds {sorted(set(classes) ^ set(others))[:5]}")
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise ValueError(f"dataset={name!r}: training images are {_size(train[0])}, test images {_size(test[0])}; give image_size")
+    return Dataset(name, Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes)
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[3]}x{images.shape[2]}"
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float().div_(255)
+
+
+def _torchvision(name: str, size: int | None) -> Dataset:
+    import torchvision
+
+    kind, below = TORCHVISION[name]
+    made, root = getattr(torchvision.datasets, kind), store_folder() / "downloads"
+    by_split = name in ("svhn", "stl10")
+    splits = []
+    for split in ("train", "test"):
+        which = {"split": split} if by_split else {"train": split == "train"}
         try:
-            folders[split] = ImageFolder(root / split)
-        except FileNotFoundError as error:
-            raise ValueError(f"dataset={name!r}: {error}") from error
-    train, test = folders["train"], folders["test"]
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise ValueError(f"dataset={name!r}: train and test must hold the same classes; only one of them holds {odd[:5]}")
-    return Dataset(name, _decode(train, size), _decode(test, size), tuple(train.classes))
+            raw = made(str(root), **which, download=True)  # checks what is there before it downloads anything
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(
+                f"dataset={name!r} is not in {root} and could not be downloaded ({error}). Where there is a network, "
+                f"torchvision.datasets.{kind}(FOLDER, download=True) gets it; put its files into {root / below}, or set $STIR_STORE"
+            ) from error
+        splits.append(_split(raw, size))
+    classes = getattr(raw, "classes", None) or [str(number) for number in range(10)]
+    return Dataset(name, *splits, tuple(classes))
 
 
-def _decode(folder, size: int | None) -> Split:
-    images = None
-    for index, (path, _) in enumerate(folder.samples):
-        image = folder.loader(path)
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), resample=2)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        if images is None:
-            images = torch.empty(len(folder.samples), *pixels.shape, dtype=torch.uint8)
-        if pixels.shape != images.shape[1:]:
-            raise ValueError(f"image_size=None needs images of one size, but {path} is {image.size[0]}x{image.size[1]} and the first is {images.shape[3]}x{images.shape[2]}; give image_size")
-        images[index] = pixels
-    return Split(images.float().div_(255), torch.tensor(folder.targets))
+def _split(raw: object, size: int | None) -> Split:
+    """Grey images [N, H, W] and colour images [N, H, W, C] or [N, C, H, W], as torchvision's data sets hold them."""
+    pixels = torch.as_tensor(raw.data)
+    labels = torch.as_tensor(np.asarray(raw.targets if hasattr(raw, "targets") else raw.labels), dtype=torch.int64)
+    if pixels.ndim == 3:
+        pixels = pixels.unsqueeze(1)
+    elif pixels.shape[3] == 3:
+        pixels = pixels.permute(0, 3, 1, 2)
+    images = _unit(pixels.contiguous())
+    if size is not None and images.shape[2:] != (size, size):
+        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return Split(images, labels)
+
+
+def _with_classes(dataset: Dataset, asked: str | Sequence[str]) -> Dataset:
+    parts = [part.strip() for text in ([asked] if isinstance(asked, str) else asked) for part in str(text).split(",")]
+    keep = [number for part in parts for number in _class_numbers(part, dataset.classes)]
+    if len(set(keep)) < len(keep) or len(keep) < 2:
+        raise ValueError(f"classes={asked!r} must name at least two different classes, each once")
+    renumbered = torch.full((len(dataset.classes),), -1)
+    renumbered[keep] = torch.arange(len(keep))
+
+    def part_of(split: Split) -> Split:
+        labels = renumbered[split.labels]
+        return Split(split.images[labels >= 0], labels[labels >= 0])
+
+    names = tuple(dataset.classes[number] for number in keep)
+    return Dataset(f"{dataset.name}, classes {', '.join(parts)}", part_of(dataset.train), part_of(dataset.test), names)
+
+
+def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
+    """The classes that a name, a number or a range such as "0-4" means."""
+    if part in classes:
+        return [classes.index(part)]
+    first, dash, last = part.partition("-")
+    if first.strip().isdigit() and (last.strip().isdigit() or not dash):
+        numbers = range(int(first), int(last or first) + 1)
+        if numbers and numbers[-1] < len(classes):
+            return list(numbers)
+    raise ValueError(f"classes: {part!r} is no class; use numbers from 0 to {len(classes) - 1}, a range such as '0-4', or names: {', '.join(classes[:10])}")

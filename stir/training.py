@@ -1,20 +1,28 @@
-"""Standard and adversarial training of a network, with one recipe for every architecture."""
+"""Training of a network, standard and robust, with one recipe for every architecture."""
 
 from __future__ import annotations
 
+import math
+import pickle
+import time
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from stir import losses
 from stir.attacks import PGD
 from stir.data import Split
 from stir.devices import check_precision, fast_bf16, resolve_device
+from stir.files import write_whole
+from stir.losses import LOSSES
 
-LOSSES = ("standard", "adversarial-l2", "adversarial-linf")
 AUGMENTATIONS = ("none", "shift", "shift-flip")
 
 
@@ -24,51 +32,91 @@ class Recipe:
 
     Attributes:
         loss: "standard", cross-entropy; "adversarial-l2" or "adversarial-linf", cross-entropy on
-            the images that `PGD` finds within `epsilon` (Madry et al. 2018, eq. 2.1).
-        epsilon: radius of the ball, for pixels in [0, 1]; of no effect on "standard".
-        attack_steps: PGD's steps; of no effect on "standard".
+            the images that `PGD` finds within `epsilon` (Madry et al. 2018, eq. 2.1); "trades" or
+            "mart" (`stir.losses`) within the L-infinity ball, "trades-l2" or "mart-l2" within the L2 ball.
+        epsilon: radius of the ball, for pixels in [0, 1]; None for 0.5 in L2 and 8/255 in
+            L-infinity. Of no effect on "standard", like the next two.
+        attack_steps: PGD's steps.
+        tradeoff: weight of the robust term; None for the papers' own, 6 (TRADES) and 5 (MART). Of
+            no effect on other losses.
         epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: the schedule's peak.
         weight_decay: on every parameter.
+        label_smoothing: in [0, 1), what the other classes get of a label's weight.
         augmentation: "none"; "shift", a random move by up to an eighth of the image; or
             "shift-flip", that and a random mirroring.
+        augmentation_strength: of the shift, as a multiple of that eighth, at most 4. Of no effect on "none".
 
     Raises:
         ValueError: a name that is unknown or a number out of range.
     """
 
     loss: str = "standard"
-    epsilon: float = 1.0
+    epsilon: float | None = None
     attack_steps: int = 4
+    tradeoff: float | None = None
     epochs: int = 15
     batch_size: int = 128
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
     augmentation: str = "none"
+    augmentation_strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} is unknown; use one of {', '.join(LOSSES)}")
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation={self.augmentation!r} is unknown; use one of {', '.join(AUGMENTATIONS)}")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "attack_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("learning_rate", "epsilon"):
-            if not getattr(self, name) > 0:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} must be above 0")
+        for name in ("epsilon", "tradeoff"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay={self.weight_decay} must not be negative")
-        if self.attack_steps < 1:
-            raise ValueError(f"attack_steps={self.attack_steps} must be at least 1")
+        for name, below in {"weight_decay": math.inf, "label_smoothing": 1, "augmentation_strength": 4.0001}.items():
+            if not 0 <= getattr(self, name) < below:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative, and less than {below:g}")
 
     @property
     def attack(self) -> PGD | None:
         """The attack that is trained against; None for standard training."""
-        if self.loss == "standard":
-            return None
-        return PGD(self.loss.removeprefix("adversarial-"), self.epsilon, self.attack_steps)
+        norm = losses.norm(self.loss)
+        return None if norm is None else PGD(norm, self.epsilon or losses.EPSILONS[norm], self.attack_steps)
+
+    @property
+    def settings(self) -> dict:
+        """All that has an effect on the training, by name."""
+        found = asdict(self)
+        attack, kind = self.attack, losses.family(self.loss)
+        if attack is None:
+            del found["attack_steps"]
+        if self.augmentation == "none":
+            del found["augmentation_strength"]
+        found["epsilon"] = attack and attack.epsilon
+        found["tradeoff"] = self.tradeoff or losses.TRADEOFFS[kind] if kind in losses.TRADEOFFS else None
+        return {name: value for name, value in found.items() if value is not None}
+
+    def loss_of(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits of what was trained on; `model` ends in train mode."""
+        kind, attack = losses.family(self.loss), self.attack
+        given = images
+        if attack is not None:
+            # In eval mode, so that the attack's many passes leave the batch statistics alone.
+            model.eval()
+            with torch.no_grad():  # TRADES looks for images that change the answer, whatever it was
+                aim = model(images).float().softmax(1) if kind == "trades" else labels
+            given = attack(model, images, aim, generator)
+        model.train()
+        if kind not in losses.TRADEOFFS:
+            logits = model(given).float()
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), logits
+        logits, clean = model(given).float(), model(images).float()
+        formula = losses.trades_loss if kind == "trades" else losses.mart_loss
+        return formula(clean, logits, labels, self.settings["tradeoff"], self.label_smoothing), logits
 
 
 def train(
@@ -81,6 +129,7 @@ def train(
     device: str | torch.device = "auto",
     progress: bool = True,
     label: str = "training",
+    checkpoint: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place; it ends in eval mode, on the device.
 
@@ -88,78 +137,115 @@ def train(
         model: takes images [N, C, H, W] in [0, 1] to logits [N, K].
         split: the training images.
         recipe: how.
-        seed: of the order of the images, of their augmentation and of the attack's starts.
+        seed: of the order of the images, of their augmentation, of the attack's starts and of
+            whatever the network itself draws.
         precision: "auto" computes in bfloat16, where PyTorch finds that safe, if the device is fast
             at it; weights and updates stay in float32. "float32".
         device: "auto" or a device of PyTorch's.
         progress: show a bar, headed `label`.
+        checkpoint: a file to which the state is written after each epoch, and from which a
+            training that was interrupted goes on, to the same weights. The caller removes it.
 
     Returns:
-        One dict an epoch: `loss` and `accuracy`, means over the images as trained on.
+        One dict an epoch: `loss` and `accuracy`, means over the images as trained on, and `seconds`.
     """
     check_precision(precision)
     device = resolve_device(device)
     # Channels last is what convolutions compute in; other layouts they reorder at each layer.
     model.to(device, memory_format=torch.channels_last)
-    images, labels = split.images.to(device), split.labels.to(device)
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "auto" and fast_bf16(device))
-    generator = torch.Generator().manual_seed(seed)
-    steps = -(-len(split) // recipe.batch_size)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=recipe.learning_rate, total_steps=recipe.epochs * steps, cycle_momentum=False
-    )
-    curve = []
-    with tqdm(total=recipe.epochs * steps, desc=label, unit="step", disable=not progress, leave=False) as bar:
-        for _ in range(recipe.epochs):
-            total = torch.zeros(2, device=device)
-            for batch in torch.randperm(len(split), generator=generator).split(recipe.batch_size):
-                batch = batch.to(device)
-                inputs = _augment(images[batch], recipe.augmentation, generator)
-                total += _step(model, inputs, labels[batch], recipe.attack, optimizer, generator, half)
-                schedule.step()
-                bar.update()
-            loss, correct = (total / len(split)).tolist()
-            curve.append({"loss": loss, "accuracy": correct})
-            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{correct:.1%}")
+    run = _Run(model, recipe, -(-len(split) // recipe.batch_size))
+    if checkpoint is not None:
+        run.resume(checkpoint)
+    total = recipe.epochs * run.steps
+    with (
+        tqdm(total=total, initial=len(run.curve) * run.steps, desc=label, unit="step", disable=not progress, leave=False) as bar,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
+        images, labels = split.images.to(device), split.labels.to(device)
+        for epoch in range(len(run.curve), recipe.epochs):
+            run.epoch(images, labels, half, _stream(seed, epoch), bar)
+            bar.set_postfix(loss=f"{run.curve[-1]['loss']:.3f}", accuracy=f"{run.curve[-1]['accuracy']:.1%}")
+            if checkpoint is not None and epoch + 1 < recipe.epochs:
+                run.keep(checkpoint)
     model.to(memory_format=torch.contiguous_format).eval()  # as it comes from the store
-    return curve
+    return run.curve
 
 
-def _step(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    attack: PGD | None,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    half: torch.autocast,
-) -> Tensor:
-    """One update; returns the batch's [sum of losses, count of correct answers]."""
-    images = images.contiguous(memory_format=torch.channels_last)
-    with half:
-        if attack is not None:
-            # In eval mode, so that the attack's many passes leave the batch statistics alone.
-            model.eval()
-            images = attack(model, images, labels, generator)
-        model.train()
-        logits = model(images).float()
-    loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    correct = (logits.detach().argmax(dim=1) == labels).sum()
-    return torch.stack([loss.detach() * len(labels), correct])
+def _stream(seed: int, epoch: int) -> torch.Generator:
+    """The draws of one epoch, PyTorch's own included: each begins anew, so that none has to be remembered to go on from there."""
+    own, global_ = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64).tolist()
+    torch.manual_seed(global_)
+    return torch.Generator().manual_seed(own)
 
 
-def _augment(images: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
+class _Run:
+    """A training under way: the network, its optimizer and schedule, and the curve so far."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
+        self.model, self.recipe, self.steps = model, recipe, steps
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=recipe.learning_rate, total_steps=recipe.epochs * steps, cycle_momentum=False
+        )
+        self.curve: list[dict[str, float]] = []
+
+    def epoch(self, images: Tensor, labels: Tensor, half: torch.autocast, generator: torch.Generator, bar: tqdm) -> None:
+        """One pass over the images; adds a line to the curve."""
+        start = time.perf_counter()
+        total = torch.zeros(2, device=images.device)
+        for batch in torch.randperm(len(labels), generator=generator).split(self.recipe.batch_size):
+            batch = batch.to(images.device)
+            inputs = _augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
+            total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], half, generator)
+            self.schedule.step()
+            bar.update()
+        loss, correct = (total / len(labels)).tolist()
+        self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
+
+    def _step(self, images: Tensor, labels: Tensor, half: torch.autocast, generator: torch.Generator) -> Tensor:
+        """One update; returns the batch's [sum of losses, count of correct answers]."""
+        with half:
+            loss, logits = self.recipe.loss_of(self.model, images, labels, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        return torch.stack([loss.detach() * len(labels), correct])
+
+    def _parts(self) -> dict:
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
+    def keep(self, checkpoint: Path) -> None:
+        """Write the state; a disk that refuses costs the checkpoint, not the training."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        try:
+            write_whole(checkpoint, lambda path: torch.save({**state, "curve": self.curve}, path))
+        except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
+            warnings.warn(f"{checkpoint} could not be written ({error}); if the training is interrupted now, it starts anew", stacklevel=3)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from `checkpoint`, if there is one and it is whole."""
+        if not checkpoint.exists():
+            return
+        try:
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.curve = state["curve"]
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            checkpoint.unlink(missing_ok=True)
+            raise RuntimeError(f"{checkpoint} is damaged and has been removed ({error}); train again") from error
+
+
+def _augment(images: Tensor, augmentation: str, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Move each image by its own whole number of pixels, filled up with zeros; mirror half of them."""
     if augmentation == "none":
         return images
     n, _, height, width = images.shape
-    reach = max(height // 8, 1)
+    reach = round(strength * max(height // 8, 1))
     padded = F.pad(images, (reach,) * 4)
     moves = torch.randint(2 * reach + 1, (2, n, 1), generator=generator)
     rows = (moves[0] + torch.arange(height)).to(images.device)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stir.architectures import ARCHITECTURES, Normalize, build_model
+from stir.architectures import ARCHITECTURES, build_model
+from stir.blocks import Normalize
 
 
 # The classic CIFAR versions (resnet18/34 without the ImageNet stem; VGG with batch norm and one

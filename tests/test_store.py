@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+import stir.files
 import stir.store
 from stir.data import Dataset, Split
-from stir.store import Entry, store_folder, trained_model
+from stir.files import store_folder
+from stir.store import Entry, trained_model
 from stir.training import Recipe
 
 TINY = {"width": 4, "epochs": 1, "device": "cpu", "progress": False}
@@ -161,7 +163,7 @@ def test_damage_is_noticed_and_repaired(small, own_store, capsys, damage, no_tra
 
 @pytest.mark.parametrize("failing", [1, 2])
 def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monkeypatch, failing):
-    real, calls = stir.store.os.replace, []
+    real, calls = stir.files.os.replace, []
 
     def replace(*arguments):
         calls.append(arguments)
@@ -169,7 +171,7 @@ def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monke
             raise KeyboardInterrupt
         real(*arguments)
 
-    monkeypatch.setattr(stir.store.os, "replace", replace)
+    monkeypatch.setattr(stir.files.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         trained_model("resnet10", dataset=small, **TINY)
     assert not [name for name in names(own_store) if name.endswith((".json", ".partial"))]

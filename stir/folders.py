@@ -1,0 +1,100 @@
+"""Folders of images, one a class, decoded once: the pixels are kept in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.io import ImageReadMode, decode_image
+from tqdm.auto import tqdm
+
+from stir.files import store_folder, write_whole
+
+UNREADABLE = ("refuse", "skip")
+# Raise when the same files come to give other pixels.
+FORMAT = 1
+
+
+def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", progress: bool = True) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Pixels uint8 [N, 3, H, W], class numbers [N] and class names of the images in `root/<class>/`.
+
+    Args:
+        root: a folder of class folders; images in any format that Pillow reads.
+        size: height and width to resize to, bilinearly; None keeps the images' own.
+        unreadable: "refuse" raises when a file cannot be read, "skip" warns and goes on without it.
+        progress: show a bar.
+
+    Raises:
+        ValueError: no class folders, unreadable files, or images of several sizes with no `size`.
+    """
+    try:
+        folder = ImageFolder(str(root))
+    except FileNotFoundError as error:
+        raise ValueError(f"no images in {str(root)!r}: {error}") from error
+    kept = store_folder() / "images" / f"{_key(folder, size)}.safetensors"
+    try:
+        tensors = load_file(kept)
+    except (OSError, SafetensorError):  # not there, or damaged: decoding gives it again
+        tensors = _decode(folder, size, unreadable, progress)
+        if len(tensors["labels"]) == len(folder):  # files that could not be read may be mended
+            try:
+                write_whole(kept, lambda path: save_file(tensors, path))
+            except (OSError, SafetensorError) as error:
+                warnings.warn(f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time", stacklevel=4)
+    return tensors["images"], tensors["labels"], tuple(folder.classes)
+
+
+def _key(folder: ImageFolder, size: int | None) -> str:
+    """Hash of names, lengths and dates of all files: reading them all would take as long as decoding."""
+    found = hashlib.sha256(repr((FORMAT, size, str(Path(folder.root).resolve()))).encode())
+    for path, label in folder.samples:
+        state = Path(path).stat()
+        found.update(f"{path}\0{label}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bool) -> dict[str, Tensor]:
+    images, first, failed = None, None, {}
+    for index, (path, _) in enumerate(tqdm(folder.samples, desc="decoding", unit="image", disable=not progress, leave=False)):
+        try:
+            pixels = _read(path, size)
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, of a damaged file
+            failed[index] = f"{path} ({error})"
+            continue
+        if images is None:
+            images, first = torch.empty(len(folder), *pixels.shape, dtype=torch.uint8), path
+        if pixels.shape != images.shape[1:]:
+            _, height, width = images.shape[1:]
+            raise ValueError(f"image_size=None needs images of one size, but {path} is {pixels.shape[2]}x{pixels.shape[1]} and {first} is {width}x{height}; give image_size")
+        images[index] = pixels
+    if failed:
+        some = "; ".join(list(failed.values())[:5]) + ("; ..." if len(failed) > 5 else "")
+        told = f"{len(failed)} of {len(folder)} files in {folder.root} cannot be read: {some}"
+        if unreadable == "refuse" or images is None:
+            raise ValueError(f"{told}. Mend or remove them, or pass unreadable='skip'")
+        warnings.warn(f"{told}. They are left out", stacklevel=5)
+    good = [index for index in range(len(folder)) if index not in failed]
+    labels = torch.tensor(folder.targets)
+    return {"images": images, "labels": labels} if not failed else {"images": images[good], "labels": labels[good]}
+
+
+def _read(path: str, size: int | None) -> Tensor:
+    try:
+        pixels = decode_image(path, mode=ImageReadMode.RGB)  # three times as fast as Pillow on small JPEGs
+    except RuntimeError:
+        pixels = None
+    if pixels is None or pixels.dtype != torch.uint8 or pixels.ndim != 3:  # a format of Pillow's alone; 16 bits; several frames
+        with Image.open(path) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    if size is None or pixels.shape[1:] == (size, size):
+        return pixels
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    return torch.from_numpy(np.array(image.resize((size, size), Image.Resampling.BILINEAR))).permute(2, 0, 1)
