@@ -170,7 +170,7 @@ def _torchvision(name: str, size: int | None) -> Dataset:
             raw = made(str(root), **which, download=True)  # checks what is there before it downloads anything
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
-                f"dataset={name!r} is not in {root} and could not be downloaded ({error}). Where there is a network, "
+                f"dataset={name!r} is not in {root} and could not be downloaded ({' '.join(str(error).split())}). Where there is a network, "
                 f"torchvision.datasets.{kind}(FOLDER, download=True) gets it; put its files into {root / below}, or set $STIR_STORE"
             ) from error
         splits.append(_split(raw, size))

@@ -232,12 +232,15 @@ class _Run:
             return
         try:
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.curve = state["curve"]
+            parts, curve = {name: state[name] for name in self._parts()}, state["curve"]
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            checkpoint.unlink(missing_ok=True)
-            raise RuntimeError(f"{checkpoint} is damaged and has been removed ({error}); train again") from error
+            reason = str(error).partition("\n")[0]
+            print(f"The checkpoint {checkpoint} is damaged ({reason}); the training starts anew.")
+            checkpoint.unlink()
+            return
+        for name, part in self._parts().items():
+            part.load_state_dict(parts[name])
+        self.curve = curve
 
 
 def _augment(images: Tensor, augmentation: str, generator: torch.Generator, strength: float = 1.0) -> Tensor:

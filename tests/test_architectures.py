@@ -1,9 +1,12 @@
 """Published sizes, what goes in and comes out, seeds."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
+import torchvision
 
-from stir.architectures import ARCHITECTURES, build_model
+from stir.architectures import ARCHITECTURES, build_model, pretrained_model
 from stir.blocks import Normalize
 
 
@@ -11,8 +14,11 @@ from stir.blocks import Normalize
 # linear layer), 3 channels and 10 classes.
 @pytest.mark.parametrize(
     ("architecture", "count"),
-    [("resnet18", 11_173_962), ("resnet34", 21_282_122), ("vgg16", 14_728_266), ("vgg19", 20_040_522)],
-)
+    [
+        ("resnet18", 11_173_962), ("resnet34", 21_282_122), ("resnet50", 23_520_842), ("vgg16", 14_728_266),
+        ("vgg19", 20_040_522), ("densenet121", 6_956_298), ("wide-resnet28-10", 36_479_194),
+    ],
+)  # fmt: skip
 def test_published_parameter_counts(architecture, count):
     with torch.device("meta"):
         model = build_model(architecture, 10)
@@ -28,9 +34,73 @@ def test_sizes_and_channels(architecture, channels):
             logits = model(torch.rand(2, channels, size, size))
         assert logits.shape == (2, 7) and logits.isfinite().all()
     names = [name for name, _ in model.named_children()]
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    middle = ["stem", *stages] if architecture.startswith("resnet") else [*stages, "stage5"]
-    assert names == ["normalize", *middle, "pool", "flatten", "classifier"]
+    counts = {"vgg": 5, "wide": 3, "vit": 3}
+    stages = [f"stage{number}" for number in range(1, counts.get(architecture[:4].rstrip("1"), 4) + 1)]
+    stem = [] if architecture.startswith("vgg") else ["stem"]
+    assert names == ["normalize", *stem, *stages, "pool", "flatten", "classifier"]
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
+def test_without_skip_connections_only_they_are_missing(architecture):
+    with torch.device("meta"):
+        whole, bare = build_model(architecture, 10, width=8), build_model(f"{architecture}-noskip", 10, width=8)
+    names = {name for name, _ in whole.named_parameters()}
+    assert {name for name in names if ".skip." not in name} == {name for name, _ in bare.named_parameters()}
+
+
+def test_skip_connections_carry_what_the_body_loses():
+    for architecture, passes in {"resnet10": True, "resnet10-noskip": False}.items():
+        block = build_model(architecture, 10, width=8).eval().get_submodule("stage1.0")
+        torch.nn.init.zeros_(block.body[-1][1].weight)
+        x = torch.rand(2, 8, 4, 4)
+        assert torch.equal(block(x), x if passes else torch.zeros_like(x))
+
+
+def test_a_vision_transformer_knows_where_a_patch_lies():
+    model = build_model("vit", 10, width=8).eval()
+    images = torch.rand(1, 3, 16, 16)
+    moved = images.roll(4, dims=3)  # the same patches, elsewhere
+    with torch.no_grad():
+        assert not torch.allclose(model(images), model(moved), atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_torchvision(channels):
+    model = build_model("torchvision:resnet18", 7, channels=channels, mean=[0.4], std=[0.2]).eval()
+    reference = torchvision.models.resnet18(num_classes=7).eval()
+    reference.load_state_dict(model.network.state_dict())
+    images = torch.rand(2, channels, 32, 32)
+    with torch.no_grad():
+        expected = reference((images.expand(-1, 3, -1, -1) - 0.4) / 0.2)
+        assert torch.allclose(model(images), expected, atol=1e-5)
+
+
+def test_pretrained(monkeypatch, tmp_path):
+    weights = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
+    published = torchvision.models.squeezenet1_1()
+    asked = []
+
+    def download(url, **options):
+        asked.append((url, options["check_hash"], options["weights_only"]))
+        return published.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    model = pretrained_model("squeezenet1_1")
+    assert asked == [(weights.url, True, True)] and not model.training
+    images = torch.rand(2, 3, 64, 64)
+    used = weights.transforms()
+    normalized = (images - torch.tensor(used.mean)[:, None, None]) / torch.tensor(used.std)[:, None, None]
+    with torch.no_grad():
+        assert torch.allclose(model(images), published.eval()(normalized), atol=1e-4)
+
+    def refuse(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(ConnectionError, match="squeezenet1_1.*could not be downloaded .*no network.*; put that file into .*checkpoints"):
+        pretrained_model("squeezenet1_1")
+    with pytest.raises(ValueError, match="weights='BEST' is unknown for 'squeezenet1_1'; use one of IMAGENET1K_V1"):
+        pretrained_model("squeezenet1_1", "BEST")
 
 
 def test_normalization_is_inside():
@@ -63,6 +133,8 @@ def test_seeds_and_the_global_stream():
     ("arguments", "text"),
     [
         ({"architecture": "alexnet"}, "architecture='alexnet' is unknown; use one of resnet10, .*vgg19"),
+        ({"architecture": "torchvision:resnet19"}, "'torchvision:resnet19' is unknown; after 'torchvision:' use one of .*resnet18"),
+        ({"architecture": "torchvision:resnet18", "channels": 2}, "channels=2: torchvision's networks take images of 1 or 3"),
         ({"num_classes": 0}, "num_classes=0 must be at least 1"),
         ({"width": 0}, "width=0 must be at least 1"),
         ({"channels": -1}, "channels=-1 must be at least 1"),

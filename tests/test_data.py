@@ -1,12 +1,19 @@
 """The digits, and folders of images that Pillow wrote."""
 
+import hashlib
+import pickle
+from itertools import pairwise
+from urllib.error import URLError
+
 import numpy as np
 import pytest
+import scipy.io
 import torch
+import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stir.data import load_dataset
+from stir.data import TORCHVISION, load_dataset
 
 
 def test_digits(digits):
@@ -94,7 +101,7 @@ def test_folder_resize_and_n_train(folder):
 def test_folder_with_grey_images_and_several_sizes(folder):
     root, _ = folder
     Image.fromarray(np.full((20, 20), 128, np.uint8)).save(root / "test" / "cat" / "grey.bmp")
-    with pytest.raises(ValueError, match="image_size=None needs images of one size, but .*grey.bmp is 20x20 and the first is 12x10; give image_size"):
+    with pytest.raises(ValueError, match="image_size=None needs images of one size, but .*grey.bmp is 20x20 and .*0.png is 12x10; give image_size"):
         load_dataset(f"folder:{root}")
     dataset = load_dataset(f"folder:{root}", image_size=8)
     assert torch.allclose(dataset.test.images[1], torch.tensor(128 / 255))
@@ -119,5 +126,197 @@ def test_n_train_out_of_range(n_train):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="dataset='cifar10' is unknown; use 'digits' or 'folder:PATH'"):
-        load_dataset("cifar10")
+    with pytest.raises(ValueError, match="dataset='cifar' is unknown; use 'digits', 'mnist', .*'cifar10', .* or 'folder:PATH'"):
+        load_dataset("cifar")
+
+
+# Parts of a data set
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [("0-4", [0, 1, 2, 3, 4]), ("7, 2", [7, 2]), (["9", "0-1"], [9, 0, 1]), ("3-3,5", [3, 5])],
+)
+def test_classes(digits, asked, numbers):
+    part = load_dataset("digits", classes=asked)
+    assert part.classes == tuple(map(str, numbers)) and part.name != "digits"
+    for split, whole in ((part.train, digits.train), (part.test, digits.test)):
+        keep = torch.isin(whole.labels, torch.tensor(numbers))
+        assert torch.equal(split.images, whole.images[keep])
+        assert [numbers[label] for label in split.labels.tolist()] == whole.labels[keep].tolist()
+    assert part.fingerprint != digits.fingerprint
+
+
+def test_classes_by_name(folder):
+    root, _ = folder
+    dataset = load_dataset(f"folder:{root}", classes="dog, cat")
+    assert dataset.classes == ("dog", "cat") and dataset.test.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("0-10", "classes: '0-10' is no class; use numbers from 0 to 9"),
+        ("4-2", "classes: '4-2' is no class"),
+        ("cat", "classes: 'cat' is no class"),
+        ("-1", "classes: '-1' is no class"),
+        ("3", "classes='3' must name at least two different classes"),
+        ("1, 0-2", "classes='1, 0-2' must name at least two different classes, each once"),
+    ],
+)
+def test_classes_that_are_none(asked, text):
+    with pytest.raises(ValueError, match=text):
+        load_dataset("digits", classes=asked)
+
+
+def test_growing_training_sets_hold_each_other():
+    sizes = [50, 100, 400]
+    parts = [load_dataset("digits", classes="0-6", n_train=size, seed=3).train for size in sizes]
+    for small, large in pairwise(parts):
+        assert torch.equal(large.images[: len(small)], small.images)
+    other = load_dataset("digits", classes="0-6", n_train=50, seed=4).train
+    assert not torch.equal(other.images, parts[0].images)
+
+
+# Folders: what cannot be read, and what is decoded once
+
+
+def spoil(root):
+    (root / "train" / "dog" / "broken.png").write_bytes(b"this is no picture")
+    whole = (root / "train" / "cat" / "0.png").read_bytes()
+    (root / "train" / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+
+
+def test_unreadable_files_are_named_and_counted(folder):
+    root, pixels = folder
+    spoil(root)
+    with pytest.raises(ValueError, match=r"2 of 8 files in .*train cannot be read: .*cut.png.*broken.png.*pass unreadable='skip'"):
+        load_dataset(f"folder:{root}")
+    for _ in range(2):  # told each time
+        with pytest.warns(UserWarning, match=r"2 of 8 files in .*cut.png.*broken.png.* left out"):
+            dataset = load_dataset(f"folder:{root}", unreadable="skip", progress=False)
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = pixels["train", "dog", 2].transpose(2, 0, 1) / np.float32(255)
+    assert np.allclose(dataset.train.images[5].numpy(), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="unreadable='ignore' is unknown; use one of refuse, skip"):
+        load_dataset(f"folder:{root}", unreadable="ignore")
+
+
+def test_decoded_once_and_again_after_a_change(folder, monkeypatch):
+    root, _ = folder
+    first = load_dataset(f"folder:{root}")
+
+    def refuse(*_):
+        raise AssertionError("decoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stir.folders._read", refuse)
+        again = load_dataset(f"folder:{root}")
+        with pytest.raises(AssertionError, match="decoded again"):
+            load_dataset(f"folder:{root}", image_size=8)
+    assert torch.equal(first.train.images, again.train.images) and again.fingerprint == first.fingerprint
+    Image.new("RGB", (12, 10), "white").save(root / "train" / "cat" / "0.png")
+    changed = load_dataset(f"folder:{root}")
+    assert (changed.train.images[0] == 1).all() and changed.fingerprint != first.fingerprint
+
+
+# torchvision's data sets, from small files in their own formats
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    monkeypatch.setenv("STIR_STORE", str(tmp_path / "store"))
+    folder = tmp_path / "store" / "downloads"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def idx(array):
+    """The format of MNIST's files (LeCun)."""
+    return bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_mnist_files(downloads, name, folder):
+    raw, random = downloads / folder / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    arrays = {}
+    for split, prefix in {"train": "train", "test": "t10k"}.items():
+        arrays[split] = random.integers(0, 256, (6, 28, 28), np.uint8), random.integers(0, 10, 6, np.uint8)
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(arrays[split][0]))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(arrays[split][1]))
+    dataset = load_dataset(name)
+    assert dataset.channels == 1 and len(dataset.classes) == 10
+    for split in ("train", "test"):
+        assert np.allclose(getattr(dataset, split).images[:, 0].numpy(), arrays[split][0] / 255, atol=1e-6)
+        assert getattr(dataset, split).labels.tolist() == arrays[split][1].tolist()
+    assert load_dataset(name, image_size=14).test.images.shape == (6, 1, 14, 14)
+
+
+@pytest.mark.parametrize(("name", "kind", "key"), [("cifar10", "CIFAR10", b"labels"), ("cifar100", "CIFAR100", b"fine_labels")])
+def test_cifar_files(downloads, monkeypatch, name, kind, key):
+    """Written by hand: torchvision reads these pickles only after their checksum was right."""
+    made = getattr(torchvision.datasets, kind)
+    base, random, pixels, lists = downloads / made.base_folder, np.random.default_rng(0), {}, {}
+    base.mkdir()
+    for split, listed in {"train": made.train_list, "test": made.test_list}.items():
+        pixels[split], lists[split] = [], []
+        for file, _ in listed:
+            data = random.integers(0, 256, (2, 3072), np.uint8)
+            (base / file).write_bytes(pickle.dumps({"data": data, key.decode(): [1, 0]}))
+            pixels[split].append(data)
+            lists[split].append([file, md5(base / file)])
+    (base / made.meta["filename"]).write_bytes(pickle.dumps({made.meta["key"]: ["cat", "dog"]}))
+    monkeypatch.setattr(made, "train_list", lists["train"])
+    monkeypatch.setattr(made, "test_list", lists["test"])
+    monkeypatch.setattr(made, "meta", {**made.meta, "md5": md5(base / made.meta["filename"])})
+    dataset = load_dataset(name)
+    assert dataset.classes == ("cat", "dog") and dataset.train.labels.tolist() == [1, 0] * len(made.train_list)
+    expected = np.concatenate(pixels["train"]).reshape(-1, 3, 32, 32) / 255
+    assert np.allclose(dataset.train.images.numpy(), expected, atol=1e-6)
+
+
+def test_svhn_files(downloads, monkeypatch):
+    random, lists = np.random.default_rng(0), {}
+    made = torchvision.datasets.SVHN
+    for split in ("train", "test"):
+        data, labels = random.integers(0, 256, (32, 32, 3, 4), np.uint8), np.array([[10], [1], [2], [9]])
+        scipy.io.savemat(downloads / f"{split}_32x32.mat", {"X": data, "y": labels})
+        lists[split] = ["", f"{split}_32x32.mat", md5(downloads / f"{split}_32x32.mat")]
+    monkeypatch.setattr(made, "split_list", lists)
+    dataset = load_dataset("svhn")
+    assert dataset.test.labels.tolist() == [0, 1, 2, 9] and dataset.classes == tuple("0123456789")
+    assert np.allclose(dataset.test.images.numpy(), data.transpose(3, 2, 0, 1) / 255, atol=1e-6)
+
+
+def test_stl10_files(downloads, monkeypatch):
+    made, random = torchvision.datasets.STL10, np.random.default_rng(0)
+    base = downloads / made.base_folder
+    base.mkdir()
+    (base / made.class_names_file).write_text("cat\ndog\n")
+    data = random.integers(0, 256, (2, 3, 96, 96), np.uint8)
+    lists = {}
+    for split, listed in {"train": made.train_list, "test": made.test_list}.items():
+        (base / listed[0][0]).write_bytes(data.tobytes())
+        (base / listed[1][0]).write_bytes(bytes([2, 1]))  # from 1, as in the original
+        lists[split] = [[file, md5(base / file)] for file, _ in listed[:2]]
+    monkeypatch.setattr(made, "train_list", lists["train"])
+    monkeypatch.setattr(made, "test_list", lists["test"])
+    dataset = load_dataset("stl10")
+    assert dataset.classes == ("cat", "dog") and dataset.train.labels.tolist() == [1, 0]
+    # Stored column by column.
+    assert np.allclose(dataset.train.images.numpy(), data.transpose(0, 1, 3, 2) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(TORCHVISION))
+def test_without_a_network(downloads, monkeypatch, name):
+    def refuse(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(ConnectionError, match=f"dataset='{name}' is not in .*downloads and could not be downloaded .*put its files into .*downloads"):
+        load_dataset(name)

@@ -1,16 +1,22 @@
 """Trained once, then read: keys, damage, interruption."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import stir.files
 import stir.store
 from stir.data import Dataset, Split
 from stir.files import store_folder
-from stir.store import Entry, trained_model
-from stir.training import Recipe
+from stir.store import Entry, kept_models, remove_model, trained_model
+from stir.attacks import PGD
+from stir.cli import main
+from stir.training import Recipe, accuracy
 
 TINY = {"width": 4, "epochs": 1, "device": "cpu", "progress": False}
 
@@ -61,6 +67,9 @@ def test_the_second_call_trains_nothing(small, no_training, own_store):
     with torch.no_grad():
         right = (second(small.test.images).argmax(dim=1) == small.test.labels).float().mean().item()
     assert second.card["accuracy"] == pytest.approx(right)
+    attack = PGD("l2", 0.5, 20)
+    assert second.card["robust_accuracy"]["l2"] == accuracy(second, small.test, attack=attack, device="cpu")
+    assert second.card["robust_accuracy"]["linf"] <= second.card["accuracy"]
     assert second.card["made_by"]["seed"] == 0 and second.card["dataset"] == "small"
 
 
@@ -96,6 +105,7 @@ def test_what_the_key_depends_on(keys, small):
     assert keys()
     assert not keys()
     assert not keys(epsilon=2.0) and not keys(attack_steps=9)  # of no effect on standard training
+    assert not keys(tradeoff=9.0) and not keys(augmentation_strength=2.0)
     assert not keys(device="auto") and not keys(progress=False)
     renamed = Dataset("other name", small.train, small.test, small.classes)
     assert not keys(dataset=renamed)
@@ -106,6 +116,10 @@ def test_what_the_key_depends_on(keys, small):
         {"learning_rate": 0.05},
         {"batch_size": 32},
         {"weight_decay": 0.0},
+        {"label_smoothing": 0.1},
+        {"loss": "trades"},
+        {"loss": "trades", "tradeoff": 3.0},
+        {"loss": "mart"},
         {"augmentation": "shift"},
         {"architecture": "vgg11"},
         {"loss": "adversarial-l2"},
@@ -205,6 +219,7 @@ def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
         ({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"),
         ({"device": "abacus"}, ValueError, "device='abacus' cannot be used here"),
         ({"momentum": 0.9}, TypeError, "momentum"),
+        ({"architecture": "torchvision:vgg11"}, ValueError, "architecture='torchvision:vgg11' cannot take images of 1x8x8"),
     ],
 )
 def test_errors_come_before_any_training(small, no_training, own_store, arguments, error, text):
@@ -220,6 +235,89 @@ def test_the_folder(monkeypatch, tmp_path):
     assert store_folder() == tmp_path
     monkeypatch.setenv("STIR_STORE", "")
     assert store_folder().name == "stir"  # the user's cache
+
+
+# Other processes: a real kill, a real race, a real limit on what may be written
+
+SCRIPT = """
+import sys, torch, stir
+torch.set_num_threads(1)
+net = stir.trained_model("resnet10", dataset="digits", width=4, epochs=5, device="cpu", progress=False)
+print(net.card["date"], net.card["seconds"])
+"""
+
+
+def start(code=SCRIPT):
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp_path):
+    process = start()
+    deadline = time.monotonic() + 100
+    while not list(own_store.glob("*.checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    (checkpoint,) = own_store.glob("*.checkpoint")
+    done = len(torch.load(checkpoint, weights_only=True)["curve"])
+    assert 1 <= done < 5 and not list(own_store.glob("*.json"))
+    out, _ = finish(start())
+    assert [path.suffix for path in sorted(own_store.iterdir()) if path.suffix != ".lock"] == [".json", ".safetensors"]
+    (resumed,) = own_store.glob("*.safetensors")
+    monkeypatch.setenv("STIR_STORE", str(tmp_path / "other"))
+    finish(start())
+    (whole,) = (tmp_path / "other").glob("models/*.safetensors")
+    assert resumed.name == whole.name and resumed.read_bytes() == whole.read_bytes()
+
+
+def test_two_processes_train_it_once(own_store):
+    outputs = {finish(process)[0] for process in [start(), start()]}
+    assert len(outputs) == 1  # the same date and duration: one card
+
+
+def test_a_full_disk_costs_no_network(own_store):
+    kept = finish(start())[0]
+    before = {path.name: path.read_bytes() for path in own_store.iterdir()}
+    limited = SCRIPT.replace("import sys", "import resource, sys").replace("epochs=5", "epochs=2") + "print(net.card['accuracy'])"
+    # No file may grow beyond this: the weights do not fit, the lock does.
+    limited = limited.replace("net =", "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); net =")
+    out, err = finish(start(limited))
+    assert "the trained network could not be kept in" in err and "make room there or set $STIR_STORE" in err
+    assert float(out.split()[-1]) > 0.1  # it was trained and is there
+    after = {path.name: path.read_bytes() for path in own_store.iterdir() if path.suffix != ".lock"}
+    assert after == {name: content for name, content in before.items() if not name.endswith(".lock")}
+    assert finish(start())[0] == kept
+
+
+# What is kept
+
+
+def test_the_list_and_removal(small, own_store):
+    run = CliRunner().invoke
+    assert "No networks in" in run(main, ["models"]).output
+    first = trained_model("resnet10", dataset=small, **TINY)
+    trained_model("vgg11", dataset=small, loss="trades", **TINY)
+    table = kept_models().set_index("architecture")
+    assert set(table.index) == {"resnet10", "vgg11"} and table.loc["resnet10", "accuracy"] == first.card["accuracy"]
+    assert table.loc["vgg11", "loss"] == "trades" and table.loc["vgg11", "epsilon"] == pytest.approx(8 / 255)
+    (weights,) = own_store.glob(f"{table.loc['resnet10', 'key']}.safetensors")
+    assert table.loc["resnet10", "megabytes"] == weights.stat().st_size / 1e6
+    shown = run(main, ["models"]).output
+    assert f"{first.card['accuracy']:.1%}" in shown and "2 networks" in shown and str(own_store.parent) in shown
+    refused = run(main, ["models", "--remove", "nothing"])
+    assert refused.exit_code and "key='nothing' is not in" in refused.output
+    assert run(main, ["models", "--remove", table.loc["resnet10", "key"]]).exit_code == 0
+    assert list(kept_models().architecture) == ["vgg11"] and not weights.exists()
+    (own_store / f"{kept_models().key[0]}.json").write_text("{")
+    assert list(kept_models().architecture) == ["(damaged)"]
+    remove_model(kept_models().key[0])
+    assert kept_models().empty and names(own_store) == []
 
 
 def test_a_key_does_not_depend_on_the_order_of_settings(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+import stir.training
+from stir import losses
 from stir.attacks import PGD
 from stir.data import Split
 from stir.training import Recipe, _augment, accuracy, train
@@ -26,7 +28,16 @@ def weights(model):
     return torch.cat([tensor.flatten().float() for tensor in model.state_dict().values()])
 
 
-@pytest.mark.parametrize("recipe", [{}, {"loss": "adversarial-l2", "augmentation": "shift-flip"}])
+def learned(curve):
+    return [(epoch["loss"], epoch["accuracy"]) for epoch in curve]
+
+
+RECIPES = [
+    {}, {"loss": "adversarial-l2", "augmentation": "shift-flip"}, {"loss": "trades", "label_smoothing": 0.1}, {"loss": "mart-l2"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_determinism(few, recipe):
     recipe = Recipe(epochs=2, **recipe)
     runs = []
@@ -34,7 +45,7 @@ def test_determinism(few, recipe):
         model = network()
         torch.manual_seed(100 + len(runs))  # the global stream has no say
         runs.append((train(model, few, recipe, seed=seed, **QUIET), weights(model)))
-    assert runs[0][0] == runs[1][0] and torch.equal(runs[0][1], runs[1][1])
+    assert learned(runs[0][0]) == learned(runs[1][0]) and torch.equal(runs[0][1], runs[1][1])
     assert not torch.equal(runs[0][1], runs[2][1])
 
 
@@ -86,6 +97,84 @@ def test_accuracy_is_the_share_of_right_answers(few):
     assert accuracy(real, few, batch_size=7, device="cpu") == accuracy(real, few, device="cpu")
 
 
+@pytest.mark.parametrize("loss", ["trades", "trades-l2", "mart", "mart-l2"])
+def test_robust_losses_make_robust(digits, loss):
+    norm = "l2" if loss.endswith("l2") else "linf"
+    epsilon = {"l2": 1.0, "linf": 0.1}[norm]
+    scores = {}
+    for each in ("standard", loss):
+        model = network()
+        train(model, digits.train, Recipe(loss=each, epsilon=epsilon, epochs=4), **QUIET)
+        scores[each] = accuracy(model, digits.test, attack=PGD(norm, epsilon, 5), device="cpu")
+    assert scores[loss] > scores["standard"] + 0.1
+
+
+def test_trades_attacks_the_answer_and_mart_the_label(few):
+    """The loss that a recipe computes is its formula on the images that its attack finds."""
+    images, labels = few.images[:50], few.labels[:50]
+    for loss, formula in {"trades": losses.trades_loss, "mart": losses.mart_loss}.items():
+        recipe, model = Recipe(loss=loss, epsilon=0.1), network().eval()
+        aim = model(images).detach().softmax(1) if loss == "trades" else labels
+        found = recipe.attack(model, images, aim, torch.Generator().manual_seed(3))
+        twin = network().train()
+        adversarial, clean = twin(found), twin(images)
+        value, logits = recipe.loss_of(network(), images, labels, torch.Generator().manual_seed(3))
+        assert torch.allclose(logits, adversarial, atol=1e-5)
+        assert value.item() == pytest.approx(formula(clean, adversarial, labels, {"trades": 6.0, "mart": 5.0}[loss]).item(), rel=1e-4)
+
+
+# Going on after an interruption
+
+
+class Random(nn.Module):
+    """A network with draws of its own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 10))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_an_interrupted_training_ends_the_same(few, tmp_path, monkeypatch, stop):
+    recipe = Recipe(epochs=4, loss="adversarial-linf", epsilon=0.05, augmentation="shift")
+    whole = Random()
+    curve = train(whole, few, recipe, **QUIET)
+    checkpoint, real, count = tmp_path / "a.checkpoint", stir.training._Run.epoch, []
+
+    def epoch(*arguments):
+        if len(count) == stop:
+            raise KeyboardInterrupt
+        count.append(1)
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stir.training._Run, "epoch", epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(Random(), few, recipe, checkpoint=checkpoint, **QUIET)
+    torch.manual_seed(77)
+    state = torch.get_rng_state()
+    model = Random()
+    torch.manual_seed(77)
+    again = train(model, few, recipe, checkpoint=checkpoint, **QUIET)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's own stream
+    assert learned(again) == learned(curve) and torch.equal(weights(model), weights(whole))
+
+
+def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
+    checkpoint = tmp_path / "a.checkpoint"
+    checkpoint.write_bytes(b"not a checkpoint")
+    model = network()
+    train(model, few, Recipe(epochs=1), checkpoint=checkpoint, **QUIET)
+    assert not checkpoint.exists()
+    plain = network()
+    train(plain, few, Recipe(epochs=1), **QUIET)
+    assert torch.equal(weights(model), weights(plain))
+
+
 # Augmentation
 
 
@@ -121,6 +210,14 @@ def test_augmentation_is_a_shift_by_up_to_an_eighth(augmentation, shape):
     assert {down for _, down, _ in seen} == {right for _, _, right in seen} == set(range(-reach, reach + 1))
 
 
+@pytest.mark.parametrize(("strength", "reach"), [(0.0, 0), (0.5, 1), (3.0, 6)])
+def test_augmentation_strength(strength, reach):
+    image = torch.zeros(200, 1, 16, 16)
+    image[:, :, 8, 8] = 1
+    rows = _augment(image, "shift", torch.Generator().manual_seed(0), strength).amax(dim=(1, 3)).argmax(dim=1)
+    assert rows.min() == 8 - reach and rows.max() == 8 + reach
+
+
 def test_no_augmentation():
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(_augment(images, "none", torch.Generator()), images)
@@ -132,7 +229,18 @@ def test_no_augmentation():
 def test_the_attack_of_a_recipe():
     assert Recipe().attack is None
     assert Recipe(loss="adversarial-l2", epsilon=0.5, attack_steps=3).attack == PGD("l2", 0.5, 3)
-    assert Recipe(loss="adversarial-linf").attack == PGD("linf", 1.0, 4)
+    assert Recipe(loss="adversarial-linf").attack == PGD("linf", 8 / 255, 4)
+    assert Recipe(loss="trades").attack == Recipe(loss="mart").attack == PGD("linf", 8 / 255, 4)
+    assert Recipe(loss="trades-l2").attack == Recipe(loss="mart-l2").attack == PGD("l2", 0.5, 4)
+
+
+def test_the_settings_are_what_has_an_effect():
+    plain = Recipe().settings
+    assert Recipe(epsilon=2.0, attack_steps=9, tradeoff=3.0, augmentation_strength=2.0).settings == plain
+    assert Recipe(loss="trades").settings == Recipe(loss="trades", epsilon=8 / 255, tradeoff=6.0).settings
+    assert Recipe(loss="adversarial-l2", tradeoff=3.0).settings == Recipe(loss="adversarial-l2", epsilon=0.5).settings
+    assert Recipe(loss="mart").settings["tradeoff"] == 5.0 and "tradeoff" not in plain
+    assert Recipe(label_smoothing=0.1).settings != plain
 
 
 @pytest.mark.parametrize(
@@ -146,6 +254,9 @@ def test_the_attack_of_a_recipe():
         ("learning_rate", float("nan"), "learning_rate=nan must be above 0"),
         ("epsilon", -1.0, "epsilon=-1.0 must be above 0"),
         ("weight_decay", -0.1, "weight_decay=-0.1 must not be negative"),
+        ("label_smoothing", 1.0, "label_smoothing=1.0 must not be negative, and less than 1"),
+        ("augmentation_strength", 5.0, "augmentation_strength=5.0 must not be negative, and less than 4"),
+        ("tradeoff", 0.0, "tradeoff=0.0 must be above 0"),
         ("attack_steps", 0, "attack_steps=0 must be at least 1"),
     ],
 )
