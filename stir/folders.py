@@ -69,10 +69,10 @@ def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bo
             failed[index] = f"{path} ({error})"
             continue
         if images is None:
-            images, first = torch.empty(len(folder), *pixels.shape, dtype=torch.uint8), path
+            images, first = np.empty((len(folder), *pixels.shape), np.uint8), path
         if pixels.shape != images.shape[1:]:
-            _, height, width = images.shape[1:]
-            raise ValueError(f"image_size=None needs images of one size, but {path} is {pixels.shape[2]}x{pixels.shape[1]} and {first} is {width}x{height}; give image_size")
+            (height, width), (first_height, first_width) = pixels.shape[:2], images.shape[1:3]
+            raise ValueError(f"image_size=None needs images of one size, but {path} is {width}x{height} and {first} is {first_width}x{first_height}; give image_size")
         images[index] = pixels
     if failed:
         some = "; ".join(list(failed.values())[:5]) + ("; ..." if len(failed) > 5 else "")
@@ -81,13 +81,13 @@ def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bo
             raise ValueError(f"{told}. Mend or remove them, or pass unreadable='skip'")
         warnings.warn(f"{told}. They are left out", stacklevel=5)
     good = [index for index in range(len(folder)) if index not in failed]
-    labels = torch.tensor(folder.targets)
-    return {"images": images, "labels": labels} if not failed else {"images": images[good], "labels": labels[good]}
+    images = images if not failed else images[good]
+    return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": torch.tensor(folder.targets)[good]}
 
 
-def _read(path: str, size: int | None) -> Tensor:
+def _read(path: str, size: int | None) -> np.ndarray:
     with Image.open(path) as file:
         image = file if file.mode == "RGB" else file.convert("RGB")  # which copies even what needs no change
         if size is not None and image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        return np.asarray(image)

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
 
-LOSS_NAMES = {"adversarial-l2": "adversarial (L2)", "adversarial-linf": "adversarial (L∞)"}
+LOSS_NAMES = {
+    "adversarial-l2": "adversarial (L2)",
+    "adversarial-linf": "adversarial (L∞)",
+    "trades": "TRADES (L∞)",
+    "trades-l2": "TRADES (L2)",
+    "mart": "MART (L∞)",
+    "mart-l2": "MART (L2)",
+}
 
 
 def loss_name(loss: str) -> str:
@@ -188,6 +195,26 @@ def convergence(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(0, 1.05))
     axis.invert_xaxis()
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figure:
+    """The loss of each network from epoch to epoch, on a logarithmic axis: a panel for each group.
+
+    Args:
+        groups: title -> network -> its `card["curve"]`.
+    """
+    figure, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups), 3.6), squeeze=False)
+    for axis, (title, curves) in zip(axes[0], groups.items(), strict=True):
+        colours = sns.color_palette("colorblind", len(curves))
+        for number, (name, curve) in enumerate(curves.items()):
+            losses = [epoch["loss"] for epoch in curve]
+            axis.plot(range(1, len(losses) + 1), losses, ls=("-", "--", "-.", ":")[number % 4], color=colours[number], label=name)
+        axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=title)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.legend(frameon=False, fontsize="small")
     sns.despine(figure)
     figure.tight_layout()
     return figure

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from paths import MEASURE, NOTEBOOK, PROJECT, TINY, TINY_MEASURE
+from paths import MEASURE, NETWORKS, NOTEBOOK, PROJECT, TINY, TINY_MEASURE, TINY_NETWORKS
 from stir import runner
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ("index", "idea", "runs/digits/measure", "runs/digits/initialization", "run-it-yourself", "bibliography")
+PAGES = ("index", "idea", "runs/digits/measure", "runs/digits/networks", "runs/digits/initialization", "run-it-yourself", "bibliography")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def site(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("digits"))
     shutil.copy(PROJECT / "_config.yml", project)
-    for notebook, values in ((NOTEBOOK, TINY), (MEASURE, TINY_MEASURE)):
+    for notebook, values in ((NOTEBOOK, TINY), (MEASURE, TINY_MEASURE), (NETWORKS, TINY_NETWORKS)):
         runner.execute(notebook, values, project / "book" / "runs" / "digits", scale="digits")
     return runner.build_book(project).parent
 

@@ -69,3 +69,11 @@ def test_convergence_draws_a_line_for_each_solver(table):
     assert set(labels) == {"STIR, one", "ceiling, one", "STIR, two", "ceiling, two"}
     low, high = axis.get_xlim()
     assert low > high  # better to the right
+
+
+def test_training_curves():
+    curves = {"a": [{"loss": 2.0}, {"loss": 0.5}], "b": [{"loss": 1.0}]}
+    figure = plots.training_curves({"first": curves, "second": {"c": [{"loss": 3.0}]}})
+    left, right = figure.axes
+    assert [line.get_label() for line in left.lines] == ["a", "b"] and left.lines[0].get_ydata().tolist() == [2.0, 0.5]
+    assert left.lines[0].get_xdata().tolist() == [1, 2] and left.get_yscale() == "log" and right.get_title() == "second"

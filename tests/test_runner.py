@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from papermill.exceptions import PapermillExecutionError
 
-from paths import MEASURE, NOTEBOOK, PROJECT, TINY, TINY_MEASURE
+from paths import MEASURE, NETWORKS, NOTEBOOK, PROJECT, TINY, TINY_MEASURE, TINY_NETWORKS
 from stir import runner
 from stir.cli import main
 from stir.score import COLUMNS
@@ -51,6 +51,16 @@ def test_the_chapter_on_the_measure_runs(tmp_path):
     table = pd.read_csv(tmp_path / "measure.csv")
     assert set(COLUMNS) | {"varied"} == set(table.columns)
     assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case"}
+
+
+def test_the_page_of_the_networks_runs(tmp_path):
+    runner.execute(NETWORKS, TINY_NETWORKS, tmp_path, scale="digits")
+    figures = {f"networks-{name}.png" for name in ("images", "curves")}
+    assert {path.name for path in tmp_path.iterdir()} == {"networks.ipynb", "networks.csv", "networks.json", *figures}
+    table = pd.read_csv(tmp_path / "networks.csv")
+    # The standard network of both groups is one.
+    assert list(zip(table.network, table.loss, strict=True)) == [("resnet10", "standard"), ("vgg11", "standard"), ("resnet10", "trades")]
+    assert table[["accuracy", "L2 attack", "L∞ attack"]].stack().between(0, 1).all()
 
 
 def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
