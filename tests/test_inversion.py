@@ -292,3 +292,28 @@ def test_wrong_arguments_of_controversial(network, images):
         controversial(network, network, images, steps=0, **QUIET)
     with pytest.raises(ValueError, match="layer='stage9' does not exist"):
         controversial(network, network, images, layer="stage9", **QUIET)
+
+
+@pytest.mark.parametrize("architecture", ["resnet50-noskip", "wide-resnet16-4", "vgg13", "densenet121", "vit", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("layer", ["early", None])
+def test_every_kind_of_network_can_be_inverted(architecture, layer):
+    """What is found is represented alike by the network as it stands, without the shortcuts of inversion."""
+    model = build_model(architecture, 5, width=4, channels=1).eval()
+    if architecture.endswith("squeezenet1_1"):  # its last layer is no linear one
+        layer = {"early": "network.features.3", None: "network.features"}[layer]
+    elif layer:
+        layer = "stage1"
+    images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = invert(model, images, layer=layer, steps=30, device="cpu", progress=False)
+    began, ended = (_distance(model, x, images, layer) for x in (found.seeds, found.images))
+    assert torch.allclose(ended, found.distance, rtol=0.05, atol=1e-3)
+    assert (ended < 0.5 * began).all()
+
+
+def _distance(model, x, images, layer):
+    taken = []
+    module = model.get_submodule(layer or "flatten")
+    with module.register_forward_hook(lambda _, __, output: taken.append(output)), torch.no_grad():
+        model(x), model(images)
+    there, wanted = (each.flatten(2).mean(dim=2) if each.ndim == 4 else each for each in taken)
+    return (there - wanted).norm(dim=1) / wanted.norm(dim=1)
