@@ -287,7 +287,7 @@ def untidy_network(**options):
     model.to(memory_format=torch.channels_last)
     model.train()
     model.stage2.eval()
-    model.stage3[0].first[1].eval()
+    model.stage3[0].body[0][1].eval()
     next(model.stem.parameters()).requires_grad_(False)
     model.stage1.register_forward_hook(lambda *_: None)
     return model
