@@ -176,16 +176,17 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
 def kept_models() -> pd.DataFrame:
     """The networks in the store, oldest first: one row each, by key.
 
-    Columns: key, architecture, width, dataset, loss, epsilon, epochs, seed, accuracy, robust_l2,
-    robust_linf (see `trained_model`), megabytes, date; NaN where a card does not say.
+    Columns: key, architecture, width, dataset, loss, epsilon, epochs, seed, others (further fields of
+    `Recipe` that are not at their defaults), accuracy, robust_l2, robust_linf (see
+    `trained_model`), megabytes, date; NaN where a card does not say.
     """
-    columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "accuracy"]
+    columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "others", "accuracy"]
     rows = []
     for path in _models().glob("*.json"):
         weights = path.with_suffix(".safetensors")
         try:
             card = json.loads(path.read_text(encoding="utf-8"))
-            found = {**card["made_by"], **card, "key": path.stem}
+            found = {**card["made_by"], **card, "key": path.stem, "others": _others(card["made_by"], columns)}
         except (OSError, ValueError, KeyError, TypeError):
             found = {"key": path.stem, "architecture": "(damaged)"}
         robust = found.get("robust_accuracy") or {}
@@ -193,6 +194,12 @@ def kept_models() -> pd.DataFrame:
         rows.append({name: found.get(name) for name in columns} | {f"robust_{norm}": robust.get(norm) for norm in ATTACKS} | {"megabytes": size, "date": found.get("date")})
     made = pd.DataFrame(rows, columns=[*columns, *(f"robust_{norm}" for norm in ATTACKS), "megabytes", "date"])
     return made.sort_values(["date", "key"], ignore_index=True)
+
+
+def _others(made_by: dict, shown: list[str]) -> str:
+    usual = Recipe(loss=made_by["loss"]).settings
+    changed = {name: made_by.get(name, value) for name, value in usual.items() if name not in shown}
+    return " ".join(f"{name}={value}" for name, value in changed.items() if value != usual[name])
 
 
 def remove_model(key: str) -> None:

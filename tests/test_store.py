@@ -302,10 +302,11 @@ def test_the_list_and_removal(small, own_store):
     run = CliRunner().invoke
     assert "No networks in" in run(main, ["models"]).output
     first = trained_model("resnet10", dataset=small, **TINY)
-    trained_model("vgg11", dataset=small, loss="trades", **TINY)
+    trained_model("vgg11", dataset=small, loss="trades", learning_rate=0.05, augmentation="shift", **TINY)
     table = kept_models().set_index("architecture")
     assert set(table.index) == {"resnet10", "vgg11"} and table.loc["resnet10", "accuracy"] == first.card["accuracy"]
     assert table.loc["vgg11", "loss"] == "trades" and table.loc["vgg11", "epsilon"] == pytest.approx(8 / 255)
+    assert table.loc["vgg11", "others"] == "learning_rate=0.05 augmentation=shift" and table.loc["resnet10", "others"] == ""
     (weights,) = own_store.glob(f"{table.loc['resnet10', 'key']}.safetensors")
     assert table.loc["resnet10", "megabytes"] == weights.stat().st_size / 1e6
     shown = run(main, ["models"]).output
