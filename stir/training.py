@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -46,7 +48,7 @@ class Recipe:
         label_smoothing: in [0, 1), what the other classes get of a label's weight.
         augmentation: "none"; "shift", a random move by up to an eighth of the image; or
             "shift-flip", that and a random mirroring.
-        augmentation_strength: of the shift, as a multiple of that eighth, at most 4. Of no effect on "none".
+        augmentation_strength: of the shift, as a multiple of that eighth, below 4. Of no effect on "none".
 
     Raises:
         ValueError: a name that is unknown or a number out of range.
@@ -77,7 +79,7 @@ class Recipe:
         for name in ("epsilon", "tradeoff"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        for name, below in {"weight_decay": math.inf, "label_smoothing": 1, "augmentation_strength": 4.0001}.items():
+        for name, below in {"weight_decay": math.inf, "label_smoothing": 1, "augmentation_strength": 4}.items():
             if not 0 <= getattr(self, name) < below:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative, and less than {below:g}")
 
@@ -215,15 +217,18 @@ class _Run:
         correct = (logits.detach().argmax(dim=1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct])
 
-    def _parts(self) -> dict:
-        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+    def _tensors(self) -> dict[str, Tensor]:
+        """Weights, buffers and momenta, by name."""
+        momenta = {name: self.optimizer.state[p]["momentum_buffer"] for name, p in self.model.named_parameters() if p in self.optimizer.state}
+        return {f"model.{name}": t for name, t in self.model.state_dict().items()} | {f"momentum.{name}": t for name, t in momenta.items()}
 
     def keep(self, checkpoint: Path) -> None:
         """Write the state; a disk that refuses costs the checkpoint, not the training."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        tensors = {name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for name, tensor in self._tensors().items()}
+        rest = {"curve": json.dumps(self.curve), "rate": json.dumps(self.schedule.get_last_lr())}
         try:
-            write_whole(checkpoint, lambda path: torch.save({**state, "curve": self.curve}, path))
-        except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
+            write_whole(checkpoint, lambda path: save_file(tensors, path, metadata=rest))
+        except (OSError, SafetensorError) as error:
             warnings.warn(f"{checkpoint} could not be written ({error}); if the training is interrupted now, it starts anew", stacklevel=3)
 
     def resume(self, checkpoint: Path) -> None:
@@ -231,15 +236,21 @@ class _Run:
         if not checkpoint.exists():
             return
         try:
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            parts, curve = {name: state[name] for name in self._parts()}, state["curve"]
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            with safe_open(checkpoint, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+                curve, (rate,) = (json.loads(file.metadata()[name]) for name in ("curve", "rate"))
+            self.model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             print(f"The checkpoint {checkpoint} is damaged ({reason}); the training starts anew.")
             checkpoint.unlink()
             return
-        for name, part in self._parts().items():
-            part.load_state_dict(parts[name])
+        for name, parameter in self.model.named_parameters():
+            if f"momentum.{name}" in tensors:
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
+        # The schedule is a function of the step; the optimizer holds the rate for the next one.
+        self.schedule.last_epoch = len(curve) * self.steps
+        self.optimizer.param_groups[0]["lr"] = rate
         self.curve = curve
 
 

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 
 import stir.files
 import stir.store
@@ -265,7 +266,8 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
     process.kill()
     process.communicate()
     (checkpoint,) = own_store.glob("*.checkpoint")
-    done = len(torch.load(checkpoint, weights_only=True)["curve"])
+    with safe_open(checkpoint, framework="pt") as file:
+        done = len(json.loads(file.metadata()["curve"]))
     assert 1 <= done < 5 and not list(own_store.glob("*.json"))
     out, _ = finish(start())
     assert [path.suffix for path in sorted(own_store.iterdir()) if path.suffix != ".lock"] == [".json", ".safetensors"]
