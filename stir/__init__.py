@@ -8,8 +8,9 @@ from stir.cka import CKA
 from stir.data import load_dataset
 from stir.inversion import Controversy, Inversion, controversial, invert
 from stir.representation import features
-from stir.score import StirResult, pairwise, score
-from stir.store import trained_model
+from stir.result import StirResult
+from stir.score import pairwise, score
+from stir.store import trained_model, trained_models
 from stir.training import accuracy
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "pretrained_model",
     "score",
     "trained_model",
+    "trained_models",
 ]

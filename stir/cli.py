@@ -60,7 +60,8 @@ def book() -> None:
     project = _project()
     folder = project / "book" / "runs" / BOOK_SCALE
     try:
-        for notebook in sorted((project / "notebooks").glob("*.ipynb")):
+        notebooks = (project / "notebooks").glob("*.ipynb")
+        for notebook in sorted(notebooks, key=lambda path: (runner.reads_tables(path), path.name)):
             values = runner.load_scale(project, BOOK_SCALE, notebook)
             if not runner.is_current(notebook, values, folder):
                 click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")

@@ -44,6 +44,16 @@ class Split:
     def __getitem__(self, keep: Tensor | slice) -> Split:
         return Split(self.images[keep], self.labels[keep])
 
+    def take(self, n_images: int) -> Float[Tensor, "n c h w"]:
+        """The first `n_images` images, at least the 5 that a similarity with an interval needs.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if not 5 <= n_images <= len(self):
+            raise ValueError(f"n_images={n_images} must lie between 5 and {len(self)}")
+        return self.images[:n_images]
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,20 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from stir.score import StirResult
+    from stir.result import StirResult
 
 # From the palette of Okabe & Ito (2008), which the colour-blind tell apart; the line styles and
 # markers tell the same in black and white.
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
+
+VERDICT_STYLES = {"supported": ("#009E73", "o"), "not supported": ("0.5", "s"), "contradicted": ("#CC79A7", "X")}
 
 LOSS_NAMES = {
     "adversarial-l2": "adversarial (L2)",
@@ -104,53 +109,138 @@ def stir_result(result: StirResult) -> Figure:
     return figure
 
 
-def layer_profiles(table: pd.DataFrame, layers: Sequence[str], order: Sequence[str]) -> Figure:
-    """STIR beside CKA from layer to layer: a panel for each loss.
+def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabel: str, ticks: Sequence[str] | None = None) -> Figure:
+    """STIR beside CKA from step to step of something, such as from layer to layer: a panel for each group of pairs.
 
-    Thin marks are single ordered pairs with their 95% intervals; the lines join the means over pairs.
+    Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs.
 
     Args:
-        table: rows as `stir.pairwise` makes them, of pairs of different networks, with the column
-            `loss` added.
-        layers: the layers, from input to output.
-        order: the losses, from left to right.
+        panels: title -> rows as `stir.pairwise` makes them, of pairs of different networks.
+        by: the column that holds the steps.
+        order: its values, from left to right.
+        xlabel: what they are.
+        ticks: how they are written; None for as they are.
     """
-    figure, axes = plt.subplots(1, len(order), figsize=(4.2 * len(order), 3.4), sharey=True, squeeze=False)
-    for axis, value in zip(axes[0], order, strict=True):
-        rows = table[table.loss == value]
-        for name, label, colour, marker, dash in (
-            ("cka", "CKA", CKA_COLOUR, "s", "--"),
-            ("stir", "STIR", STIR_COLOUR, "o", "-"),
+    figure, axes = plt.subplots(1, len(panels), figsize=(max(4.2 * len(panels), 5.0), 3.4), sharey=True, squeeze=False)
+    low = 0.0
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for name, label, colour, marker, dash, shift in (
+            ("cka", "CKA", CKA_COLOUR, "s", "--", -0.08),
+            ("stir", "STIR", STIR_COLOUR, "o", "-", 0.08),
         ):
-            shift = -0.08 if name == "cka" else 0.08
             means = []
-            for position, layer in enumerate(layers):
-                at = rows[rows.reference_layer == layer]
+            for position, value in enumerate(order):
+                at = rows[rows[by] == value]
                 spread = position + shift + np.linspace(-0.05, 0.05, len(at))
-                errors = np.abs(np.stack([at[name] - at[f"{name}_low"], at[f"{name}_high"] - at[name]]))
+                errors = np.nan_to_num(np.abs(np.stack([at[name] - at[f"{name}_low"], at[f"{name}_high"] - at[name]])))
                 axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
                 means.append(at[name].mean())
-            axis.plot(np.arange(len(layers)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
-        axis.set(title=loss_name(value), xlabel="layer, from input to output", ylim=(0, 1.03))
-        axis.set_xticks(range(len(layers)), layers, rotation=20)
-    axes[0][0].set_ylabel("similarity")
+            axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
+        low = min(low, rows[["stir", "cka"]].min().min() - 0.03)
+        axis.set(title=title, xlabel=xlabel)
+        axis.set_xticks(range(len(order)), ticks or [str(value) for value in order], rotation=20 if ticks is None else 0)
+    axes[0][0].set(ylabel="similarity", ylim=(low, 1.03))
     axes[0][0].legend(frameon=False, loc="lower left")
     sns.despine(figure)
     figure.tight_layout()
     return figure
 
 
-def pair_heatmaps(table: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """CKA and STIR of every ordered pair, side by side: row the reference, column the target."""
+def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "") -> Figure:
+    """CKA and STIR of every ordered pair, side by side: row the reference, column the target.
+
+    Args:
+        table: rows as `stir.pairwise` makes them, at one layer and by one measure.
+        names: the networks, or the kinds of network, in order.
+        by: an attribute of `stir.verdict.described`, such as "kind": a cell is then the mean over all pairs of different
+            networks of these two kinds. Empty for a cell each pair, networks with themselves among them.
+    """
+    rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
+    table = table[table.reference != table.target] if by else table
     size = 2.2 + 0.55 * len(names)
     figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
     for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
-        grid = table.pivot(index="reference", columns="target", values=column).loc[list(names), list(names)]
+        grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(index=list(names), columns=list(names))
         sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
         axis.set(title=title, xlabel="target", ylabel="reference" if column == "cka" else "")
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
+    figure.tight_layout()
+    return figure
+
+
+def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str) -> Figure:
+    """STIR and CKA of each network against something else that is known of it: a panel for each way to look at it.
+
+    Args:
+        panels: title -> one row a network, with the columns `x`, `labels`, stir and cka.
+        x: the column on the horizontal axis, a share in [0, 1].
+        xlabel: what it is.
+        labels: the column whose values group the networks; each group's mean is marked with it.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.6), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for name, label, colour, marker, dash in (("cka", "CKA", CKA_COLOUR, "s", "--"), ("stir", "STIR", STIR_COLOUR, "o", "-")):
+            axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
+            means = rows.groupby(labels, sort=False)[[x, name]].mean()
+            axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
+        for value, row in means.iterrows():
+            axis.annotate(str(value), (row[x], row.stir), (0, -14), textcoords="offset points", ha="center", fontsize=8, color="0.3")
+        axis.set(title=title, xlabel=xlabel)
+        axis.xaxis.set_major_formatter("{x:.0%}")
+    axes[0][0].set(ylabel="mean similarity to the other networks", ylim=(min(0.0, *(rows[["stir", "cka"]].min().min() - 0.05 for rows in panels.values())), 1.03))
+    axes[0][0].legend(frameon=False, loc="lower right")
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def verdict_rows(judged: pd.DataFrame) -> Figure:
+    """The difference behind each verdict with its 95% interval, a line for each hypothesis.
+
+    Args:
+        judged: as `stir.verdict.judge` makes it.
+    """
+    figure, axis = plt.subplots(figsize=(9.5, 0.9 + 0.42 * len(judged)))
+    heights = np.arange(len(judged))[::-1]
+    for verdict, (colour, marker) in VERDICT_STYLES.items():
+        at = (judged.verdict == verdict).to_numpy()
+        rows = judged[at]
+        errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
+        axis.errorbar(rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict)
+    axis.axvline(0, color="0.4", lw=1)
+    claims = [textwrap.fill(claim, 62) for claim in judged.claim]
+    axis.set(yticks=heights, yticklabels=claims, ylim=(-0.6, len(judged) - 0.4), xlabel="difference that the hypothesis says is above 0")
+    axis.tick_params(axis="y", labelsize=8)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """The verdict on each hypothesis under each measure; a cell's number is the difference behind it.
+
+    Args:
+        judged: as `stir.verdict.judge` makes it under several measures, with the column `row`, which names the hypothesis.
+        rows: the hypotheses, from top to bottom.
+        columns: the measures, from left to right.
+    """
+    figure, axis = plt.subplots(figsize=(6.0 + 0.75 * len(columns), 0.9 + 0.42 * len(rows)))
+    for _, each in judged.iterrows():
+        place = list(columns).index(each.measure), list(rows)[::-1].index(each.row)
+        colour, marker = VERDICT_STYLES[each.verdict]
+        axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
+        axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
+        axis.annotate(f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=8)
+    names = [textwrap.fill(row, 62) for row in rows]
+    axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
+    axis.tick_params(labelsize=8, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items()]
+    axis.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure, left=True, bottom=True)
     figure.tight_layout()
     return figure
 

@@ -23,6 +23,7 @@ import yaml
 
 from stir import parameters
 from stir.devices import hardware, resolve_device
+from stir.findings import tables_in
 
 # How long an idle thread of PyTorch's spins before it sleeps. At OpenMP's own number, a busy second process makes two threads
 # on two cores 60 times slower; at this one, not twice.
@@ -86,7 +87,8 @@ def execute(notebook: Path, values: dict, folder: Path, *, scale: str) -> Path:
             progress_bar=True, request_save_on_cell_execute=False,
         )  # fmt: skip
         _annotate(made, notebook, known, values, scale, time.perf_counter() - start)
-        (staging / f"{notebook.stem}.json").write_text(json.dumps({"made_of": fingerprint(notebook, values)}), encoding="utf-8")
+        made_of = fingerprint(notebook, values, folder)
+        (staging / f"{notebook.stem}.json").write_text(json.dumps({"made_of": made_of}), encoding="utf-8")
         # The manifest last: without it the page counts as stale.
         for file in sorted(staging.iterdir(), key=lambda file: file.suffix == ".json"):
             os.replace(file, folder / file.name)
@@ -95,17 +97,29 @@ def execute(notebook: Path, values: dict, folder: Path, *, scale: str) -> Path:
 
 def _absolute(values: dict) -> dict:
     # The notebook runs in another folder, where a relative path would mean something else.
-    dataset = values.get("dataset", "")
-    if dataset.startswith("folder:"):
-        path = Path(dataset.removeprefix("folder:")).expanduser().resolve()
-        return {**values, "dataset": f"folder:{path}"}
-    return values
+    def absolute(value: object) -> object:
+        if isinstance(value, list):
+            return [absolute(each) for each in value]
+        if isinstance(value, str) and value.startswith("folder:"):
+            return f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+        return value
+
+    made = {name: absolute(value) for name, value in values.items()}
+    if "tables" in made:
+        made["tables"] = str(Path(made["tables"]).expanduser().resolve())
+    return made
 
 
-def fingerprint(notebook: Path, values: dict) -> str:
-    """Hash of all that an executed notebook depends on: itself, its parameters, the package, the versions."""
+def reads_tables(notebook: Path) -> bool:
+    """Whether the notebook is made of what others leave in its folder, and so has to run after them."""
+    return "tables" in parameters.declared(notebook)
+
+
+def fingerprint(notebook: Path, values: dict, folder: Path) -> str:
+    """Hash of all that an executed notebook depends on: itself, its parameters, the package, the versions, tables that it reads."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for path in [notebook, *sorted(Path(__file__).parent.glob("*.py"))]:
+    tables = tables_in(folder) if reads_tables(notebook) else []
+    for path in [notebook, *sorted(Path(__file__).parent.glob("*.py")), *tables]:
         digest.update(path.name.encode() + path.read_bytes())
     for package in VERSIONS:
         digest.update(version(package).encode())
@@ -116,7 +130,7 @@ def is_current(notebook: Path, values: dict, folder: Path) -> bool:
     """Whether `folder` holds what executing `notebook` with `values` would make."""
     try:
         manifest = json.loads((folder / f"{notebook.stem}.json").read_text(encoding="utf-8"))
-        return manifest["made_of"] == fingerprint(notebook, values) and (folder / notebook.name).exists()
+        return manifest["made_of"] == fingerprint(notebook, values, folder) and (folder / notebook.name).exists()
     except (OSError, ValueError, KeyError):
         return False
 

@@ -2,122 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from stir.cka import MIN_IMAGES
 from stir.images import Images, gather_images
 from stir.intervals import Interval, mean_similarity
 from stir.inversion import Controversy, Inversion, controversial, invert
 from stir.representation import PENULTIMATE, Representation, features
+from stir.result import StirResult
 from stir.seeds import random_cycle
-from stir.cka import MIN_IMAGES
 from stir.similarity import Measure, get_measure
 from stir.solvers import DEFAULT_SOLVER
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5
 DEALS = 5  # of each draw's X', for the floor: enough to steady its second digit
-
-COLUMNS = (
-    "reference", "target", "reference_layer", "target_layer",
-    "stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high",
-    "ceiling", "floor", "distance_median", "distance_p90", "converged",
-    "n_images", "n_draws", "seeds", "seed", "solver", "steps", "measure",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StirResult:
-    """STIR(target | reference), with all that defines it and tells how far to trust it.
-
-    Attributes:
-        value: S(m2(X), m2(X')), the mean over draws of X'; at most 1.
-        interval: 95% confidence interval of `value` over images and seeds.
-        cka: plain similarity S(m1(X), m2(X)) on the images themselves, by the same measure.
-        cka_interval: its 95% confidence interval over images.
-        ceiling: STIR(reference | reference) on the same X': 1 if the inversion is exact. A value
-            above it says nothing.
-        floor: the value with the X' dealt out to other images at random: what two networks score
-            that share no invariance at all.
-        images: [N, C, H, W], X.
-        inversion: X', from the first draw.
-        distances: [draws, N], the relative distance that each X' reached.
-        reference, target: names.
-        reference_layer, target_layer: where X' was made and where it was looked at.
-        measure, seeds, solver: names.
-        seed: of the first draw; each further draw has the next.
-    """
-
-    value: float
-    interval: Interval
-    cka: float
-    cka_interval: Interval
-    ceiling: float
-    floor: float
-    images: Float[Tensor, "n c h w"]
-    inversion: Inversion
-    distances: Float[Tensor, "draws n"]
-    reference: str
-    target: str
-    reference_layer: str
-    target_layer: str
-    measure: str
-    seeds: str
-    seed: int
-    solver: str
-
-    @property
-    def worst_case(self) -> bool:
-        """Whether each X' was chosen to look as different to the target as it can."""
-        return isinstance(self.inversion, Controversy)
-
-    @property
-    def converged(self) -> float:
-        """Share of all X' within the tolerance."""
-        return (self.distances <= self.inversion.tolerance).float().mean().item()
-
-    def __repr__(self) -> str:
-        low, high = self.interval
-        name = "worst-case STIR" if self.worst_case else "STIR"
-        return (
-            f"{name}({self.target} | {self.reference}) = {self.value:.3f} [{low:.3f}, {high:.3f}], "
-            f"{self.measure} {self.cka:.3f}, floor {self.floor:.3f}, ceiling {self.ceiling:.3f}, "
-            f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images)"
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row with the columns of `COLUMNS`."""
-        row = {
-            "stir": self.value,
-            "stir_low": self.interval[0],
-            "stir_high": self.interval[1],
-            "cka_low": self.cka_interval[0],
-            "cka_high": self.cka_interval[1],
-            "distance_median": self.distances.median().item(),
-            "distance_p90": self.distances.flatten().quantile(0.9).item(),
-            "n_images": self.distances.shape[1],
-            "n_draws": self.distances.shape[0],
-            "steps": self.inversion.steps,
-        }
-        return pd.DataFrame([{name: row[name] if name in row else getattr(self, name) for name in COLUMNS}])
-
-    def plot(self) -> Figure:
-        """The value between floor and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
-        from stir import plots  # drawing libraries load slowly, and who only measures never needs them
-
-        return plots.stir_result(self)
 
 
 def score(
@@ -158,13 +66,8 @@ def score(
     """
     asked = _Question(gather_images(images), layer, given_layer or layer, measure, draws, inversion)
     asked.check_layer(target)
-    if worst_case:
-        if inversion.pop("solver", None) is not None:
-            raise ValueError("worst_case=True has a solver of its own; leave `solver` out")
-        make = partial(controversial, given, target, layer=layer, given_layer=given_layer)
-    else:
-        make = partial(invert, given, layer=asked.given_layer)
-    (result,) = asked.answer("reference", given, asked.draw(make), {"target": target}, {})
+    targets = {"target": target}
+    (result,) = asked.answer("reference", given, asked.draw(asked.maker(given, targets, worst_case)), targets, _Plain())
     return result
 
 
@@ -174,7 +77,9 @@ def pairwise(
     *,
     layers: Sequence[str | None] = (None,),
     measure: str | Measure = "linear-cka",
+    also: Sequence[str | Measure] = (),
     draws: int = 1,
+    worst_case: bool = False,
     progress: bool = True,
     **inversion,
 ) -> pd.DataFrame:
@@ -184,28 +89,39 @@ def pairwise(
 
     Args:
         models: name -> network.
-        images, layers, measure, draws, **inversion: as in `score`; a layer is used on both sides.
+        images, measure, draws, **inversion: as in `score`.
+        layers: each is used on both sides.
+        worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
+        also: further measures, of the same X'. Their rows have no floor and no intervals, which would take nearly all the time.
 
     Returns:
-        One row for each ordered pair and layer, with the columns of `COLUMNS`.
+        One row for each ordered pair, layer and measure, with the columns of `stir.result.COLUMNS`.
+
+    Warns:
+        UserWarning: as `score`; or one of `also` refuses a pair, whose row it then lacks.
     """
     if not models:
         raise ValueError("models is empty; give at least one network")
     if not layers:
         raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
+    if worst_case and len(models) < 2:
+        raise ValueError("models holds one network; worst_case=True compares at least two")
     images = gather_images(images)
-    questions = [_Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}) for layer in layers]
+    questions = [_Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}, tuple(also)) for layer in layers]
     for asked in questions:
         for model in models.values():
             asked.check_layer(model)
     results = []
-    with tqdm(total=len(models) * len(layers), desc="references", unit="inversion", disable=not progress, leave=False) as bar:
+    total = len(models) * len(layers) * (len(models) - 1 if worst_case else 1)
+    with tqdm(total=total, desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False) as bar:
         for asked in questions:
-            plain: dict[str, Tensor] = {}
+            plain = _Plain()
             for name, reference in models.items():
-                found = asked.draw(partial(invert, reference, layer=asked.given_layer))
-                results += asked.answer(name, reference, found, models, plain)
-                bar.update()
+                alone = [{other: target} for other, target in models.items() if other != name]
+                for targets in alone if worst_case else [models]:
+                    found = asked.draw(asked.maker(reference, targets, worst_case))
+                    results += asked.answer(name, reference, found, targets, plain)
+                    bar.update()
     return pd.concat([result.to_frame() for result in results], ignore_index=True)
 
 
@@ -219,9 +135,13 @@ class _Question:
     measure: str | Measure
     draws: int
     inversion: dict
+    also: tuple[str | Measure, ...] = ()
 
     def __post_init__(self) -> None:
-        get_measure(self.measure)
+        for measure in (self.measure, *self.also):
+            get_measure(measure)
+        if len({self.measure, *self.also}) <= len(self.also):
+            raise ValueError(f"also={list(map(_name, self.also))} must hold no measure twice, nor {_name(self.measure)!r}, which is measured anyway")
         # The jackknife leaves one image out.
         if len(self.images) <= MIN_IMAGES:
             raise ValueError(f"images holds {len(self.images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}")
@@ -243,65 +163,98 @@ class _Question:
         with Representation(target, self.images, self.layer, **self._options("pool", "device")):
             pass
 
+    def maker(self, reference: nn.Module, targets: Mapping[str, nn.Module], worst_case: bool) -> Callable[..., Inversion]:
+        """What makes X' of the reference: for all targets, or for the one that it shall look most different to."""
+        if not worst_case:
+            return partial(invert, reference, layer=self.given_layer)
+        if "solver" in self.inversion:
+            raise ValueError("worst_case=True has a solver of its own; leave `solver` out")
+        (target,) = targets.values()
+        return partial(controversial, reference, target, layer=self.layer, given_layer=self.given_layer)
+
     def draw(self, make: Callable[..., Inversion]) -> list[Inversion]:
         """X', once for each draw."""
         first = self.inversion.get("seed", 0)
         return [make(images=self.images, **{**self.inversion, "seed": first + draw}) for draw in range(self.draws)]
 
     def answer(
-        self, name: str, reference: nn.Module, found: list[Inversion], targets: Mapping[str, nn.Module], plain: dict[str, Tensor]
+        self, name: str, reference: nn.Module, found: list[Inversion], targets: Mapping[str, nn.Module], plain: _Plain
     ) -> list[StirResult]:
-        """The score of each target on the X' that were found for `reference`. `plain` keeps features of X for later questions."""
+        """The scores of each target on the X' that were found for `reference`."""
         represent = partial(features, **self._options("pool", "device", "batch_size"))
         inverted = torch.cat([draw.images for draw in found])
         own = represent(reference, self.images, layer=self.given_layer)
         own_again = represent(reference, inverted, layer=self.given_layer).chunk(self.draws)
         layers = self.given_layer or PENULTIMATE, self.layer or PENULTIMATE
+        about = dict(
+            images=self.images,
+            inversion=found[0],
+            distances=torch.stack([draw.distance for draw in found]),
+            reference=name,
+            reference_layer=layers[0],
+            target_layer=layers[1],
+            seeds=self.seeds,
+            seed=self.inversion.get("seed", 0),
+            solver="adam-logit" if isinstance(found[0], Controversy) else self.inversion.get("solver", DEFAULT_SOLVER),
+        )
+        ceilings: dict[str | Measure, float] = {}
         results = []
         for other, target in targets.items():
-            if other not in plain:
-                plain[other] = represent(target, self.images, layer=self.layer)
+            if other not in plain.features:
+                plain.features[other] = represent(target, self.images, layer=self.layer)
+            theirs = plain.features[other]
             again = represent(target, inverted, layer=self.layer).chunk(self.draws)
-            try:
-                numbers = _numbers(get_measure(self.measure), own, own_again, plain[other], again, self.seeds == "gaussian-shared")
-            except ValueError as error:
-                raise ValueError(f"reference {name!r} at layer={layers[0]!r}, target {other!r} at layer={layers[1]!r}: {error}") from error
-            results.append(
-                StirResult(
-                    **numbers,
-                    images=self.images,
-                    inversion=found[0],
-                    distances=torch.stack([draw.distance for draw in found]),
-                    reference=name,
-                    target=other,
-                    reference_layer=layers[0],
-                    target_layer=layers[1],
-                    measure=self.measure if isinstance(self.measure, str) else getattr(self.measure, "__name__", "custom"),
-                    seeds=self.seeds,
-                    seed=self.inversion.get("seed", 0),
-                    solver="adam-logit" if isinstance(found[0], Controversy) else self.inversion.get("solver", DEFAULT_SOLVER),
-                )
-            )
+            for measure in (self.measure, *self.also):
+                try:
+                    if measure not in ceilings:
+                        ceilings[measure] = self._mean(measure, own, own_again)
+                    if measure == self.measure:
+                        numbers = self._numbers(own, theirs, again, plain.similarities, frozenset((name, other)))
+                    else:
+                        numbers = self._values(measure, own, theirs, again)
+                except ValueError as error:
+                    told = f"reference {name!r} at layer={layers[0]!r}, target {other!r} at layer={layers[1]!r}: {error}"
+                    if measure == self.measure:
+                        raise ValueError(told) from error
+                    warnings.warn(f"{_name(measure)} is left out for {told}", stacklevel=3)
+                    continue
+                results.append(StirResult(**about, **numbers, ceiling=ceilings[measure], target=other, measure=_name(measure)))
         _warn_if_poor(results[0])
         return results
 
+    def _numbers(self, own: Tensor, theirs: Tensor, again: Sequence[Tensor], known: dict[frozenset, tuple], pair: frozenset) -> dict:
+        """Similarities of a `StirResult`, from features of X in the reference and in the target, and of each draw of X' in the target."""
+        compare = get_measure(self.measure)
+        value, interval = mean_similarity(compare, theirs, again, self.seeds == "gaussian-shared")
+        # The named measures are symmetric; a function of the user's own need not be.
+        if pair not in known or callable(self.measure):
+            known[pair] = mean_similarity(compare, own, [theirs])
+        cka, cka_interval = known[pair]
+        generator = torch.Generator().manual_seed(0)
+        dealt = [compare(theirs, draw[random_cycle(len(draw), generator)]) for draw in again for _ in range(DEALS)]
+        return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, floor=sum(dealt) / len(dealt))
 
-def _numbers(
-    compare: Measure,
-    reference: Tensor,
-    reference_again: Sequence[Tensor],
-    target: Tensor,
-    target_again: Sequence[Tensor],
-    shared: bool,
-) -> dict:
-    """The similarities of a `StirResult`, from the features of X and, "again", of each draw of X'."""
-    draws = len(target_again)
-    value, interval = mean_similarity(compare, target, target_again, shared)
-    cka, cka_interval = mean_similarity(compare, reference, [target])
-    ceiling = sum(compare(reference, again) for again in reference_again) / draws
-    generator = torch.Generator().manual_seed(0)
-    floor = sum(compare(target, again[random_cycle(len(again), generator)]) for again in target_again for _ in range(DEALS))
-    return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, ceiling=ceiling, floor=floor / draws / DEALS)
+    def _values(self, measure: str | Measure, own: Tensor, theirs: Tensor, again: Sequence[Tensor]) -> dict:
+        """The same by a further measure, without what takes long."""
+        unknown = (math.nan, math.nan)
+        plain = get_measure(measure)(own, theirs)
+        return dict(value=self._mean(measure, theirs, again), interval=unknown, cka=plain, cka_interval=unknown, floor=math.nan)
+
+    @staticmethod
+    def _mean(measure: str | Measure, features: Tensor, again: Sequence[Tensor]) -> float:
+        return sum(get_measure(measure)(features, draw) for draw in again) / len(again)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """What is known of X itself at one layer, for every pair to come."""
+
+    features: dict[str, Tensor] = field(default_factory=dict)
+    similarities: dict[frozenset, tuple[float, Interval]] = field(default_factory=dict)
+
+
+def _name(measure: str | Measure) -> str:
+    return measure if isinstance(measure, str) else getattr(measure, "__name__", "custom")
 
 
 def _warn_if_poor(result: StirResult) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 from filelock import FileLock
+from joblib import Parallel, delayed
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm.auto import tqdm
 
 from stir.architectures import TORCHVISION, build_model
 from stir.attacks import PGD
@@ -48,6 +51,11 @@ class Entry:
     def path(self, suffix: str) -> Path:
         return self.folder / f"{self.key}.{suffix}"
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is something in this place, whole or damaged."""
+        return self.path("json").exists()
+
     def save(self, model: nn.Module, card: dict) -> dict:
         """Write both files, each complete or not at all; the card last, since it marks the end. Returns the card."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -58,7 +66,7 @@ class Entry:
 
     def load(self, model: nn.Module) -> dict | None:
         """Fill `model` and return the card; None where nothing is kept or what is kept is damaged."""
-        if not self.path("json").exists():
+        if not self.kept:
             return None
         weights = self.path("safetensors")
         try:
@@ -109,34 +117,109 @@ def trained_model(
             take, before anything is trained.
         TypeError: an argument that is no field of `Recipe`.
     """
-    recipe = Recipe(**recipe)
+    wanted = _Wanted.of(architecture, dataset, seed, width, progress, recipe)
+    return wanted.get(resolve_device(device), progress)
+
+
+def trained_models(
+    networks: Mapping[str, Mapping], *, device: str | torch.device = "auto", progress: bool = True, **shared
+) -> dict[str, nn.Sequential]:
+    """Several trained networks by name; on a CPU, those that are missing are trained side by side.
+
+    Networks this small do not fill the cores one at a time. Each is trained with its share of them, whose number moves the
+    weights by rounding.
+
+    Args:
+        networks: name -> the arguments of `trained_model` in which this network differs from the others.
+        device, progress: as in `trained_model`.
+        **shared: arguments of `trained_model` that all have in common.
+
+    Raises:
+        ValueError, TypeError: as `trained_model`, for any of them, before anything is trained.
+    """
     device = resolve_device(device)
-    if isinstance(dataset, str):
-        dataset = load_dataset(dataset, progress=progress)
-    pixels = dataset.train.images
-    model = build_model(
-        architecture,
-        len(dataset.classes),
-        width=width,
-        channels=dataset.channels,
-        mean=pixels.mean(dim=(0, 2, 3)).tolist(),
-        std=pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist(),
-        seed=seed,
-    )
-    made_by = {"architecture": architecture, "seed": seed, "data": dataset.fingerprint, **recipe.settings}
-    if not architecture.startswith(TORCHVISION):
-        made_by["width"] = width
-    _check_fit(model, architecture, dataset)
-    entry = Entry(made_by, _models())
-    entry.folder.mkdir(parents=True, exist_ok=True)
-    # A second process that wants the same network waits here for the first to train it.
-    with FileLock(entry.path("lock")):
-        card = entry.load(model)
-        if card is None:
-            card = _train(model, dataset, recipe, entry, device, progress)
-    model.cpu().eval()
-    model.card = card
-    return model
+    wanted = _all_wanted(networks, progress, shared)
+    missing = [name for name, each in wanted.items() if not each.entry.kept]
+    workers = min(len(missing), os.cpu_count() or 1) if device.type == "cpu" else 1
+    made = {}
+    if workers > 1:
+        made = dict(zip(missing, _side_by_side([wanted[name] for name in missing], workers, progress), strict=True))
+    return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
+
+
+def untrained_models(networks: Mapping[str, Mapping], *, progress: bool = True, **shared) -> dict[str, nn.Sequential]:
+    """The networks of `trained_models` as they are before training; all its arguments are checked."""
+    return {name: each.model for name, each in _all_wanted(networks, progress, shared).items()}
+
+
+def _all_wanted(networks: Mapping[str, Mapping], progress: bool, shared: Mapping) -> dict[str, _Wanted]:
+    data: dict[str, Dataset] = {}  # each loaded once, however many train on it
+    wanted = {}
+    for name, own in networks.items():
+        asked = {"dataset": "digits", "seed": 0, "width": 64, **shared, **own}
+        if "architecture" not in asked:
+            raise TypeError(f"networks[{name!r}] names no architecture; give it there or, for all, as architecture=...")
+        if isinstance(asked["dataset"], str):
+            source = asked["dataset"]
+            asked["dataset"] = data[source] = data.get(source) or load_dataset(source, progress=progress)
+        parts = [asked.pop(part) for part in ("architecture", "dataset", "seed", "width")]
+        wanted[name] = _Wanted.of(*parts, progress, asked)
+    return wanted
+
+
+def _side_by_side(wanted: list[_Wanted], workers: int, progress: bool) -> list[nn.Sequential]:
+    threads = max(torch.get_num_threads() // workers, 1)
+    running = Parallel(n_jobs=workers, return_as="generator")(delayed(_alone)(each, threads) for each in wanted)
+    return list(tqdm(running, total=len(wanted), desc=f"training, {workers} at a time", unit="network", disable=not progress, leave=False))
+
+
+def _alone(wanted: _Wanted, threads: int) -> nn.Sequential:
+    """What one worker does."""
+    torch.set_num_threads(threads)
+    return wanted.get(torch.device("cpu"), progress=False)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A network that somebody asks for, with all that its training needs; its arguments have been checked."""
+
+    model: nn.Sequential  # untrained
+    dataset: Dataset
+    recipe: Recipe
+    entry: Entry
+
+    @classmethod
+    def of(cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict) -> _Wanted:
+        recipe = Recipe(**recipe)
+        if isinstance(dataset, str):
+            dataset = load_dataset(dataset, progress=progress)
+        pixels = dataset.train.images
+        model = build_model(
+            architecture,
+            len(dataset.classes),
+            width=width,
+            channels=dataset.channels,
+            mean=pixels.mean(dim=(0, 2, 3)).tolist(),
+            std=pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist(),
+            seed=seed,
+        )
+        made_by = {"architecture": architecture, "seed": seed, "data": dataset.fingerprint, **recipe.settings}
+        if not architecture.startswith(TORCHVISION):
+            made_by["width"] = width
+        _check_fit(model, architecture, dataset)
+        return cls(model, dataset, recipe, Entry(made_by, _models()))
+
+    def get(self, device: torch.device, progress: bool) -> nn.Sequential:
+        """The trained network, from the store or trained now."""
+        self.entry.folder.mkdir(parents=True, exist_ok=True)
+        # A second process that wants the same network waits here for the first to train it.
+        with FileLock(self.entry.path("lock")):
+            card = self.entry.load(self.model)
+            if card is None:
+                card = _train(self.model, self.dataset, self.recipe, self.entry, device, progress)
+        self.model.cpu().eval()
+        self.model.card = card
+        return self.model
 
 
 def _check_fit(model: nn.Module, architecture: str, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What a table of pairs says of a hypothesis: a difference, its interval, and one word.
+"""What a table of pairs says of a hypothesis: two quantities, their difference with its interval, and one word.
 
 The unit of replication is the network: the same hypothesis, tried on other seeds, would give other
 numbers. Images are the smaller source of error, and are counted too.
@@ -6,27 +6,85 @@ numbers. Images are the smaller source of error, and are counted too.
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
+VALUES = ("stir", "cka", "gap")  # gap: cka less stir
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A mean over ordered pairs of different networks, or the difference of two such means.
+
+    Attributes:
+        label: how the book calls it.
+        value: "stir", "cka", or "gap", which is the second less the first.
+        where: column of the table -> the value, or the list of values, that a pair must have there.
+        minus: the same for the pairs whose mean is taken off; None for a single mean.
+    """
+
+    label: str
+    value: str
+    where: Mapping[str, object]
+    minus: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.value not in VALUES:
+            raise ValueError(f"value={self.value!r} is unknown; use one of {', '.join(VALUES)}")
+
+    @property
+    def terms(self) -> list[tuple[int, str, Mapping[str, object]]]:
+        """Sign, value and condition of each mean."""
+        return [(1, self.value, self.where)] + ([(-1, self.value, self.minus)] if self.minus is not None else [])
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """That one quantity is larger than another.
+
+    Attributes:
+        claim: the hypothesis in words.
+        more, less: what is said to be the larger, and the smaller.
+    """
+
+    claim: str
+    more: Quantity
+    less: Quantity
+
+    def to_json(self) -> str:
+        """All of it, as text that `from_json` reads."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Hypothesis:
+        """The hypothesis that `to_json` wrote."""
+        found = json.loads(text)
+        return cls(found["claim"], Quantity(**found["more"]), Quantity(**found["less"]))
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pairs of networks with its standard error.
+    """A number with its standard error.
 
     Attributes:
-        value: the mean.
+        value: the number.
         error: its standard error over networks and images; over images alone if `freedom` is 0.
-        freedom: networks less 1; 0 where there are too few of them to tell how they vary.
+        freedom: degrees of freedom of the error over networks; 0 where there are too few of them
+            to tell how they vary.
+        networks: how many it rests on.
     """
 
     value: float
     error: float
-    freedom: int
+    freedom: float
+    networks: int
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -34,14 +92,8 @@ class Estimate:
         reach = self.error * (student.ppf(0.975, self.freedom) if self.freedom else norm.ppf(0.975))
         return self.value - reach, self.value + reach
 
-    def __sub__(self, other: Estimate) -> Estimate:
-        """The difference of two estimates from disjoint networks."""
-        freedom = min(self.freedom, other.freedom)
-        return Estimate(self.value - other.value, math.hypot(self.error, other.error), freedom)
-
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.2f} [{low:.2f}, {high:.2f}]"
+        return number(self.value, *self.interval)
 
     @property
     def verdict(self) -> str:
@@ -52,28 +104,147 @@ class Estimate:
         return "contradicted" if high < 0 else "not supported"
 
 
-def mean_over_pairs(pairs: pd.DataFrame, plus: str, minus: str | None = None) -> Estimate:
-    """Mean of the column `plus`, less that of `minus`, over ordered pairs of different networks.
+def number(value: float, low: float, high: float) -> str:
+    """A value with its interval, as the book writes it: "0.63 [0.50, 0.76]"."""
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
-    The error over networks is the jackknife's that leaves out one network, and so all of its pairs,
-    at a time. That over images is the mean of the pairs' own, since all pairs share the images.
+
+def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFrame:
+    """The table with what is known of either network of each pair.
 
     Args:
-        pairs: rows as `stir.pairwise` makes them, at one layer, none with itself.
-        plus, minus: "stir" or "cka".
+        table: rows as `stir.pairwise` makes them.
+        networks: name -> attributes, such as `{"loss": "standard", "seed": 0}`, the same for all; of
+            what has a `name` itself, that is taken.
+
+    Returns:
+        For each attribute three columns more: `reference_loss`, `target_loss`, and `same_loss`, whether they agree.
+    """
+    known = pd.DataFrame({name: {key: getattr(value, "name", value) for key, value in each.items()} for name, each in networks.items()}).T
+    more = {}
+    for attribute in known.columns:
+        sides = {side: table[side].map(known[attribute]).infer_objects() for side in ("reference", "target")}
+        more |= {f"{side}_{attribute}": values for side, values in sides.items()}
+        more[f"same_{attribute}"] = sides["reference"] == sides["target"]
+    return table.assign(**more)
+
+
+def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
+    """The rows of different networks that meet the condition of a `Quantity`, with the column `gap`.
 
     Raises:
-        ValueError: no rows, or rows at several layers or of a network with itself.
+        ValueError: the condition names a column that is not there, or no pair meets it, or it leaves a pair at several layers.
     """
-    if pairs.empty or (pairs.reference == pairs.target).any() or pairs.duplicated(["reference", "target"]).any():
-        raise ValueError("pairs must hold each ordered pair of different networks once, at one layer")
-    columns = [plus] if minus is None else [plus, minus]
-    value = pairs[plus] - (0 if minus is None else pairs[minus])
-    over_images = math.hypot(*(((pairs[f"{name}_high"] - pairs[f"{name}_low"]) / 2 / norm.ppf(0.975)).mean() for name in columns))
-    networks = sorted({*pairs.reference, *pairs.target})
-    count = len(networks)
-    if count < 3:
-        return Estimate(value.mean(), over_images, 0)
-    left = pd.Series([value[(pairs.reference != name) & (pairs.target != name)].mean() for name in networks])
-    over_networks = math.sqrt((count - 1) ** 2 / count * left.var())
-    return Estimate(value.mean(), math.hypot(over_networks, over_images), count - 1)
+    missing = [name for name in where if name not in table]
+    if missing:
+        raise ValueError(f"where={dict(where)} asks for {', '.join(map(repr, missing))}, which the table lacks; it has {', '.join(table.columns)}")
+    kept = table.reference != table.target
+    for name, wanted in where.items():
+        kept &= table[name].isin(wanted if isinstance(wanted, (list, tuple)) else [wanted])
+    rows = table[kept]
+    if rows.empty or rows.duplicated(["reference", "target"]).any():
+        found = "no pair of different networks" if rows.empty else "the same pair several times, as at several layers or by several measures"
+        raise ValueError(f"where={dict(where)} leaves {found}; it must leave each ordered pair at most once")
+    return rows.assign(gap=rows.cka - rows.stir)
+
+
+def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) -> Estimate:
+    """The quantity `more`, less the quantity `less`, with its error.
+
+    The error over networks is the jackknife's, which leaves out one network, and so all of its
+    pairs, at a time. Networks that play the same part in all the means, as references and as
+    targets, count as a sample of their own, and Satterthwaite's rule gives the degrees of freedom.
+    A network without which a mean would be empty is taken as given, like one whose part nobody
+    else plays. The error over images is the mean of the pairs' own, since all pairs share the
+    images; where a table has no intervals, it counts as 0.
+
+    Args:
+        table: rows as `stir.pairwise` makes them, with the columns that the conditions name.
+
+    Raises:
+        ValueError: as `pairs_where`.
+
+    Source: Arvesen (1969), "Jackknifing U-statistics"; Satterthwaite (1946), "An approximate
+    distribution of estimates of variance components".
+    """
+    terms = more.terms + ([(-sign, value, where) for sign, value, where in less.terms] if less else [])
+    chosen = [(sign, value, pairs_where(table, where)) for sign, value, where in terms]
+    parts: dict[str, set] = {}
+    for place, (_, _, rows) in enumerate(chosen):
+        for side in ("reference", "target"):
+            for name in rows[side].unique():
+                parts.setdefault(name, set()).add((place, side))
+    means = [(sign, rows[value].to_numpy(), rows.reference.to_numpy(), rows.target.to_numpy()) for sign, value, rows in chosen]
+    samples: dict[frozenset, list[float]] = {}
+    for name, part in parts.items():
+        left = _sum(means, without=name)
+        if not math.isnan(left):
+            samples.setdefault(frozenset(part), []).append(left)
+    sizes = [len(sample) for sample in samples.values()]
+    variances = [(n - 1) ** 2 / n * float(np.var(sample, ddof=1)) if n > 1 else 0.0 for n, sample in zip(sizes, samples.values(), strict=True)]
+    over_networks = sum(variances)
+    spread = sum(variance**2 / (n - 1) for n, variance in zip(sizes, variances, strict=True) if n > 1)
+    # Networks that do not vary at all leave the rule 0 / 0.
+    freedom = over_networks**2 / spread if spread else float(sum(n - 1 for n in sizes))
+    over_images = math.hypot(*(_image_error(value, rows) for _, value, rows in chosen))
+    return Estimate(_sum(means), math.hypot(math.sqrt(over_networks), over_images), freedom, len(parts))
+
+
+def _sum(means: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]], without: str | None = None) -> float:
+    """The means with their signs, NaN if one is empty."""
+    total = 0.0
+    for sign, values, references, targets in means:
+        kept = values[(references != without) & (targets != without)]
+        total += sign * kept.mean() if len(kept) else math.nan
+    return float(total)
+
+
+def _image_error(value: str, rows: pd.DataFrame) -> float:
+    columns = ("cka", "stir") if value == "gap" else (value,)
+    halves = [((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / norm.ppf(0.975)).fillna(0).mean() for name in columns]
+    return math.hypot(*halves)
+
+
+def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
+    """One row for each hypothesis: both quantities and their difference with 95% intervals, and the verdict.
+
+    Args:
+        hypotheses: what to judge.
+        table: rows as `stir.pairwise` makes them, `described`.
+        measure: whose rows to judge by; None for those of the table's first row.
+
+    Returns:
+        Columns claim; more, less: labels; more_value, more_low, more_high, and so for less and
+        difference; verdict; networks, how many; images, how many; measure; definition, the
+        hypothesis as JSON.
+    """
+    measure = measure or table.measure.iloc[0]
+    rows = table[table.measure == measure]
+    judged = []
+    for each in hypotheses:
+        difference = estimate(rows, each.more, each.less)
+        found = {"claim": each.claim, "more": each.more.label, "less": each.less.label}
+        for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
+            found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
+        found |= {"verdict": difference.verdict, "networks": difference.networks, "images": int(rows.n_images.max())}
+        judged.append(found | {"measure": measure, "definition": each.to_json()})
+    return pd.DataFrame(judged)
+
+
+def shown(judged: pd.DataFrame) -> pd.DataFrame:
+    """What `judge` found, as the book shows it."""
+
+    def text(row: pd.Series, name: str) -> str:
+        return number(*(row[f"{name}_{part}"] for part in ("value", "low", "high")))
+
+    rows = [
+        {
+            "hypothesis": row.claim,
+            "is this": f"{row.more}: {text(row, 'more')}",
+            "above that?": f"{row.less}: {text(row, 'less')}",
+            "difference": text(row, "difference"),
+            "verdict": row.verdict,
+        }
+        for _, row in judged.iterrows()
+    ]
+    return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 from paths import MEASURE, NETWORKS, NOTEBOOK, PROJECT, TINY, TINY_MEASURE, TINY_NETWORKS
 from stir import runner
 from stir.cli import main
-from stir.score import COLUMNS
+from stir.result import COLUMNS
 
 
 def write_notebook(path, *cells):

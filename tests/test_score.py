@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import stir
-from stir.score import COLUMNS
+from stir.result import COLUMNS
 from stir.similarity import linear_cka
 
 

@@ -1,54 +1,148 @@
 """Verdicts on tables whose answer is known."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
-from stir.verdict import Estimate, mean_over_pairs
+from stir.verdict import Estimate, Hypothesis, Quantity, described, estimate, judge, pairs_where, shown
 
 
-def pairs(effects, stir=0.5, cka=0.9, width=0.02):
-    """All ordered pairs of networks; each pair's STIR is `stir` plus both networks' effects."""
+def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):
+    """All ordered pairs of networks, each with itself too; a pair's STIR is `stir` plus both networks' effects."""
     rows = [
         {
-            "reference": a, "target": b,
+            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate",
             "stir": stir + effects[a] + effects[b], "cka": cka,
             "stir_low": stir - width, "stir_high": stir + width, "cka_low": cka - width, "cka_high": cka + width,
         }
-        for a in effects for b in effects if a != b
+        for a in effects for b in effects
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
+def drawn(generator, kinds, each):
+    return {f"{kind}{number}": 0.1 * generator.standard_normal() for kind in kinds for number in range(each)}
+
+
+def kinds_of(effects):
+    return {name: {"kind": name[0], "seed": int(name[1:])} for name in effects}
+
+
+STIR, CKA = Quantity("STIR", "stir", {}), Quantity("CKA", "cka", {})
+GAP = Hypothesis("CKA is above STIR", CKA, STIR)
+
+
 def test_difference_and_words():
     table = pairs({"a": 0.0, "b": 0.0, "c": 0.0})
-    gap = mean_over_pairs(table, "cka", "stir")
-    assert gap.value == pytest.approx(0.4)
+    gap = estimate(table, CKA, STIR)
+    assert gap.value == pytest.approx(0.4) and gap.networks == 3 and gap.freedom == 2
     assert gap.verdict == "supported"
-    assert mean_over_pairs(table, "stir", "cka").verdict == "contradicted"
-    assert (gap - gap).verdict == "not supported"
-    assert str(Estimate(0.5, 0.1, 0)) == "0.50 [0.30, 0.70]"
+    assert estimate(table, STIR, CKA).verdict == "contradicted"
+    assert estimate(table, STIR, STIR).verdict == "not supported"
+    assert estimate(table, Quantity("gap", "gap", {})).value == pytest.approx(0.4)
+    assert str(Estimate(0.5, 0.1, 0.0, 2)) == "0.50 [0.30, 0.70]"
+
+
+def test_a_network_with_itself_never_counts():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0})
+    table.loc[table.reference == table.target, "stir"] = 99.0
+    assert estimate(table, STIR).value == pytest.approx(0.5)
 
 
 def test_two_networks_leave_images_only():
-    gap = mean_over_pairs(pairs({"a": 0.0, "b": 0.1}), "stir")
-    assert gap.freedom == 0
-    assert gap.error == pytest.approx(0.02 / 1.959964, rel=1e-4)
+    found = estimate(pairs({"a": 0.0, "b": 0.1}), STIR)
+    assert found.freedom == 0
+    assert found.error == pytest.approx(0.02 / norm.ppf(0.975))
 
 
-def test_interval_covers_the_mean_over_networks():
+def test_the_jackknife_is_the_text_books_on_plain_means():
+    """Each network the target of one fixed reference: then the mean is over networks, and its error the usual one."""
+    generator = np.random.default_rng(3)
+    effects = {"m": 0.0, **drawn(generator, "a", 6)}
+    table = described(pairs(effects, width=0.0), kinds_of({name: 0 for name in effects if name != "m"}) | {"m": {"kind": "m", "seed": 0}})
+    found = estimate(table, Quantity("one", "stir", {"reference": "m"}))
+    values = table[(table.reference == "m") & (table.target != "m")].stir
+    assert found.value == pytest.approx(values.mean())
+    assert found.error == pytest.approx(values.sem())
+    assert found.freedom == pytest.approx(5)
+
+
+def test_two_samples_are_welchs():
+    """The difference of two disjoint samples has Welch's error and degrees of freedom."""
+    generator = np.random.default_rng(4)
+    effects = {"m0": 0.0, **drawn(generator, "a", 4), **drawn(generator, "b", 7)}
+    table = described(pairs(effects, width=0.0), kinds_of(effects))
+    one, other = (Quantity(kind, "stir", {"reference": "m0", "target_kind": kind}) for kind in "ab")
+    found = estimate(table, one, other)
+    from scipy.stats import ttest_ind
+
+    a, b = (table[(table.reference == "m0") & (table.target_kind == kind)].stir for kind in "ab")
+    truth = ttest_ind(a, b, equal_var=False)
+    assert found.freedom == pytest.approx(truth.df)
+    assert found.interval == pytest.approx(tuple(truth.confidence_interval()))
+
+
+@pytest.mark.parametrize("each", [3, 4])
+def test_intervals_cover_the_truth(each):
+    """A mean over pairs, a difference of kinds, and a difference of differences: 95% intervals cover it in 90% or more of the trials."""
     generator = np.random.default_rng(0)
-    covered = 0
-    trials = 400
+    within = {kind: {"reference_kind": kind, "target_kind": kind} for kind in "ab"}
+    across = {"reference_kind": "a", "target_kind": "b"}
+    questions = {
+        "mean": (Quantity("", "stir", within["a"]), None, 0.5),
+        "kinds": (Quantity("", "stir", within["a"]), Quantity("", "stir", within["b"]), 0.0),
+        "falls": (Quantity("", "stir", within["a"], minus=across), Quantity("", "stir", within["b"], minus=across), 0.0),
+    }
+    covered = dict.fromkeys(questions, 0)
+    trials = 150
     for _ in range(trials):
-        effects = dict(zip("abcd", 0.1 * generator.standard_normal(4), strict=True))
-        low, high = mean_over_pairs(pairs(effects, width=1e-9), "stir").interval
-        covered += low <= 0.5 <= high
-    assert 0.90 <= covered / trials <= 0.99
+        effects = drawn(generator, "ab", each)
+        table = described(pairs(effects, width=1e-9), kinds_of(effects))
+        for name, (more, less, truth) in questions.items():
+            low, high = estimate(table, more, less).interval
+            covered[name] += low <= truth <= high
+    assert all(0.90 <= count / trials for count in covered.values()), covered
 
 
-def test_refuses_self_pairs_and_several_layers():
+def test_described_tells_both_sides_and_whether_they_agree():
+    table = described(pairs({"a0": 0.0, "a1": 0.0, "b0": 0.0}), kinds_of({"a0": 0, "a1": 0, "b0": 0}))
+    row = table[(table.reference == "a0") & (table.target == "b0")].iloc[0]
+    assert (row.reference_kind, row.target_kind, row.same_kind, row.same_seed) == ("a", "b", False, True)
+    assert len(pairs_where(table, {"reference_kind": ["a", "b"], "same_kind": True})) == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"reference_los": "standard"}, "asks for 'reference_los', which the table lacks"),
+        ({"reference": "z"}, "leaves no pair of different networks"),
+    ],
+)
+def test_refuses_conditions_that_mean_nothing(where, message):
+    with pytest.raises(ValueError, match=message):
+        estimate(pairs({"a": 0.0, "b": 0.0}), Quantity("", "stir", where))
+
+
+def test_refuses_a_pair_at_several_layers():
     table = pairs({"a": 0.0, "b": 0.0})
-    for bad in (table.iloc[:0], table.assign(target=table.reference), pd.concat([table, table])):
-        with pytest.raises(ValueError, match="each ordered pair"):
-            mean_over_pairs(bad, "stir")
+    with pytest.raises(ValueError, match="the same pair several times"):
+        estimate(pd.concat([table, table.assign(reference_layer="stage1")]), STIR)
+    with pytest.raises(ValueError, match="value='stirr' is unknown"):
+        Quantity("", "stirr", {})
+
+
+def test_a_judgement_says_it_all_and_can_be_made_again():
+    table = pd.concat([pairs({"a": 0.0, "b": 0.0, "c": 0.0}), pairs({"a": 0.0, "b": 0.0, "c": 0.0}, stir=0.95, measure="rsa", width=math.nan)])
+    (row,) = judge([GAP], table).to_dict("records")
+    assert row["verdict"] == "supported" and row["measure"] == "linear-cka" and row["networks"] == 3 and row["images"] == 100
+    assert row["difference_value"] == pytest.approx(0.4)
+    assert row["more_low"] < 0.9 < row["more_high"]
+    again = Hypothesis.from_json(row["definition"])
+    assert again == GAP
+    (other,) = judge([again], table, measure="rsa").to_dict("records")
+    assert other["verdict"] == "contradicted"  # of rows without intervals, the networks alone count
+    text = shown(judge([GAP], table)).iloc[0]
+    assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
