@@ -182,15 +182,22 @@ def pretrained_model(name: str, weights: str = "DEFAULT") -> nn.Sequential:
         ValueError: unknown name or weights.
         ConnectionError: the weights are not there and cannot be downloaded.
     """
+    name = name.removeprefix(TORCHVISION)
     check_architecture(TORCHVISION + name)
     known = torchvision.models.get_model_weights(name)
     if weights not in known.__members__:
         raise ValueError(f"weights={weights!r} is unknown for {name!r}; use one of {', '.join(known.__members__)}")
     chosen = known[weights]
-    model = torchvision.models.get_model(name, weights=None, num_classes=len(chosen.meta["categories"]))
+    # What torchvision itself sets for published weights.
+    settings = {"num_classes": len(chosen.meta["categories"])}
+    if name in ("googlenet", "inception_v3"):
+        settings |= {"transform_input": True, "init_weights": False}
+    if name.startswith("vit_"):
+        settings["image_size"] = chosen.meta["min_size"][0]
+    model = torchvision.models.get_model(name, weights=None, **settings)
     try:
         state = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the second where a download's hash is wrong
         place = f"{torch.hub.get_dir()}/checkpoints"
         raise ConnectionError(f"{chosen.url} could not be downloaded ({error}); put that file into {place}") from error
     model.load_state_dict(state)

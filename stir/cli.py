@@ -77,8 +77,8 @@ def book() -> None:
 def models(keys: tuple[str, ...]) -> None:
     """List the trained networks that are kept: what they are, how accurate, how large."""
     try:
+        store.remove_models(keys)
         for key in keys:
-            store.remove_model(key)
             click.echo(f"Removed {key}")
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -41,6 +41,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the images and labels."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()
+
     def __getitem__(self, keep: Tensor | slice) -> Split:
         return Split(self.images[keep], self.labels[keep])
 
@@ -70,11 +78,8 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the training split: two data sets that train alike have the same."""
-        digest = hashlib.sha256(repr((tuple(self.train.images.shape), len(self.classes))).encode())
-        for tensor in (self.train.images, self.train.labels):
-            digest.update(tensor.contiguous().numpy())
-        return digest.hexdigest()
+        """SHA-256 of both splits and the number of classes: of all that a network's training and its test depend on."""
+        return hashlib.sha256(repr((self.train.fingerprint, self.test.fingerprint, len(self.classes))).encode()).hexdigest()
 
 
 def load_dataset(
@@ -198,7 +203,7 @@ def _split(raw: object, size: int | None) -> Split:
         pixels = pixels.permute(0, 3, 1, 2)
     images = _unit(pixels.contiguous())
     if size is not None and images.shape[2:] != (size, size):
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)  # which rounding may leave
     return Split(images, labels)
 
 

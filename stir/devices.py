@@ -1,10 +1,14 @@
-"""Where tensors are computed, and in which precision."""
+"""Where tensors are computed, in which precision, and how many things at a time."""
 
 from __future__ import annotations
 
+import pickle
 import platform
+from collections.abc import Callable, Iterator, Sequence
 
+import cloudpickle
 import torch
+from joblib import Parallel, delayed
 
 PRECISIONS = ("auto", "float32")  # "auto": bfloat16 where that is fast and safe
 
@@ -49,6 +53,34 @@ def check_precision(precision: str) -> None:
     """Raise a ValueError unless `precision` is one of `PRECISIONS`."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+
+
+def side_by_side(function: Callable, tasks: Sequence[tuple], device: torch.device, at_least: int | float = 2) -> Iterator:
+    """`function(*task)` of each task, in order.
+
+    On a CPU they are computed several at a time, in processes of their own with a share of the cores each: networks of this
+    size do not fill the cores one at a time. As many cores are used as PyTorch uses threads. Fewer tasks than `at_least` are
+    computed here, one after another.
+    """
+    cores = torch.get_num_threads()
+    workers = min(len(tasks), cores)
+    if device.type != "cpu" or workers < 2 or len(tasks) < at_least:
+        return (function(*task) for task in tasks)
+    return Parallel(n_jobs=workers, return_as="generator")(delayed(_in_threads)(cores // workers, function, task) for task in tasks)
+
+
+def _in_threads(count: int, function: Callable, task: tuple) -> object:
+    torch.set_num_threads(count)
+    return function(*task)
+
+
+def can_be_sent(thing: object) -> bool:
+    """Whether another process can be handed `thing`: a network that holds a lock or an open file cannot."""
+    try:
+        cloudpickle.dumps(thing)
+    except (pickle.PicklingError, TypeError, AttributeError, RuntimeError):
+        return False
+    return True
 
 
 def hardware(device: torch.device) -> str:

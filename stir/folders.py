@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
         ValueError: no class folders, unreadable files, or images of several sizes with no `size`.
     """
     try:
-        folder = ImageFolder(str(root))
+        folder = ImageFolder(str(root), is_valid_file=lambda path: Path(path).suffix.lower() in _suffixes())
     except FileNotFoundError as error:
         raise ValueError(f"no images in {str(root)!r}: {error}") from error
     kept = store_folder() / "images" / f"{_key(folder, size)}.safetensors"
@@ -50,6 +51,12 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
             except (OSError, SafetensorError) as error:
                 warnings.warn(f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time", stacklevel=4)
     return tensors["images"], tensors["labels"], tuple(folder.classes)
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """Of all formats that Pillow reads, which are more than ImageFolder's own."""
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 def _key(folder: ImageFolder, size: int | None) -> str:
@@ -66,7 +73,7 @@ def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bo
     for index, (path, _) in enumerate(tqdm(folder.samples, desc="decoding", unit="image", disable=not progress, leave=False)):
         try:
             pixels = _read(path, size)
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, of a damaged file
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, of a damaged file
             failed[index] = f"{path} ({error})"
             continue
         if images is None:
@@ -81,6 +88,9 @@ def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bo
         if unreadable == "refuse" or images is None:
             raise ValueError(f"{told}. Mend or remove them, or pass unreadable='skip'")
         warnings.warn(f"{told}. They are left out", stacklevel=5)
+    empty = set(range(len(folder.classes))) - {folder.targets[index] for index in range(len(folder)) if index not in failed}
+    if empty:
+        raise ValueError(f"no file of {', '.join(repr(folder.classes[number]) for number in sorted(empty))} in {folder.root} can be read; mend one, or remove the folder")
     good = [index for index in range(len(folder)) if index not in failed]
     images = images if not failed else images[good]
     return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": torch.tensor(folder.targets)[good]}
@@ -88,6 +98,8 @@ def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bo
 
 def _read(path: str, size: int | None) -> np.ndarray:
     with Image.open(path) as file:
+        if file.mode.startswith("I;16"):  # whose values Pillow would cut off at 255
+            file = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         image = file if file.mode == "RGB" else file.convert("RGB")  # which copies even what needs no change
         if size is not None and image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)

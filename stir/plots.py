@@ -138,7 +138,8 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
             axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
         low = min(low, rows[["stir", "cka"]].min().min() - 0.03)
         axis.set(title=title, xlabel=xlabel)
-        axis.set_xticks(range(len(order)), ticks or [str(value) for value in order], rotation=20 if ticks is None else 0)
+        names = ticks or [str(value) for value in order]
+        axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
     axes[0][0].set(ylabel="similarity", ylim=(low, 1.03))
     axes[0][0].legend(frameon=False, loc="lower left")
     sns.despine(figure)
@@ -146,7 +147,7 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
     return figure
 
 
-def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "") -> Figure:
+def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: str = "") -> Figure:
     """CKA and STIR of every ordered pair, side by side: row the reference, column the target.
 
     Args:
@@ -154,6 +155,7 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "") -> Fi
         names: the networks, or the kinds of network, in order.
         by: an attribute of `stir.verdict.described`, such as "kind": a cell is then the mean over all pairs of different
             networks of these two kinds. Empty for a cell each pair, networks with themselves among them.
+        heading: above both.
     """
     rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
     table = table[table.reference != table.target] if by else table
@@ -166,6 +168,8 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "") -> Fi
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
+    if heading:
+        figure.suptitle(heading)
     figure.tight_layout()
     return figure
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 
 import pandas as pd
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.cka import MIN_IMAGES
+from stir.devices import can_be_sent, resolve_device, side_by_side
 from stir.images import Images, gather_images
 from stir.intervals import Interval, mean_similarity
 from stir.inversion import Controversy, Inversion, controversial, invert
@@ -85,7 +87,8 @@ def pairwise(
 ) -> pd.DataFrame:
     """STIR of every ordered pair of networks, each with itself among them, at every layer.
 
-    Each reference is inverted once for each layer and draw, and all targets are scored on that.
+    Each reference is inverted once for each layer and draw, several references at a time on a CPU (see
+    `stir.devices.side_by_side`), and all targets are scored on that.
 
     Args:
         models: name -> network.
@@ -111,17 +114,19 @@ def pairwise(
     for asked in questions:
         for model in models.values():
             asked.check_layer(model)
+    plain = [_Plain() for _ in questions]
+    tasks = []
+    for number, name in product(range(len(questions)), models):
+        alone = [{other: target} for other, target in models.items() if other != name]
+        tasks += [(number, name, targets) for targets in (alone if worst_case else [models])]
+    making = [(questions[number], questions[number].maker(models[name], targets, worst_case)) for number, name, targets in tasks]
+    # Starting processes takes about as long as two inversions of a small network.
+    at_least = 4 if can_be_sent(models) else math.inf
+    found = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
+    bar = tqdm(found, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False)
     results = []
-    total = len(models) * len(layers) * (len(models) - 1 if worst_case else 1)
-    with tqdm(total=total, desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False) as bar:
-        for asked in questions:
-            plain = _Plain()
-            for name, reference in models.items():
-                alone = [{other: target} for other, target in models.items() if other != name]
-                for targets in alone if worst_case else [models]:
-                    found = asked.draw(asked.maker(reference, targets, worst_case))
-                    results += asked.answer(name, reference, found, targets, plain)
-                    bar.update()
+    for (number, name, targets), made in zip(tasks, bar, strict=True):
+        results += questions[number].answer(name, models[name], made, targets, plain[number])
     return pd.concat([result.to_frame() for result in results], ignore_index=True)
 
 

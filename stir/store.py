@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
 import torch
 from filelock import FileLock
-from joblib import Parallel, delayed
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,13 +22,13 @@ from tqdm.auto import tqdm
 from stir.architectures import TORCHVISION, build_model
 from stir.attacks import PGD
 from stir.data import Dataset, load_dataset
-from stir.devices import hardware, resolve_device
+from stir.devices import hardware, resolve_device, side_by_side
 from stir.files import digest, store_folder, write_whole
 from stir.losses import EPSILONS
-from stir.training import Recipe, accuracy, train
+from stir.training import Recipe, accuracy, fill, train
 
 # Raise when a change of `training` or `architectures` makes other weights from the same settings.
-FORMAT = 3
+FORMAT = 4
 
 # What every network is tested with, so that all can be compared: PGD-20 at the usual radii, on so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}
@@ -61,7 +60,11 @@ class Entry:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         write_whole(self.path("safetensors"), lambda path: save_file(state, path))
         card = {**card, "sha256": digest(self.path("safetensors"))}
-        write_whole(self.path("json"), lambda path: path.write_text(json.dumps(card, indent=1), encoding="utf-8"))
+        try:
+            write_whole(self.path("json"), lambda path: path.write_text(json.dumps(card, indent=1), encoding="utf-8"))
+        except OSError:
+            self.path("safetensors").unlink()  # which nothing would list
+            raise
         return card
 
     def load(self, model: nn.Module) -> dict | None:
@@ -73,7 +76,7 @@ class Entry:
             card = json.loads(self.path("json").read_text(encoding="utf-8"))
             if digest(weights) != card["sha256"]:
                 raise ValueError("its checksum is wrong")
-            model.load_state_dict(load_file(weights))
+            fill(model, load_file(weights))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             print(f"The stored network {weights} is damaged ({error}); it is trained again.")
             return None
@@ -110,7 +113,7 @@ def trained_model(
     Returns:
         The network in eval mode. Its attribute `card` says what made it, its `accuracy` on the test
         images, its `robust_accuracy` under PGD with 20 steps, in L2 at 0.5 and in L-infinity at
-        8/255, on the first 1,000 of them, the training curve, the seconds it took and the hardware.
+        8/255, on 1,000 of them at most, the training curve, the seconds it took and the hardware.
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
@@ -126,8 +129,7 @@ def trained_models(
 ) -> dict[str, nn.Sequential]:
     """Several trained networks by name; on a CPU, those that are missing are trained side by side.
 
-    Networks this small do not fill the cores one at a time. Each is trained with its share of them, whose number moves the
-    weights by rounding.
+    How many cores a network has to itself moves its weights by rounding (see `stir.devices.side_by_side`).
 
     Args:
         networks: name -> the arguments of `trained_model` in which this network differs from the others.
@@ -140,10 +142,9 @@ def trained_models(
     device = resolve_device(device)
     wanted = _all_wanted(networks, progress, shared)
     missing = [name for name, each in wanted.items() if not each.entry.kept]
-    workers = min(len(missing), os.cpu_count() or 1) if device.type == "cpu" else 1
-    made = {}
-    if workers > 1:
-        made = dict(zip(missing, _side_by_side([wanted[name] for name in missing], workers, progress), strict=True))
+    running = side_by_side(_Wanted.get, [(wanted[name], device, progress and len(missing) < 2) for name in missing], device)
+    bar = tqdm(running, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
+    made = dict(zip(missing, bar, strict=True))
     return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
 
 
@@ -167,18 +168,6 @@ def _all_wanted(networks: Mapping[str, Mapping], progress: bool, shared: Mapping
     return wanted
 
 
-def _side_by_side(wanted: list[_Wanted], workers: int, progress: bool) -> list[nn.Sequential]:
-    threads = max(torch.get_num_threads() // workers, 1)
-    running = Parallel(n_jobs=workers, return_as="generator")(delayed(_alone)(each, threads) for each in wanted)
-    return list(tqdm(running, total=len(wanted), desc=f"training, {workers} at a time", unit="network", disable=not progress, leave=False))
-
-
-def _alone(wanted: _Wanted, threads: int) -> nn.Sequential:
-    """What one worker does."""
-    torch.set_num_threads(threads)
-    return wanted.get(torch.device("cpu"), progress=False)
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """A network that somebody asks for, with all that its training needs; its arguments have been checked."""
@@ -191,6 +180,8 @@ class _Wanted:
     @classmethod
     def of(cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict) -> _Wanted:
         recipe = Recipe(**recipe)
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=progress)
         pixels = dataset.train.images
@@ -203,9 +194,9 @@ class _Wanted:
             std=pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist(),
             seed=seed,
         )
-        made_by = {"architecture": architecture, "seed": seed, "data": dataset.fingerprint, **recipe.settings}
+        made_by = {"architecture": architecture, "seed": int(seed), "data": dataset.fingerprint, **recipe.settings}
         if not architecture.startswith(TORCHVISION):
-            made_by["width"] = width
+            made_by["width"] = int(width)
         _check_fit(model, architecture, dataset)
         return cls(model, dataset, recipe, Entry(made_by, _models()))
 
@@ -236,7 +227,8 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
     label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
     curve = train(model, dataset.train, recipe, seed=made_by["seed"], device=device, progress=progress, label=label, checkpoint=checkpoint)
-    attacked = dataset.test[:ATTACKED_IMAGES]
+    # Drawn, since folders come class by class.
+    attacked = dataset.test[torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ATTACKED_IMAGES]]
     card = {
         "made_by": made_by,
         "dataset": dataset.name,
@@ -285,14 +277,17 @@ def _others(made_by: dict, shown: list[str]) -> str:
     return " ".join(f"{name}={value}" for name, value in changed.items() if value != usual[name])
 
 
-def remove_model(key: str) -> None:
-    """Remove the network that `kept_models` lists under `key`.
+def remove_models(keys: Sequence[str]) -> None:
+    """Remove the networks that `kept_models` lists under `keys`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: one of them is not there, and none is removed.
     """
-    if key not in set(kept_models().key):
-        raise ValueError(f"key={key!r} is not in {_models()}; `stir models` lists the keys")
-    with FileLock(_models() / f"{key}.lock"):
-        for suffix in ("json", "safetensors", "checkpoint"):  # the card first: without it the rest does not count
-            (_models() / f"{key}.{suffix}").unlink(missing_ok=True)
+    kept = set(kept_models().key)
+    for key in keys:
+        if key not in kept:
+            raise ValueError(f"key={key!r} is not in {_models()}; `stir models` lists the keys")
+    for key in keys:
+        with FileLock(_models() / f"{key}.lock"):
+            for suffix in ("json", "safetensors", "checkpoint"):  # the card first: without it the rest does not count
+                (_models() / f"{key}.{suffix}").unlink(missing_ok=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +74,12 @@ class Recipe:
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation={self.augmentation!r} is unknown; use one of {', '.join(AUGMENTATIONS)}")
         for name in ("epochs", "batch_size", "attack_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} must be above 0")
-        for name in ("epsilon", "tradeoff"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least 1")
+        for name in ("learning_rate", "epsilon", "tradeoff"):
+            value = getattr(self, name)
+            if not (value is None and name != "learning_rate") and not 0 < value < math.inf:
+                raise ValueError(f"{name}={value} must be above 0, and finite")
         for name, below in {"weight_decay": math.inf, "label_smoothing": 1, "augmentation_strength": 4}.items():
             if not 0 <= getattr(self, name) < below:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative, and less than {below:g}")
@@ -100,7 +101,10 @@ class Recipe:
             del found["augmentation_strength"]
         found["epsilon"] = attack and attack.epsilon
         found["tradeoff"] = self.tradeoff or losses.TRADEOFFS[kind] if kind in losses.TRADEOFFS else None
-        return {name: value for name, value in found.items() if value is not None}
+        # Plain numbers: 1, 1.0 and NumPy's are the same setting.
+        plain = {name: type(field.default)(found[name]) for name, field in self.__dataclass_fields__.items() if name in found and field.default is not None}
+        plain |= {name: float(found[name]) for name in ("epsilon", "tradeoff") if found[name] is not None}
+        return plain
 
     def loss_of(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the logits of what was trained on; `model` ends in train mode."""
@@ -111,6 +115,8 @@ class Recipe:
             model.eval()
             with torch.no_grad():  # TRADES looks for images that change the answer, whatever it was
                 aim = model(images).float().softmax(1) if kind == "trades" else labels
+            # Autocast of older PyTorch would hand these weights, cast without a gradient, to the passes to come.
+            torch.clear_autocast_cache()
             given = attack(model, images, aim, generator)
         model.train()
         if kind not in losses.TRADEOFFS:
@@ -150,13 +156,18 @@ def train(
 
     Returns:
         One dict an epoch: `loss` and `accuracy`, means over the images as trained on, and `seconds`.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
     """
     check_precision(precision)
     device = resolve_device(device)
     # Channels last is what convolutions compute in; other layouts they reorder at each layer.
     model.to(device, memory_format=torch.channels_last)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "auto" and fast_bf16(device))
-    run = _Run(model, recipe, -(-len(split) // recipe.batch_size))
+    halved = precision == "auto" and fast_bf16(device)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=halved)
+    made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": halved, **recipe.settings}
+    run = _Run(model, recipe, len(_batch_ends(len(split), recipe.batch_size)), made_by)
     if checkpoint is not None:
         run.resume(checkpoint)
     total = recipe.epochs * run.steps
@@ -184,8 +195,8 @@ def _stream(seed: int, epoch: int) -> torch.Generator:
 class _Run:
     """A training under way: the network, its optimizer and schedule, and the curve so far."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
-        self.model, self.recipe, self.steps = model, recipe, steps
+    def __init__(self, model: nn.Module, recipe: Recipe, steps: int, made_by: dict) -> None:
+        self.model, self.recipe, self.steps, self.made_by = model, recipe, steps, json.dumps(made_by, sort_keys=True)
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
         )
@@ -198,13 +209,16 @@ class _Run:
         """One pass over the images; adds a line to the curve."""
         start = time.perf_counter()
         total = torch.zeros(2, device=images.device)
-        for batch in torch.randperm(len(labels), generator=generator).split(self.recipe.batch_size):
+        ends = _batch_ends(len(labels), self.recipe.batch_size)
+        for batch in torch.randperm(len(labels), generator=generator).tensor_split(ends[:-1]):
             batch = batch.to(images.device)
             inputs = _augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
             total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], half, generator)
             self.schedule.step()
             bar.update()
         loss, correct = (total / len(labels)).tolist()
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} in epoch {len(self.curve) + 1}; lower learning_rate={self.recipe.learning_rate}")
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
 
     def _step(self, images: Tensor, labels: Tensor, half: torch.autocast, generator: torch.Generator) -> Tensor:
@@ -225,7 +239,7 @@ class _Run:
     def keep(self, checkpoint: Path) -> None:
         """Write the state; a disk that refuses costs the checkpoint, not the training."""
         tensors = {name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for name, tensor in self._tensors().items()}
-        rest = {"curve": json.dumps(self.curve), "rate": json.dumps(self.schedule.get_last_lr())}
+        rest = {"curve": json.dumps(self.curve), "rate": json.dumps(self.schedule.get_last_lr()), "made_by": self.made_by, "sha256": _digest(tensors)}
         try:
             write_whole(checkpoint, lambda path: save_file(tensors, path, metadata=rest))
         except (OSError, SafetensorError) as error:
@@ -238,11 +252,16 @@ class _Run:
         try:
             with safe_open(checkpoint, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-                curve, (rate,) = (json.loads(file.metadata()[name]) for name in ("curve", "rate"))
-            self.model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+                kept = file.metadata()
+            curve, (rate,) = (json.loads(kept[name]) for name in ("curve", "rate"))
+            if kept["sha256"] != _digest(tensors):
+                raise ValueError("its checksum is wrong")
+            if kept["made_by"] != self.made_by:
+                raise ValueError("it is of another training")
+            fill(self.model, {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
-            print(f"The checkpoint {checkpoint} is damaged ({reason}); the training starts anew.")
+            print(f"The checkpoint {checkpoint} cannot be used ({reason}); the training starts anew.")
             checkpoint.unlink()
             return
         for name, parameter in self.model.named_parameters():
@@ -252,6 +271,33 @@ class _Run:
         self.schedule.last_epoch = len(curve) * self.steps
         self.optimizer.param_groups[0]["lr"] = rate
         self.curve = curve
+
+
+def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load a state into `model`, all of it or nothing.
+
+    Raises:
+        ValueError: names or shapes differ, and nothing is loaded.
+    """
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ state.keys()) or [name for name, tensor in own.items() if tensor.shape != state[name].shape]
+    if wrong:
+        raise ValueError(f"it is of another network, by its {wrong[0]!r}")
+    model.load_state_dict(state)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _batch_ends(n: int, size: int) -> list[int]:
+    """Where each batch ends: an image that would be left alone, of which batch norm can take no variance, joins the last one."""
+    ends = [*range(size, n, size), n]
+    return ends[:-2] + ends[-1:] if len(ends) > 1 and n - ends[-2] == 1 else ends
 
 
 def _augment(images: Tensor, augmentation: str, generator: torch.Generator, strength: float = 1.0) -> Tensor:

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from scipy.stats import t as student
+
+from stir.intervals import GROUPS
 
 VALUES = ("stir", "cka", "gap")  # gap: cka less stir
 
@@ -75,21 +76,23 @@ class Estimate:
 
     Attributes:
         value: the number.
-        error: its standard error over networks and images; over images alone if `freedom` is 0.
-        freedom: degrees of freedom of the error over networks; 0 where there are too few of them
-            to tell how they vary.
+        error: its standard error over networks and images.
+        freedom: degrees of freedom of the error; 0 where it is not known at all.
         networks: how many it rests on.
+        replicated: whether there are enough of them to tell how networks vary; else the error is
+            that over images alone.
     """
 
     value: float
     error: float
     freedom: float
     networks: int
+    replicated: bool
 
     @property
     def interval(self) -> tuple[float, float]:
         """95% confidence interval."""
-        reach = self.error * (student.ppf(0.975, self.freedom) if self.freedom else norm.ppf(0.975))
+        reach = self.error * student.ppf(0.975, self.freedom) if self.freedom else math.nan
         return self.value - reach, self.value + reach
 
     def __str__(self) -> str:
@@ -153,10 +156,10 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
 
     The error over networks is the jackknife's, which leaves out one network, and so all of its
     pairs, at a time. Networks that play the same part in all the means, as references and as
-    targets, count as a sample of their own, and Satterthwaite's rule gives the degrees of freedom.
-    A network without which a mean would be empty is taken as given, like one whose part nobody
-    else plays. The error over images is the mean of the pairs' own, since all pairs share the
-    images; where a table has no intervals, it counts as 0.
+    targets, count as a sample of their own. A network without which a mean would be empty is taken
+    as given, like one whose part nobody else plays. The error over images is the mean of the pairs'
+    own, since all pairs share the images; where a table has no intervals, it counts as 0.
+    Satterthwaite's rule gives the degrees of freedom of both together.
 
     Args:
         table: rows as `stir.pairwise` makes them, with the columns that the conditions name.
@@ -180,14 +183,15 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
         left = _sum(means, without=name)
         if not math.isnan(left):
             samples.setdefault(frozenset(part), []).append(left)
-    sizes = [len(sample) for sample in samples.values()]
-    variances = [(n - 1) ** 2 / n * float(np.var(sample, ddof=1)) if n > 1 else 0.0 for n, sample in zip(sizes, samples.values(), strict=True)]
-    over_networks = sum(variances)
-    spread = sum(variance**2 / (n - 1) for n, variance in zip(sizes, variances, strict=True) if n > 1)
-    # Networks that do not vary at all leave the rule 0 / 0.
-    freedom = over_networks**2 / spread if spread else float(sum(n - 1 for n in sizes))
-    over_images = math.hypot(*(_image_error(value, rows) for _, value, rows in chosen))
-    return Estimate(_sum(means), math.hypot(math.sqrt(over_networks), over_images), freedom, len(parts))
+    # Variance and degrees of freedom of each source.
+    sources = [((n - 1) ** 2 / n * float(np.var(left, ddof=1)), n - 1) for left in samples.values() if (n := len(left)) > 1]
+    replicated = bool(sources)
+    sources += [(_image_error(value, rows) ** 2, _image_freedom(rows)) for _, value, rows in chosen]
+    variance = sum(each for each, _ in sources)
+    spread = sum(each**2 / freedom for each, freedom in sources)
+    # Where nothing varies the rule is 0 / 0.
+    freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources[: len(samples)])) * replicated
+    return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), replicated)
 
 
 def _sum(means: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]], without: str | None = None) -> float:
@@ -199,10 +203,14 @@ def _sum(means: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]], without: s
     return float(total)
 
 
+def _image_freedom(rows: pd.DataFrame) -> int:
+    return min(GROUPS, int(rows.n_images.min())) - 1
+
+
 def _image_error(value: str, rows: pd.DataFrame) -> float:
     columns = ("cka", "stir") if value == "gap" else (value,)
-    halves = [((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / norm.ppf(0.975)).fillna(0).mean() for name in columns]
-    return math.hypot(*halves)
+    reach = student.ppf(0.975, _image_freedom(rows))
+    return math.hypot(*(((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / reach).fillna(0).mean() for name in columns))
 
 
 def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
@@ -215,8 +223,8 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
 
     Returns:
         Columns claim; more, less: labels; more_value, more_low, more_high, and so for less and
-        difference; verdict; networks, how many; images, how many; measure; definition, the
-        hypothesis as JSON.
+        difference; verdict; networks, how many; replicated, whether the intervals count them;
+        images, how many; measure; definition, the hypothesis as JSON.
     """
     measure = measure or table.measure.iloc[0]
     rows = table[table.measure == measure]
@@ -226,7 +234,8 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
         found = {"claim": each.claim, "more": each.more.label, "less": each.less.label}
         for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
             found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
-        found |= {"verdict": difference.verdict, "networks": difference.networks, "images": int(rows.n_images.max())}
+        found |= {"verdict": difference.verdict, "networks": difference.networks, "replicated": difference.replicated}
+        found["images"] = int(rows.n_images.max())
         judged.append(found | {"measure": measure, "definition": each.to_json()})
     return pd.DataFrame(judged)
 
@@ -242,7 +251,7 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
             "hypothesis": row.claim,
             "is this": f"{row.more}: {text(row, 'more')}",
             "above that?": f"{row.less}: {text(row, 'less')}",
-            "difference": text(row, "difference"),
+            "difference": text(row, "difference") + ("" if row.replicated else " (over images alone)"),
             "verdict": row.verdict,
         }
         for _, row in judged.iterrows()

@@ -7,10 +7,15 @@ from jaxtyping import install_import_hook
 # Before anything imports stir: every `Float[Tensor, "n c h w"]` is then checked at each call.
 install_import_hook("stir", "beartype.beartype")
 
+from pathlib import Path  # noqa: E402
+
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from paths import TINY, notebook  # noqa: E402
+from stir import runner  # noqa: E402
 from stir.data import Dataset, load_dataset  # noqa: E402
 
 settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
@@ -26,9 +31,24 @@ def store(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """So that everything is computed in this process, where it can be watched."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory) -> Path:
+    """A folder with every page of the book, from tiny runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, values in TINY.items():
+        runner.execute(notebook(name), values, folder, scale="digits")
+    return folder
 
 
 @pytest.fixture

@@ -1,17 +1,27 @@
-"""Where the project's own files are."""
+"""Where the project's own files are, and the least that shows each notebook at work."""
 
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-NOTEBOOK = PROJECT / "notebooks" / "initialization.ipynb"
-MEASURE = PROJECT / "notebooks" / "measure.ipynb"
-NETWORKS = PROJECT / "notebooks" / "networks.ipynb"
+
+FEW = {"n_train": 200, "width": 4, "epochs": 1}
+LITTLE = FEW | {"attack_steps": 1, "n_images": 24, "steps": 3, "measures": ["linear-cka", "procrustes"]}
 # Enough for every cell to have something to show, and no more.
-TINY_MEASURE = {"n_train": 200, "width": 4, "epochs": 1, "n_images": 12, "steps": 3, "step_counts": [1, 2], "image_counts": [10, 12]}
 TINY = {
-    "n_train": 200, "width": 4, "seeds": [0, 1], "epochs": 1, "attack_steps": 1, "n_images": 24,
-    "layers": ["stage1", "penultimate"], "steps": 3,
-}  # fmt: skip
-TINY_NETWORKS = {
-    "n_train": 200, "width": 4, "epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"],
-}  # fmt: skip
+    "networks": FEW | {"epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"]},
+    "measure": FEW | {"n_images": 12, "steps": 3, "step_counts": [1, 2], "image_counts": [10, 12]},
+    "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
+    "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},
+    "loss": LITTLE | {"losses": ["standard", "adversarial-l2", "trades"], "seeds": [0, 1]},
+    "dataset": LITTLE | {"seeds": [0, 1]},
+    "robustness": LITTLE | {"epsilons": [0, 0.5, 1.0], "seeds": [0, 1]},
+    "updates": {name: value for name, value in LITTLE.items() if name != "n_train"} | {"sizes": [100, 150, 200]},
+    "controversial": LITTLE | {"worst_steps": 3},
+    "glance": {},
+    "measures": {},
+}
+
+
+def notebook(name: str) -> Path:
+    """The source of a notebook."""
+    return PROJECT / "notebooks" / f"{name}.ipynb"

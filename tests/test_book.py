@@ -10,22 +10,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from paths import MEASURE, NETWORKS, NOTEBOOK, PROJECT, TINY, TINY_MEASURE, TINY_NETWORKS
+from paths import PROJECT, TINY
 from stir import runner
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ("index", "idea", "runs/digits/measure", "runs/digits/networks", "runs/digits/initialization", "run-it-yourself", "bibliography")
+PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "run-it-yourself", "bibliography")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(tmp_path_factory, request):
     if "STIR_BOOK" in os.environ:
         return Path(os.environ["STIR_BOOK"]).resolve()
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("digits"))
     shutil.copy(PROJECT / "_config.yml", project)
-    for notebook, values in ((NOTEBOOK, TINY), (MEASURE, TINY_MEASURE), (NETWORKS, TINY_NETWORKS)):
-        runner.execute(notebook, values, project / "book" / "runs" / "digits", scale="digits")
+    shutil.copytree(request.getfixturevalue("executed"), project / "book" / "runs" / "digits")
     return runner.build_book(project).parent
 
 

@@ -1,11 +1,13 @@
 """Which device, and its name."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from stir.devices import fast_bf16, hardware, resolve_device
+from stir.devices import can_be_sent, fast_bf16, hardware, resolve_device, side_by_side
 
 
 def test_names_and_devices():
@@ -37,3 +39,35 @@ def test_fast_bf16_is_what_the_processor_offers():
     text = flags.read_text(encoding="utf-8")
     assert fast_bf16(torch.device("cpu")) == ("avx512_bf16" in text or "amx_tile" in text)
     assert not fast_bf16(torch.device("mps"))
+
+
+def where(number):
+    return number, os.getpid(), torch.get_num_threads()
+
+
+@pytest.fixture
+def cores(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cores", [4], indirect=True)
+def test_tasks_run_in_processes_of_their_own_and_share_the_cores(cores):
+    numbers, processes, threads = zip(*side_by_side(where, [(0,), (1,)], torch.device("cpu")), strict=True)
+    assert numbers == (0, 1) and os.getpid() not in processes and set(threads) == {2}
+    assert torch.get_num_threads() == cores
+
+
+@pytest.mark.parametrize(("cores", "tasks", "at_least"), [(1, 3, 2), (2, 1, 2), (2, 3, 4)], indirect=["cores"])
+def test_few_tasks_or_cores_stay_here(cores, tasks, at_least):
+    found = list(side_by_side(where, [(number,) for number in range(tasks)], torch.device("cpu"), at_least))
+    assert found == [(number, os.getpid(), cores) for number in range(tasks)]
+
+
+def test_what_can_be_sent():
+    net = torch.nn.Linear(2, 2)
+    assert can_be_sent({"a": net})
+    net.lock = threading.Lock()
+    assert not can_be_sent({"a": net})

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from stir import plots
+from stir.verdict import described
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def table():
     return pd.DataFrame(rows)
 
 
-def test_layer_profiles_draw_the_means(table):
-    figure = plots.layer_profiles(table, ["stage1", "stage2"], order=["adversarial-l2"])
+def test_profiles_draw_the_means(table):
+    figure = plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
     (axis,) = figure.axes
-    assert axis.get_title() == "adversarial (L2)"
+    assert (axis.get_title(), axis.get_xlabel()) == ("one", "layer")
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert list(lines["STIR"].get_ydata()) == pytest.approx([0.85, 0.45])
     assert list(lines["CKA"].get_ydata()) == pytest.approx([0.9, 0.9])
@@ -42,6 +43,49 @@ def test_heatmap_has_the_reference_as_row(table):
     stir = figure.axes[1]
     assert [text.get_text() for text in stir.texts] == ["1.00", "0.80", "0.90", "1.00"]
     assert stir.get_xlabel() == "target"
+
+
+def test_a_heatmap_of_kinds_averages_different_networks(table):
+    kinds = {"a": {"kind": "K"}, "b": {"kind": "K"}, "c": {"kind": "L"}}
+    rows = [
+        {"reference": one, "target": other, "stir": 0.5 if one == other else 0.1 * (ord(one) - 96) + 0.01 * (ord(other) - 96), "cka": 0.9}
+        for one in kinds for other in kinds
+    ]  # fmt: skip
+    figure = plots.pair_heatmaps(described(pd.DataFrame(rows), kinds), ["L", "K"], by="kind")
+    # In L there is one network, which is nobody's other: its cell stays empty.
+    assert [text.get_text() for text in figure.axes[1].texts] == ["0.32", "0.18", "0.17"]
+
+
+def test_against_marks_each_group_once():
+    rows = pd.DataFrame({"robust": [0.1, 0.3, 0.8], "stir": [0.4, 0.6, 0.9], "cka": [0.8, 0.8, 0.9], "kind": ["low", "low", "high"]})
+    figure = plots.against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
+    (axis,) = figure.axes
+    lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+    assert list(lines["STIR"].get_xdata()) == pytest.approx([0.2, 0.8]) and list(lines["STIR"].get_ydata()) == pytest.approx([0.5, 0.9])
+    assert [text.get_text() for text in axis.texts] == ["low", "high"]
+
+
+@pytest.fixture
+def judged():
+    values = {"supported": (0.3, 0.2, 0.4), "not supported": (0.1, -0.1, 0.3), "contradicted": (-0.3, -0.5, -0.1)}
+    rows = [{"claim": f"claim {verdict}", "verdict": verdict} | dict(zip(("difference_value", "difference_low", "difference_high"), each, strict=True)) for verdict, each in values.items()]
+    return pd.DataFrame(rows)
+
+
+def test_verdict_rows_draw_differences_from_top_to_bottom(judged):
+    (axis,) = plots.verdict_rows(judged).axes
+    labels = dict(zip(axis.get_yticks(), [text.get_text() for text in axis.get_yticklabels()], strict=True))
+    assert labels[max(labels)] == "claim supported"
+    assert set(axis.get_legend_handles_labels()[1]) == set(judged.verdict)
+    drawn = {round(float(x), 3) for line in axis.lines for x in line.get_xdata()}
+    assert {0.3, 0.1, -0.3} <= drawn
+
+
+def test_a_verdict_grid_has_a_cell_each(judged):
+    both = pd.concat([judged.assign(measure="rsa"), judged.assign(measure="linear-cka").iloc[:2]]).assign(row=lambda rows: rows.claim)
+    (axis,) = plots.verdict_grid(both, list(judged.claim), ["linear-cka", "rsa"]).axes
+    assert len(axis.patches) == 5
+    assert sorted(text.get_text() for text in axis.texts) == sorted(["+0.30", "+0.10", "-0.30", "+0.30", "+0.10"])
 
 
 def test_image_rows_shows_as_many_as_there_are():

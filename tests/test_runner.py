@@ -12,10 +12,26 @@ import pytest
 from click.testing import CliRunner
 from papermill.exceptions import PapermillExecutionError
 
-from paths import MEASURE, NETWORKS, NOTEBOOK, PROJECT, TINY, TINY_MEASURE, TINY_NETWORKS
+from paths import PROJECT, TINY, notebook
 from stir import runner
 from stir.cli import main
+from stir.findings import ORDER
 from stir.result import COLUMNS
+from stir.verdict import Hypothesis, judge
+
+
+NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
+FIGURES = {
+    "networks": ("images", "curves"),
+    "measure": ("result", "steps", "seeds", "images", "measures", "worst"),
+    "initialization": ("concept", "layers", "pairs"),
+    "architecture": ("standard", "robust", "skip"),
+    "loss": ("concept", "pairs"),
+    "dataset": ("first", "second", "fall"),
+    "robustness": ("concept", "others", "pairs"),
+    "updates": ("chain",),
+    "controversial": ("images", "fall"),
+}
 
 
 def write_notebook(path, *cells):
@@ -27,53 +43,81 @@ def write_notebook(path, *cells):
     return path
 
 
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    runner.execute(NOTEBOOK, TINY, folder, scale="digits")
-    return folder
+def test_every_notebook_has_its_tiny_run():
+    assert set(TINY) == {path.stem for path in (PROJECT / "notebooks").glob("*.ipynb")} == {*FIGURES, "glance", "measures"}
+    assert set(ORDER) == set(FIGURES) - {"networks", "measure"}
 
 
-def test_the_finding_runs_and_leaves_its_table_and_figures(executed):
-    names = {path.name for path in executed.iterdir()}
-    figures = {f"initialization-{name}.png" for name in ("concept", "layers", "pairs")}
-    assert names == {"initialization.ipynb", "initialization.csv", "initialization.json", *figures}
-    table = pd.read_csv(executed / "initialization.csv")
+def test_pages_leave_their_tables_and_figures(executed):
+    wanted = set()
+    for name, figures in FIGURES.items():
+        wanted |= {f"{name}.{end}" for end in ("ipynb", "csv", "json")} | {f"{name}-{figure}.png" for figure in figures}
+    wanted |= {f"{name}-verdicts.csv" for name in ORDER}
+    wanted |= {f"{name}.{end}" for name in ("glance", "measures") for end in ("ipynb", "csv", "json")} | {"glance.png", "measures-grid.png"}
+    assert {path.name for path in executed.iterdir()} == wanted
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_table_of_a_finding(executed, name):
+    table, judged = pd.read_csv(executed / f"{name}.csv"), pd.read_csv(executed / f"{name}-verdicts.csv")
     assert set(COLUMNS) <= set(table.columns)
-    assert len(table) == 4 * 4 * 2
-    assert table[["stir", "cka", "ceiling"]].notna().all().all()
+    first = table[table.measure == "linear-cka"]
+    assert first[["stir", "stir_low", "cka", "cka_high", "ceiling", "floor"]].notna().all().all()
+    assert set(table.measure) == {"linear-cka", "procrustes"} and len(first) * 2 == len(table)
+    assert set(judged.verdict) <= {"supported", "not supported", "contradicted"} and set(judged.finding) == {name}
+    # What the page says follows from the table alone.
+    again = judge([Hypothesis.from_json(text) for text in judged.definition], table)
+    pd.testing.assert_frame_equal(again, judged.drop(columns=["finding", "question"]), check_dtype=False)
 
 
-def test_the_chapter_on_the_measure_runs(tmp_path):
-    runner.execute(MEASURE, TINY_MEASURE, tmp_path, scale="digits")
-    figures = {f"measure-{name}.png" for name in ("result", "steps", "seeds", "images", "measures", "worst")}
-    assert {path.name for path in tmp_path.iterdir()} == {"measure.ipynb", "measure.csv", "measure.json", *figures}
-    table = pd.read_csv(tmp_path / "measure.csv")
+def test_the_table_of_the_initialization_has_all_pairs(executed):
+    assert len(pd.read_csv(executed / "initialization.csv")) == 4 * 4 * 2 * 2  # networks twice, layers, measures
+
+
+def test_the_chapter_on_the_measure_varies_all_there_is(executed):
+    table = pd.read_csv(executed / "measure.csv")
     assert set(COLUMNS) | {"varied"} == set(table.columns)
     assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case"}
 
 
-def test_the_page_of_the_networks_runs(tmp_path):
-    runner.execute(NETWORKS, TINY_NETWORKS, tmp_path, scale="digits")
-    figures = {f"networks-{name}.png" for name in ("images", "curves")}
-    assert {path.name for path in tmp_path.iterdir()} == {"networks.ipynb", "networks.csv", "networks.json", *figures}
-    table = pd.read_csv(tmp_path / "networks.csv")
+def test_the_page_of_the_networks_lists_each_once(executed):
+    table = pd.read_csv(executed / "networks.csv")
     # The standard network of both groups is one.
     assert list(zip(table.network, table.loss, strict=True)) == [("resnet10", "standard"), ("vgg11", "standard"), ("resnet10", "trades")]
     assert table[["accuracy", "L2 attack", "L∞ attack"]].stack().between(0, 1).all()
 
 
+def test_pages_of_tables_follow_the_tables(executed, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(executed, folder)
+    assert runner.reads_tables(notebook("glance")) and runner.reads_tables(notebook("measures")) and not runner.reads_tables(NOTEBOOK)
+    glance, measures = (pd.read_csv(folder / f"{name}.csv") for name in ("glance", "measures"))
+    everything = pd.concat([pd.read_csv(folder / f"{name}-verdicts.csv") for name in ORDER], ignore_index=True)
+    pd.testing.assert_frame_equal(glance, everything)
+    assert list(measures.claim[measures.measure == "procrustes"]) == list(everything.claim)
+    assert all(runner.is_current(notebook(name), {}, folder) for name in ("glance", "measures"))
+    table = folder / "loss-verdicts.csv"
+    table.write_text(table.read_text().replace("supported", "contradicted"))
+    assert not runner.is_current(notebook("glance"), {}, folder)
+    assert runner.is_current(notebook("loss"), TINY["loss"], folder)
+
+
+def test_no_tables_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(PapermillExecutionError, match="holds no \\*-verdicts.csv; run the findings first"):
+        runner.execute(notebook("glance"), {"tables": str(tmp_path)}, tmp_path / "runs", scale="digits")
+
+
 def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
     scales = tmp_path / "notebooks" / "scales"
     scales.mkdir(parents=True)
-    notebook = write_notebook(tmp_path / "notebooks" / "one.ipynb")
+    one = write_notebook(tmp_path / "notebooks" / "one.ipynb")
     shutil.copy(NOTEBOOK, tmp_path / "notebooks")
     (scales / "good.yml").write_text("n: 3\nn_images: 50\n")
     (scales / "bad.yml").write_text("n: 3\nn_imges: 50\n")
-    assert runner.load_scale(tmp_path, "good", notebook) == {"n": 3}
+    assert runner.load_scale(tmp_path, "good", one) == {"n": 3}
     assert runner.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
     with pytest.raises(ValueError, match="parameter 'n_imges' does not exist; did you mean 'n_images'"):
-        runner.load_scale(tmp_path, "bad", notebook)
+        runner.load_scale(tmp_path, "bad", one)
 
 
 def test_the_page_opens_with_what_it_ran_on(executed):
@@ -89,34 +133,34 @@ def test_the_page_opens_with_what_it_ran_on(executed):
 
 def test_the_same_seed_gives_the_same_table(executed, tmp_path, monkeypatch):
     monkeypatch.setenv("STIR_STORE", str(tmp_path / "store"))  # so that the networks are trained again
-    runner.execute(NOTEBOOK, TINY, tmp_path / "again", scale="digits")
+    runner.execute(NOTEBOOK, TINY_ONE, tmp_path / "again", scale="digits")
     first, second = (pd.read_csv(folder / "initialization.csv") for folder in (executed, tmp_path / "again"))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_a_change_makes_a_page_stale(executed):
-    assert runner.is_current(NOTEBOOK, TINY, executed)
-    assert not runner.is_current(NOTEBOOK, {**TINY, "steps": 4}, executed)
-    assert not runner.is_current(NOTEBOOK, TINY, executed / "nowhere")
+    assert runner.is_current(NOTEBOOK, TINY_ONE, executed)
+    assert not runner.is_current(NOTEBOOK, {**TINY_ONE, "steps": 4}, executed)
+    assert not runner.is_current(NOTEBOOK, TINY_ONE, executed / "nowhere")
 
 
 def test_a_failing_cell_leaves_the_last_good_page(tmp_path):
-    notebook = write_notebook(tmp_path / "page.ipynb", "open('page.csv', 'w').write('good')")
+    page = write_notebook(tmp_path / "page.ipynb", "open('page.csv', 'w').write('good')")
     folder = tmp_path / "runs"
-    runner.execute(notebook, {}, folder, scale="digits")
+    runner.execute(page, {}, folder, scale="digits")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    write_notebook(notebook, "open('page.csv', 'w').write('bad')", "raise RuntimeError('the reason')")
+    write_notebook(page, "open('page.csv', 'w').write('bad')", "raise RuntimeError('the reason')")
     with pytest.raises(PapermillExecutionError, match="the reason"):
-        runner.execute(notebook, {}, folder, scale="digits")
+        runner.execute(page, {}, folder, scale="digits")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_failed_page_is_never_built(tmp_path):
     shutil.copytree(PROJECT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("runs"))
-    notebook = write_notebook(tmp_path / "book" / "page.ipynb", "1")
-    content = nbformat.read(notebook, 4)
+    page = write_notebook(tmp_path / "book" / "page.ipynb", "1")
+    content = nbformat.read(page, 4)
     content.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="e", traceback=[])]
-    nbformat.write(content, notebook)
+    nbformat.write(content, page)
     with pytest.raises(ValueError, match="page.ipynb ended with an error"):
         runner.build_book(tmp_path)
 
@@ -124,7 +168,7 @@ def test_a_failed_page_is_never_built(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["initialisation"], "notebook='initialisation' is unknown; use one of initialization"),
+        (["initialisation"], "notebook='initialisation' is unknown; use one of architecture"),
         (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10-jpeg, digits"),
         (["initialization", "-p", "n_image", "3"], "did you mean 'n_images'"),
         (["initialization", "-p", "n_images", "many"], "must be of type int"),
@@ -153,13 +197,13 @@ def test_the_notebook_refuses_before_it_trains(name, value, message, tmp_path, m
     store = tmp_path / "store"
     monkeypatch.setenv("STIR_STORE", str(store))
     with pytest.raises(PapermillExecutionError, match=message):
-        runner.execute(NOTEBOOK, {**TINY, name: value}, tmp_path / "runs", scale="digits")
+        runner.execute(NOTEBOOK, {**TINY_ONE, name: value}, tmp_path / "runs", scale="digits")
     assert not store.exists()
 
 
 def test_plain_papermill_runs_from_any_folder(tmp_path):
-    given = [part for name, value in TINY.items() if not isinstance(value, list) for part in ("-p", name, str(value))]
-    lists = ["-y", json.dumps({name: value for name, value in TINY.items() if isinstance(value, list)})]
+    given = [part for name, value in TINY_ONE.items() if not isinstance(value, list) for part in ("-p", name, str(value))]
+    lists = ["-y", json.dumps({name: value for name, value in TINY_ONE.items() if isinstance(value, list)})]
     command = [str(Path(sys.executable).with_name("papermill")), str(NOTEBOOK), "out.ipynb", *given, *lists]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "out.ipynb").exists()
@@ -168,10 +212,10 @@ def test_plain_papermill_runs_from_any_folder(tmp_path):
 
 def test_notebook_sources_are_clean():
     for path in (PROJECT / "notebooks").glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-        assert notebook.metadata.kernelspec.name == "python3"
-        for cell in notebook.cells:
+        source = nbformat.read(path, as_version=4)
+        nbformat.validate(source)
+        assert source.metadata.kernelspec.name == "python3"
+        for cell in source.cells:
             if cell.cell_type == "code":
                 assert not cell.outputs
                 assert cell.execution_count is None

@@ -248,6 +248,57 @@ def test_pairwise_inverts_each_reference_once_a_layer(nested, monkeypatch):
     )
 
 
+def test_pairwise_side_by_side_gives_the_same_table(nested):
+    m1, m2, images = nested
+    models = {"a": m1, "b": m2, "c": m1, "d": m2}
+    options = dict(steps=60, progress=False, tolerance=1.0, device="cpu")
+    here = stir.pairwise(models, images, **options)
+    torch.set_num_threads(2)
+    try:
+        there = stir.pairwise(models, images, **options)
+    finally:
+        torch.set_num_threads(1)
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+
+
+def test_further_measures_have_rows_of_their_own(nested):
+    m1, m2, images = nested
+    options = dict(steps=100, progress=False, tolerance=1.0)
+    table = stir.pairwise({"a": m1, "b": m2}, images, also=["procrustes", "rsa"], **options)
+    assert list(table.measure[:3]) == ["linear-cka", "procrustes", "rsa"] and len(table) == 3 * 4
+    first = table[table.measure == "linear-cka"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, stir.pairwise({"a": m1, "b": m2}, images, **options))
+    for measure in ("procrustes", "rsa"):
+        rows = table[table.measure == measure].reset_index(drop=True)
+        alone = stir.pairwise({"a": m1, "b": m2}, images, measure=measure, **options)
+        unknown = ["stir_low", "stir_high", "cka_low", "cka_high", "floor"]
+        pd.testing.assert_frame_equal(rows.drop(columns=unknown), alone.drop(columns=unknown))
+        assert rows[unknown].isna().all().all()
+
+
+def test_a_further_measure_that_refuses_is_left_out_and_named(nested):
+    m1, m2, images = nested
+    options = dict(steps=5, progress=False, tolerance=1.0)
+    with pytest.warns(UserWarning, match="mean-cca is left out for reference 'a' .* correlates perfectly with anything"):
+        table = stir.pairwise({"a": m1}, images[:8], also=["mean-cca"], **options)
+    assert list(table.measure) == ["linear-cka"]
+    with pytest.raises(ValueError, match="measure='cca' is unknown"):
+        stir.pairwise({"a": m1}, images, also=["cca"], **options)
+    with pytest.raises(ValueError, match="must hold no measure twice, nor 'rsa'"):
+        stir.pairwise({"a": m1}, images, measure="rsa", also=["rsa"], **options)
+
+
+def test_the_worst_case_of_all_pairs_is_that_of_each(nested):
+    m1, m2, images = nested
+    options = dict(steps=200, progress=False, tolerance=0.03, seeds="uniform")
+    table = stir.pairwise({"a": m1, "b": m2}, images, worst_case=True, **options)
+    assert list(zip(table.reference, table.target, strict=True)) == [("a", "b"), ("b", "a")]
+    one = stir.score(m1, given=m2, images=images, worst_case=True, **options)
+    assert table.stir[1] == pytest.approx(one.value, abs=1e-6)
+    with pytest.raises(ValueError, match="models holds one network"):
+        stir.pairwise({"a": m1}, images, worst_case=True)
+
+
 def test_warns_of_an_inversion_that_failed(nested):
     m1, m2, images = nested
     with pytest.warns(UserWarning, match="use more than steps=1"):

@@ -10,11 +10,12 @@ import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
+import stir
 import stir.files
 import stir.store
 from stir.data import Dataset, Split
 from stir.files import store_folder
-from stir.store import Entry, kept_models, remove_model, trained_model
+from stir.store import Entry, kept_models, remove_models, trained_model, trained_models, untrained_models
 from stir.attacks import PGD
 from stir.cli import main
 from stir.training import Recipe, accuracy
@@ -108,6 +109,7 @@ def test_what_the_key_depends_on(keys, small):
     assert not keys(epsilon=2.0) and not keys(attack_steps=9)  # of no effect on standard training
     assert not keys(tradeoff=9.0) and not keys(augmentation_strength=2.0)
     assert not keys(device="auto") and not keys(progress=False)
+    assert not keys(weight_decay=5e-4)
     renamed = Dataset("other name", small.train, small.test, small.classes)
     assert not keys(dataset=renamed)
     for changed in (
@@ -128,6 +130,7 @@ def test_what_the_key_depends_on(keys, small):
         {"loss": "adversarial-l2", "attack_steps": 2},
         {"loss": "adversarial-linf"},
         {"dataset": Dataset("small", Split(small.train.images[1:], small.train.labels[1:]), small.test, small.classes)},
+        {"dataset": Dataset("small", small.train, Split(small.test.images[1:], small.test.labels[1:]), small.classes)},
     ):
         assert keys(**changed), changed
         assert not keys(**changed), changed
@@ -199,6 +202,30 @@ def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monke
         assert same(again, trained_model("resnet10", dataset=small, **TINY))
 
 
+def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monkeypatch):
+    real = stir.store.write_whole
+
+    def refuse(path, write):
+        if path.suffix == ".json":
+            raise OSError("No space left on device")
+        real(path, write)
+
+    monkeypatch.setattr(stir.store, "write_whole", refuse)
+    with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
+        assert trained_model("resnet10", dataset=small, **TINY).card["curve"]
+    assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]
+
+
+def test_a_state_of_another_network_is_loaded_not_at_all(small):
+    model = stir.build_model("resnet10", 10, width=4, channels=1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = stir.build_model("resnet10", 10, width=4, channels=1, seed=1).state_dict()
+    state.pop("classifier.bias")
+    with pytest.raises(ValueError, match="of another network, by its 'classifier.bias'"):
+        stir.training.fill(model, state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -216,7 +243,8 @@ def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
         ({"architecture": "resnet9"}, ValueError, "architecture='resnet9' is unknown"),
         ({"dataset": "cifar"}, ValueError, "dataset='cifar' is unknown"),
         ({"width": 0}, ValueError, "width=0 must be at least 1"),
-        ({"epochs": 0}, ValueError, "epochs=0 must be at least 1"),
+        ({"epochs": 0}, ValueError, "epochs=0 must be a whole number, at least 1"),
+        ({"seed": -1}, ValueError, "seed=-1 must be a whole number, at least 0"),
         ({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"),
         ({"device": "abacus"}, ValueError, "device='abacus' cannot be used here"),
         ({"momentum": 0.9}, TypeError, "momentum"),
@@ -297,6 +325,50 @@ def test_a_full_disk_costs_no_network(own_store):
     assert finish(start())[0] == kept
 
 
+# Several at once
+
+
+def test_networks_side_by_side_are_those_trained_alone(small, own_store, no_training, monkeypatch, tmp_path):
+    """In processes of their own, with one core each."""
+    threads = torch.get_num_threads()
+    try:
+        asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"architecture": "vgg11", "loss": "adversarial-l2"}, "d": {"loss": "mart"}}
+        torch.set_num_threads(2)
+        together = trained_models(asked, **{"architecture": "resnet10", "dataset": small, **TINY})
+        assert list(together) == ["a", "b", "c", "d"] and len(names(own_store)) == 8
+        torch.set_num_threads(1)
+        monkeypatch.setenv("STIR_STORE", str(tmp_path / "other"))
+        for name, own in asked.items():
+            own = {"architecture": "resnet10", **own}
+            alone = trained_model(own.pop("architecture"), dataset=small, **TINY, **own)
+            assert same(together[name], alone)
+            assert together[name].card["made_by"] == alone.card["made_by"] and not together[name].training
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setenv("STIR_STORE", str(own_store.parent))
+    no_training()
+    again = trained_models(asked, **{"architecture": "resnet10", "dataset": small, **TINY})
+    assert all(same(together[name], again[name]) for name in asked)
+
+
+def test_a_mistake_in_any_of_them_comes_before_all_training(small, no_training, own_store):
+    no_training()
+    for wrong, error, text in (({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"), ({"architecture": "resnet9"}, ValueError, "'resnet9' is unknown")):
+        with pytest.raises(error, match=text):
+            trained_models({"a": {}, "b": wrong}, **{"architecture": "resnet10", "dataset": small, **TINY})
+    with pytest.raises(TypeError, match="networks\\['a'\\] names no architecture"):
+        trained_models({"a": {}}, dataset=small, **TINY)
+    assert not own_store.exists()
+
+
+def test_untrained_models_are_where_training_begins(small):
+    asked = {"architecture": "resnet10", "dataset": small, "width": 4, "epochs": 1}
+    first, second = (untrained_models({"a": {"seed": 0}, "b": {"seed": 1}}, **asked) for _ in range(2))
+    assert same(first["a"], second["a"]) and not same(first["a"], first["b"])
+    mean = first["a"].normalize.mean.flatten()
+    assert torch.allclose(mean, small.train.images.mean(dim=(0, 2, 3)))
+
+
 # What is kept
 
 
@@ -313,13 +385,14 @@ def test_the_list_and_removal(small, own_store):
     assert table.loc["resnet10", "megabytes"] == weights.stat().st_size / 1e6
     shown = run(main, ["models"]).output
     assert f"{first.card['accuracy']:.1%}" in shown and "2 networks" in shown and str(own_store.parent) in shown
-    refused = run(main, ["models", "--remove", "nothing"])
+    refused = run(main, ["models", "--remove", table.loc["resnet10", "key"], "--remove", "nothing"])
+    assert len(kept_models()) == 2  # all or none
     assert refused.exit_code and "key='nothing' is not in" in refused.output
     assert run(main, ["models", "--remove", table.loc["resnet10", "key"]]).exit_code == 0
     assert list(kept_models().architecture) == ["vgg11"] and not weights.exists()
     (own_store / f"{kept_models().key[0]}.json").write_text("{")
     assert list(kept_models().architecture) == ["(damaged)"]
-    remove_model(kept_models().key[0])
+    remove_models(kept_models().key[:1])
     assert kept_models().empty and names(own_store) == []
 
 

@@ -1,10 +1,13 @@
 """Training: what it learns, and that it does so the same way twice."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import stir
 import stir.training
 from stir import losses
 from stir.attacks import PGD
@@ -109,18 +112,25 @@ def test_robust_losses_make_robust(digits, loss):
     assert scores[loss] > scores["standard"] + 0.1
 
 
-def test_trades_attacks_the_answer_and_mart_the_label(few):
-    """The loss that a recipe computes is its formula on the images that its attack finds."""
-    images, labels = few.images[:50], few.labels[:50]
-    for loss, formula in {"trades": losses.trades_loss, "mart": losses.mart_loss}.items():
-        recipe, model = Recipe(loss=loss, epsilon=0.1), network().eval()
-        aim = model(images).detach().softmax(1) if loss == "trades" else labels
-        found = recipe.attack(model, images, aim, torch.Generator().manual_seed(3))
-        twin = network().train()
-        adversarial, clean = twin(found), twin(images)
-        value, logits = recipe.loss_of(network(), images, labels, torch.Generator().manual_seed(3))
-        assert torch.allclose(logits, adversarial, atol=1e-5)
-        assert value.item() == pytest.approx(formula(clean, adversarial, labels, {"trades": 6.0, "mart": 5.0}[loss]).item(), rel=1e-4)
+def madry(clean, adversarial, labels, tradeoff):
+    return nn.functional.cross_entropy(adversarial, labels)
+
+
+FORMULAS = {"adversarial-l2": madry, "adversarial-linf": madry, "trades": losses.trades_loss, "mart": losses.mart_loss}
+
+
+@pytest.mark.parametrize("loss", FORMULAS)
+def test_the_loss_is_its_formula_on_the_images_that_its_attack_finds(few, loss):
+    """TRADES attacks the answer, the others the label."""
+    images, labels, formula = few.images[:50], few.labels[:50], FORMULAS[loss]
+    recipe, model = Recipe(loss=loss, epsilon=0.1), network().eval()
+    aim = model(images).detach().softmax(1) if loss == "trades" else labels
+    found = recipe.attack(model, images, aim, torch.Generator().manual_seed(3))
+    twin = network().train()
+    adversarial, clean = twin(found), twin(images)
+    value, logits = recipe.loss_of(network(), images, labels, torch.Generator().manual_seed(3))
+    assert torch.allclose(logits, adversarial, atol=1e-5)
+    assert value.item() == pytest.approx(formula(clean, adversarial, labels, {"trades": 6.0, "mart": 5.0}.get(loss)).item(), rel=1e-4)
 
 
 # Going on after an interruption
@@ -173,6 +183,49 @@ def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
     plain = network()
     train(plain, few, Recipe(epochs=1), **QUIET)
     assert torch.equal(weights(model), weights(plain))
+
+
+@pytest.mark.parametrize("change", ["flipped byte", "other recipe", "other seed", "other images", "other network"])
+def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
+    checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(stir.training._Run, "keep", lambda self, path, keep=stir.training._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")])
+        with pytest.raises(KeyboardInterrupt):
+            train(network(), few, recipe, checkpoint=checkpoint, **QUIET)
+    seed, images, make = 0, few, network
+    if change == "flipped byte":
+        content = bytearray(checkpoint.read_bytes())
+        content[-20] ^= 0xFF
+        checkpoint.write_bytes(content)
+    elif change == "other recipe":
+        recipe = Recipe(epochs=2, learning_rate=0.05)
+    elif change == "other seed":
+        seed = 1
+    elif change == "other images":
+        images = Split(few.images.flip(0), few.labels.flip(0))
+    else:
+        make = lambda: nn.Sequential(*network(), nn.ReLU())[:-3].append(nn.Linear(32, 10, bias=False))
+    one, other = make(), make()
+    train(one, images, recipe, seed=seed, checkpoint=checkpoint, **QUIET)
+    assert "the training starts anew" in capsys.readouterr().out
+    train(other, images, recipe, seed=seed, **QUIET)
+    assert torch.equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize(("n", "size", "ends"), [(10, 4, [4, 8, 10]), (9, 4, [4, 9]), (8, 4, [4, 8]), (3, 4, [3]), (1, 4, [1]), (5, 4, [5])])
+def test_no_image_is_left_alone_in_a_batch(n, size, ends):
+    assert stir.training._batch_ends(n, size) == ends
+
+
+def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):
+    model = stir.build_model("vgg11", 10, width=4, channels=1)
+    curve = train(model, Split(few.images[:33, :, ::2, ::2].clone(), few.labels[:33]), Recipe(epochs=1, batch_size=32), **QUIET)
+    assert curve[0]["loss"] > 0
+
+
+def test_a_training_that_diverges_says_so(few):
+    with pytest.raises(FloatingPointError, match="the loss is .* in epoch 1; lower learning_rate=1e\\+30"):
+        train(network(), few, Recipe(epochs=1, learning_rate=1e30), **QUIET)
 
 
 # Augmentation
@@ -234,13 +287,15 @@ def test_the_attack_of_a_recipe():
     assert Recipe(loss="trades-l2").attack == Recipe(loss="mart-l2").attack == PGD("l2", 0.5, 4)
 
 
-def test_the_settings_are_what_has_an_effect():
+def test_the_settings_are_what_has_an_effect(unchecked):
     plain = Recipe().settings
     assert Recipe(epsilon=2.0, attack_steps=9, tradeoff=3.0, augmentation_strength=2.0).settings == plain
     assert Recipe(loss="trades").settings == Recipe(loss="trades", epsilon=8 / 255, tradeoff=6.0).settings
     assert Recipe(loss="adversarial-l2", tradeoff=3.0).settings == Recipe(loss="adversarial-l2", epsilon=0.5).settings
     assert Recipe(loss="mart").settings["tradeoff"] == 5.0 and "tradeoff" not in plain
     assert Recipe(label_smoothing=0.1).settings != plain
+    one, other = Recipe(loss="trades", epsilon=1, epochs=np.int64(3)).settings, Recipe(loss="trades", epsilon=1.0, epochs=3).settings
+    assert json.dumps(one) == json.dumps(other)  # the same setting, the same key
 
 
 @pytest.mark.parametrize(
@@ -248,18 +303,21 @@ def test_the_settings_are_what_has_an_effect():
     [
         ("loss", "hinge", "loss='hinge' is unknown; use one of standard, adversarial-l2, adversarial-linf"),
         ("augmentation", "blur", "augmentation='blur' is unknown; use one of none, shift, shift-flip"),
-        ("epochs", 0, "epochs=0 must be at least 1"),
-        ("batch_size", 0, "batch_size=0 must be at least 1"),
+        ("epochs", 0, "epochs=0 must be a whole number, at least 1"),
+        ("epochs", 2.0, "epochs=2.0 must be a whole number"),
+        ("epochs", "3", "epochs='3' must be a whole number"),
+        ("batch_size", 0, "batch_size=0 must be a whole number, at least 1"),
         ("learning_rate", 0.0, "learning_rate=0.0 must be above 0"),
         ("learning_rate", float("nan"), "learning_rate=nan must be above 0"),
+        ("learning_rate", float("inf"), "learning_rate=inf must be above 0, and finite"),
         ("epsilon", -1.0, "epsilon=-1.0 must be above 0"),
         ("weight_decay", -0.1, "weight_decay=-0.1 must not be negative"),
         ("label_smoothing", 1.0, "label_smoothing=1.0 must not be negative, and less than 1"),
         ("augmentation_strength", 5.0, "augmentation_strength=5.0 must not be negative, and less than 4"),
         ("tradeoff", 0.0, "tradeoff=0.0 must be above 0"),
-        ("attack_steps", 0, "attack_steps=0 must be at least 1"),
+        ("attack_steps", 0, "attack_steps=0 must be a whole number, at least 1"),
     ],
 )
-def test_recipe_errors(field, value, text):
+def test_recipe_errors(field, value, text, unchecked):
     with pytest.raises(ValueError, match=text):
         Recipe(**{field: value})

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from stir.verdict import Estimate, Hypothesis, Quantity, described, estimate, judge, pairs_where, shown
 
@@ -38,12 +38,12 @@ GAP = Hypothesis("CKA is above STIR", CKA, STIR)
 def test_difference_and_words():
     table = pairs({"a": 0.0, "b": 0.0, "c": 0.0})
     gap = estimate(table, CKA, STIR)
-    assert gap.value == pytest.approx(0.4) and gap.networks == 3 and gap.freedom == 2
+    assert gap.value == pytest.approx(0.4) and gap.networks == 3 and gap.replicated
     assert gap.verdict == "supported"
     assert estimate(table, STIR, CKA).verdict == "contradicted"
     assert estimate(table, STIR, STIR).verdict == "not supported"
     assert estimate(table, Quantity("gap", "gap", {})).value == pytest.approx(0.4)
-    assert str(Estimate(0.5, 0.1, 0.0, 2)) == "0.50 [0.30, 0.70]"
+    assert str(Estimate(0.5, 0.1, 1e9, 2, True)) == "0.50 [0.30, 0.70]"
 
 
 def test_a_network_with_itself_never_counts():
@@ -54,8 +54,8 @@ def test_a_network_with_itself_never_counts():
 
 def test_two_networks_leave_images_only():
     found = estimate(pairs({"a": 0.0, "b": 0.1}), STIR)
-    assert found.freedom == 0
-    assert found.error == pytest.approx(0.02 / norm.ppf(0.975))
+    assert found.freedom == pytest.approx(39) and not found.replicated
+    assert found.interval == pytest.approx((0.58, 0.62))  # the pairs' own: their mean is 0.6
 
 
 def test_the_jackknife_is_the_text_books_on_plain_means():
@@ -107,6 +107,17 @@ def test_intervals_cover_the_truth(each):
     assert all(0.90 <= count / trials for count in covered.values()), covered
 
 
+def test_images_and_networks_add_up():
+    """The variance is the sum, and few networks widen the interval only as far as they matter."""
+    effects = {"m": 0.0, **drawn(np.random.default_rng(5), "a", 3)}
+    one = Quantity("one", "stir", {"reference": "m"})
+    networks, images, both = (estimate(pairs(effects_, width=width), one) for effects_, width in ((effects, 0.0), (dict.fromkeys(effects, 0.0), 0.3), (effects, 0.3)))
+    assert both.error == pytest.approx(math.hypot(networks.error, images.error))
+    assert networks.freedom == pytest.approx(2) and images.freedom == pytest.approx(39)
+    assert 2 < both.freedom < 41
+    assert both.interval[1] - both.value == pytest.approx(both.error * student.ppf(0.975, both.freedom))
+
+
 def test_described_tells_both_sides_and_whether_they_agree():
     table = described(pairs({"a0": 0.0, "a1": 0.0, "b0": 0.0}), kinds_of({"a0": 0, "a1": 0, "b0": 0}))
     row = table[(table.reference == "a0") & (table.target == "b0")].iloc[0]
@@ -144,5 +155,7 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     assert again == GAP
     (other,) = judge([again], table, measure="rsa").to_dict("records")
     assert other["verdict"] == "contradicted"  # of rows without intervals, the networks alone count
+    alone = judge([GAP], pairs({"a": 0.0, "b": 0.0}))
+    assert not alone.replicated[0] and "over images alone" in shown(alone).difference[0]
     text = shown(judge([GAP], table)).iloc[0]
     assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
