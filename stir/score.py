@@ -122,10 +122,11 @@ def pairwise(
     making = [(questions[number], questions[number].maker(models[name], targets, worst_case)) for number, name, targets in tasks]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if can_be_sent(models) else math.inf
-    found = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
-    bar = tqdm(found, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False)
+    running = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
+    # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
+    found = list(tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False))
     results = []
-    for (number, name, targets), made in zip(tasks, bar, strict=True):
+    for (number, name, targets), made in zip(tasks, found, strict=True):
         results += questions[number].answer(name, models[name], made, targets, plain[number])
     return pd.concat([result.to_frame() for result in results], ignore_index=True)
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from paths import PROJECT, TINY
 from stir import runner
+from stir.findings import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "run-it-yourself", "bibliography")
@@ -88,3 +90,29 @@ def test_the_executed_finding_is_in_the_book(site, browser):
     for index in range(2):
         assert rows.nth(index).inner_text().count("[") == 2  # each number with its interval
     assert tab.locator("article img").count() == 1
+
+
+def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "runs/digits/glance.html").as_uri())
+    rows = tab.locator("article table.glance tbody tr")
+    found = set()
+    for index in range(rows.count()):
+        row = rows.nth(index)
+        assert any(row.inner_text().rstrip().endswith(word) for word in ("supported", "contradicted"))
+        assert row.inner_text().count("[") == 3  # both sides and their difference, each with its interval
+        link = row.locator("a").get_attribute("href")
+        assert (site / "runs/digits" / link).exists()
+        found.add(link.removesuffix(".html"))
+    assert found == set(ORDER)
+    assert rows.count() > 2 * len(ORDER)
+    row.locator("a").click()
+    assert tab.locator("article h1").count() == 1
+
+
+def test_the_first_page_counts_the_verdicts(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "index.html").as_uri())
+    text = tab.locator("article").inner_text()
+    questions, hypotheses, *parts = map(int, re.findall(r"(\d+) (?=questions|hypotheses|are supported|are not|are contradicted)", text))
+    assert questions == len(ORDER) and sum(parts) == hypotheses and len(parts) == 3
