@@ -183,17 +183,18 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
         xlabel: what it is.
         labels: the column whose values group the networks; each group's mean is marked with it.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 4.2), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
         for name, label, colour, marker, dash in (("cka", "CKA", CKA_COLOUR, "s", "--"), ("stir", "STIR", STIR_COLOUR, "o", "-")):
             axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
         for value, row in means.iterrows():
-            axis.annotate(str(value), (row[x], row.stir), (0, -14), textcoords="offset points", ha="center", fontsize=8, color="0.3")
+            axis.annotate(str(value), (row[x], row.stir), (0, 9), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
         axis.set(title=title, xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
-    axes[0][0].set(ylabel="mean similarity to the other networks", ylim=(min(0.0, *(rows[["stir", "cka"]].min().min() - 0.05 for rows in panels.values())), 1.03))
+    axes[0][0].set_ylabel("mean similarity to the other networks")
+    axes[0][0].margins(y=0.12)
     axes[0][0].legend(frameon=False, loc="lower right")
     sns.despine(figure)
     figure.tight_layout()
