@@ -121,9 +121,11 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
         xlabel: what they are.
         ticks: how they are written; None for as they are.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(max(4.2 * len(panels), 5.0), 3.4), sharey=True, squeeze=False)
+    columns = len(panels) if len(panels) < 4 else 2
+    lines = -(-len(panels) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(max(4.2 * columns, 5.0), 3.4 * lines), sharey=True, squeeze=False)
     low = 0.0
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         for name, label, colour, marker, dash, shift in (
             ("cka", "CKA", CKA_COLOUR, "s", "--", -0.08),
             ("stir", "STIR", STIR_COLOUR, "o", "-", 0.08),
@@ -140,7 +142,10 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
         axis.set(title=title, xlabel=xlabel)
         names = ticks or [str(value) for value in order]
         axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
-    axes[0][0].set(ylabel="similarity", ylim=(low, 1.03))
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set(ylabel="similarity", ylim=(low, 1.03))
     axes[0][0].legend(frameon=False, loc="lower left")
     sns.despine(figure)
     figure.tight_layout()
@@ -207,7 +212,7 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
     Args:
         judged: as `stir.verdict.judge` makes it.
     """
-    figure, axis = plt.subplots(figsize=(9.5, 0.9 + 0.42 * len(judged)))
+    figure, axis = plt.subplots(figsize=(8.2, 1.1 + 0.44 * len(judged)))
     heights = np.arange(len(judged))[::-1]
     for verdict, (colour, marker) in VERDICT_STYLES.items():
         at = (judged.verdict == verdict).to_numpy()
@@ -215,10 +220,10 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
         errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
         axis.errorbar(rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict)
     axis.axvline(0, color="0.4", lw=1)
-    claims = [textwrap.fill(claim, 62) for claim in judged.claim]
+    claims = [textwrap.fill(claim, 50) for claim in judged.claim]
     axis.set(yticks=heights, yticklabels=claims, ylim=(-0.6, len(judged) - 0.4), xlabel="difference that the hypothesis says is above 0")
-    axis.tick_params(axis="y", labelsize=8)
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axis.tick_params(axis="y", labelsize=9)
+    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     sns.despine(figure)
     figure.tight_layout()
     return figure
@@ -232,19 +237,19 @@ def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[st
         rows: the hypotheses, from top to bottom.
         columns: the measures, from left to right.
     """
-    figure, axis = plt.subplots(figsize=(6.0 + 0.75 * len(columns), 0.9 + 0.42 * len(rows)))
+    figure, axis = plt.subplots(figsize=(3.6 + 0.72 * len(columns), 1.6 + 0.52 * len(rows)))
     for _, each in judged.iterrows():
         place = list(columns).index(each.measure), list(rows)[::-1].index(each.row)
         colour, marker = VERDICT_STYLES[each.verdict]
         axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
         axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
-        axis.annotate(f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=8)
-    names = [textwrap.fill(row, 62) for row in rows]
+        axis.annotate(f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=9)
+    names = [textwrap.fill(row, 44) for row in rows]
     axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
-    axis.tick_params(labelsize=8, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axis.tick_params(labelsize=9, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items()]
-    axis.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axis.legend(handles=handles, frameon=False, loc="upper right", bbox_to_anchor=(1, 0), ncols=3)
     sns.despine(figure, left=True, bottom=True)
     figure.tight_layout()
     return figure

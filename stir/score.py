@@ -121,7 +121,7 @@ def pairwise(
         tasks += [(number, name, targets) for targets in (alone if worst_case else [models])]
     making = [(questions[number], questions[number].maker(models[name], targets, worst_case)) for number, name, targets in tasks]
     # Starting processes takes about as long as two inversions of a small network.
-    at_least = 4 if can_be_sent(models) else math.inf
+    at_least = 4 if can_be_sent((models, measure, also)) else math.inf
     running = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
     # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
     found = list(tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False))
