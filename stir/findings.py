@@ -34,9 +34,11 @@ def rehearse(
     """
     for measure in measures:
         get_measure(measure)
+    if len(set(measures)) < len(measures):
+        raise ValueError(f"measures={list(measures)} holds one twice")
     for model in models.values():
         for layer in layers:
-            invert(model, images[:2], layer=layer, **{**inversion, "steps": 1})
+            invert(model, images[:2], layer=layer, **{**inversion, "steps": min(inversion.get("steps", 1), 1)})
 
 
 def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -57,6 +59,20 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
         rows.append({"kind": about[name]["kind"], "networks": 1} | shares | {"seconds to train": model.card["seconds"]})
     made = pd.DataFrame(rows).groupby("kind", sort=False)
     return made.mean().assign(networks=made.networks.sum())
+
+
+def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> pd.DataFrame:
+    """How well the inversion worked for each kind of reference, in means over its networks.
+
+    Args:
+        table: rows as `stir.pairwise` makes them, by one measure, `stir.verdict.described`.
+        by: the columns that tell what is averaged.
+
+    Returns:
+        The columns distance_median, distance_p90, converged and ceiling.
+    """
+    own = table[table.reference == table.target]
+    return own.groupby([*by], sort=False)[["distance_median", "distance_p90", "converged", "ceiling"]].mean()
 
 
 def conclude(finding: str, question: str, hypotheses: Sequence[Hypothesis], table: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +117,7 @@ def judge_again(folder: Path, measure: str) -> pd.DataFrame:
     """The verdicts of all findings in `folder`, judged anew by another measure, the networks alone in their intervals.
 
     Returns:
-        As `conclude`; a hypothesis for which the measure refused a pair, or was not asked, is left out.
+        As `conclude`; a finding in which the measure refused a pair, or was not asked, is left out.
     """
     made = []
     for finding, kept in read_verdicts(folder).groupby("finding", sort=False):

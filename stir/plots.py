@@ -42,6 +42,12 @@ def loss_name(loss: str) -> str:
     return LOSS_NAMES.get(loss, loss)
 
 
+def measure_name(table: pd.DataFrame) -> str:
+    """How the book writes the plain similarity in `table`: CKA, for linear CKA, or the measure's own name."""
+    names = set(table.get("measure", ["linear-cka"]))
+    return names.pop().removeprefix("linear-").replace("cka", "CKA")
+
+
 def use_style() -> None:
     """Set matplotlib up as the book has it."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
@@ -109,7 +115,7 @@ def stir_result(result: StirResult) -> Figure:
     return figure
 
 
-def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabel: str, ticks: Sequence[str] | None = None) -> Figure:
+def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabel: str, ticks: Mapping[str, Sequence[str]] | None = None) -> Figure:
     """STIR beside CKA from step to step of something, such as from layer to layer: a panel for each group of pairs.
 
     Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs.
@@ -119,7 +125,7 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
         by: the column that holds the steps.
         order: its values, from left to right.
         xlabel: what they are.
-        ticks: how they are written; None for as they are.
+        ticks: title -> how they are written; None for as they are.
     """
     columns = len(panels) if len(panels) < 4 else 2
     lines = -(-len(panels) // columns)
@@ -130,6 +136,7 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
             ("cka", "CKA", CKA_COLOUR, "s", "--", -0.08),
             ("stir", "STIR", STIR_COLOUR, "o", "-", 0.08),
         ):
+            label = measure_name(rows) if name == "cka" else label
             means = []
             for position, value in enumerate(order):
                 at = rows[rows[by] == value]
@@ -140,7 +147,7 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
             axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
         low = min(low, rows[["stir", "cka"]].min().min() - 0.03)
         axis.set(title=title, xlabel=xlabel)
-        names = ticks or [str(value) for value in order]
+        names = ticks[title] if ticks else [str(value) for value in order]
         axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
@@ -169,7 +176,7 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
     for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
         grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(index=list(names), columns=list(names))
         sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
-        axis.set(title=title, xlabel="target", ylabel="reference" if column == "cka" else "")
+        axis.set(title=measure_name(table) if column == "cka" else title, xlabel="target", ylabel="reference" if column == "cka" else "")
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
@@ -194,8 +201,9 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
-        for value, row in means.iterrows():
-            axis.annotate(str(value), (row[x], row.stir), (0, 9), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
+        for number, (value, row) in enumerate(means.iterrows()):
+            # By turns above and below: neighbours are often close.
+            axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
         axis.set(title=title, xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")

@@ -78,9 +78,8 @@ class Estimate:
         value: the number.
         error: its standard error over networks and images.
         freedom: degrees of freedom of the error; 0 where it is not known at all.
-        networks: how many it rests on.
-        replicated: whether there are enough of them to tell how networks vary; else the error is
-            that over images alone.
+        networks: how many it rests on, or how many units of them.
+        replicated: whether there are enough of them to tell how every mean varies with the network.
     """
 
     value: float
@@ -100,7 +99,12 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """On the hypothesis that the value is above 0: "supported", "not supported", "contradicted"."""
+        """On the hypothesis that the value is above 0: "supported", "not supported", "contradicted".
+
+        Two networks say nothing about networks, however many images they see: then it is "not supported".
+        """
+        if not self.replicated:
+            return "not supported"
         low, high = self.interval
         if low > 0:
             return "supported"
@@ -155,7 +159,8 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
     """The quantity `more`, less the quantity `less`, with its error.
 
     The error over networks is the jackknife's, which leaves out one network, and so all of its
-    pairs, at a time. Networks that play the same part in all the means, as references and as
+    pairs, at a time; or one unit, where the table has the columns reference_unit and target_unit
+    (see `described`), such as a chain of versions that share their seed. Networks that play the same part in all the means, as references and as
     targets, count as a sample of their own. A network without which a mean would be empty is taken
     as given, like one whose part nobody else plays. The error over images is the mean of the pairs'
     own, since all pairs share the images; where a table has no intervals, it counts as 0.
@@ -172,12 +177,13 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
     """
     terms = more.terms + ([(-sign, value, where) for sign, value, where in less.terms] if less else [])
     chosen = [(sign, value, pairs_where(table, where)) for sign, value, where in terms]
+    sides = ("reference_unit", "target_unit") if "reference_unit" in table else ("reference", "target")
     parts: dict[str, set] = {}
     for place, (_, _, rows) in enumerate(chosen):
-        for side in ("reference", "target"):
+        for side in sides:
             for name in rows[side].unique():
                 parts.setdefault(name, set()).add((place, side))
-    means = [(sign, rows[value].to_numpy(), rows.reference.to_numpy(), rows.target.to_numpy()) for sign, value, rows in chosen]
+    means = [(sign, rows[value].to_numpy(), *(rows[side].to_numpy() for side in sides)) for sign, value, rows in chosen]
     samples: dict[frozenset, list[float]] = {}
     for name, part in parts.items():
         left = _sum(means, without=name)
@@ -185,12 +191,13 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
             samples.setdefault(frozenset(part), []).append(left)
     # Variance and degrees of freedom of each source.
     sources = [((n - 1) ** 2 / n * float(np.var(left, ddof=1)), n - 1) for left in samples.values() if (n := len(left)) > 1]
-    replicated = bool(sources)
+    varied = {place for part, left in samples.items() if len(left) > 1 for place, _ in part}
+    replicated = len(varied) == len(chosen)
     sources += [(_image_error(value, rows) ** 2, _image_freedom(rows)) for _, value, rows in chosen]
     variance = sum(each for each, _ in sources)
     spread = sum(each**2 / freedom for each, freedom in sources)
     # Where nothing varies the rule is 0 / 0.
-    freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources[: len(samples)])) * replicated
+    freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources))
     return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), replicated)
 
 

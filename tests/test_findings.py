@@ -79,6 +79,8 @@ def linear(seed):
     [
         ({"layers": ["9"]}, "layer='9' does not exist"),
         ({"measures": ["cca"]}, "measure='cca' is unknown"),
+        ({"measures": ["rsa", "rsa"]}, "holds one twice"),
+        ({"steps": 0}, "steps=0 must be at least 1"),
         ({"seeds": "blue"}, "seeds='blue' is unknown"),
         ({"solver": "sgd"}, "solver='sgd' is unknown"),
     ],

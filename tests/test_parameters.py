@@ -4,12 +4,12 @@ import pytest
 
 from stir.parameters import check, check_notebook, declared, read
 
-from paths import NOTEBOOK
+from paths import notebook
 
 
 @pytest.fixture(scope="module")
 def known():
-    return declared(NOTEBOOK)
+    return declared(notebook("initialization"))
 
 
 def test_every_parameter_has_a_known_type_and_help(known):

@@ -118,6 +118,17 @@ def test_images_and_networks_add_up():
     assert both.interval[1] - both.value == pytest.approx(both.error * student.ppf(0.975, both.freedom))
 
 
+def test_a_unit_is_left_out_whole():
+    """Versions of one chain are no replicates: as many copies of each network as one likes change nothing."""
+    effects = drawn(np.random.default_rng(6), "a", 4)
+    copied = {f"{name}{copy}": effect for name, effect in effects.items() for copy in "xyz"}
+    about = {name: {"unit": name[:2]} for name in copied}
+    table = described(pairs(copied, width=0.0), about)
+    between = {"same_unit": False}
+    one, many = estimate(pairs(effects, width=0.0), STIR), estimate(table, Quantity("", "stir", between))
+    assert (many.value, many.error, many.freedom, many.networks) == pytest.approx((one.value, one.error, one.freedom, 4))
+
+
 def test_described_tells_both_sides_and_whether_they_agree():
     table = described(pairs({"a0": 0.0, "a1": 0.0, "b0": 0.0}), kinds_of({"a0": 0, "a1": 0, "b0": 0}))
     row = table[(table.reference == "a0") & (table.target == "b0")].iloc[0]
@@ -156,6 +167,6 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     (other,) = judge([again], table, measure="rsa").to_dict("records")
     assert other["verdict"] == "contradicted"  # of rows without intervals, the networks alone count
     alone = judge([GAP], pairs({"a": 0.0, "b": 0.0}))
-    assert not alone.replicated[0] and "over images alone" in shown(alone).difference[0]
+    assert not alone.replicated[0] and alone.verdict[0] == "not supported" and "over images alone" in shown(alone).difference[0]
     text = shown(judge([GAP], table)).iloc[0]
     assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
