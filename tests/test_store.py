@@ -392,7 +392,7 @@ def test_the_list_and_removal(small, own_store):
     assert list(kept_models().architecture) == ["vgg11"] and not weights.exists()
     (own_store / f"{kept_models().key[0]}.json").write_text("{")
     assert list(kept_models().architecture) == ["(damaged)"]
-    remove_models(kept_models().key[:1])
+    remove_models(list(kept_models().key[:1]))
     assert kept_models().empty and names(own_store) == []
 
 
