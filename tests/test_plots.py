@@ -65,29 +65,6 @@ def test_against_marks_each_group_once():
     assert [text.get_text() for text in axis.texts] == ["low", "high"]
 
 
-@pytest.fixture
-def judged():
-    values = {"supported": (0.3, 0.2, 0.4), "not supported": (0.1, -0.1, 0.3), "contradicted": (-0.3, -0.5, -0.1)}
-    rows = [{"claim": f"claim {verdict}", "verdict": verdict} | dict(zip(("difference_value", "difference_low", "difference_high"), each, strict=True)) for verdict, each in values.items()]
-    return pd.DataFrame(rows)
-
-
-def test_verdict_rows_draw_differences_from_top_to_bottom(judged):
-    (axis,) = plots.verdict_rows(judged).axes
-    labels = dict(zip(axis.get_yticks(), [text.get_text() for text in axis.get_yticklabels()], strict=True))
-    assert labels[max(labels)] == "claim supported"
-    assert set(axis.get_legend_handles_labels()[1]) == set(judged.verdict)
-    drawn = {round(float(x), 3) for line in axis.lines for x in line.get_xdata()}
-    assert {0.3, 0.1, -0.3} <= drawn
-
-
-def test_a_verdict_grid_has_a_cell_each(judged):
-    both = pd.concat([judged.assign(measure="rsa"), judged.assign(measure="linear-cka").iloc[:2]]).assign(row=lambda rows: rows.claim)
-    (axis,) = plots.verdict_grid(both, list(judged.claim), ["linear-cka", "rsa"]).axes
-    assert len(axis.patches) == 5
-    assert sorted(text.get_text() for text in axis.texts) == sorted(["+0.30", "+0.10", "-0.30", "+0.30", "+0.10"])
-
-
 def test_image_rows_shows_as_many_as_there_are():
     figure = plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
     assert len(figure.axes) == 2 * 3
