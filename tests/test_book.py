@@ -107,7 +107,8 @@ def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):
     assert found == set(ORDER)
     assert rows.count() > 2 * len(ORDER)
     row.locator("a").click()
-    assert tab.locator("article h1").count() == 1
+    tab.wait_for_url(f"**/{link}")
+    tab.locator("article h1").wait_for()
 
 
 def test_the_first_page_counts_the_verdicts(site, browser):
