@@ -108,7 +108,7 @@ def trained_model(
         width: channels of the first stage; see `build_model`.
         device: where to train; the network comes back on the CPU.
         progress: show a bar while training.
-        **recipe: fields of `stir.training.Recipe`, such as `loss`, `epsilon`, `epochs`.
+        **recipe: fields of `stir.recipe.Recipe`, such as `loss`, `epsilon`, `epochs`.
 
     Returns:
         The network in eval mode. Its attribute `card` says what made it, its `accuracy` on the test
