@@ -2,7 +2,7 @@
 
 `width` is the number of channels after the first convolution of a published ResNet, 64; the other
 kinds are scaled in the same proportion. All but torchvision's take images of any size from 8x8
-pixels, in [0, 1].
+pixels, in [0, 1]. torchvision is imported where it is used: that takes as long as importing PyTorch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.densenet import DenseNet
 
 from stir.blocks import Attention, ChannelNorm, ConvNorm, Normalize, Patches, WideBlock, basic_block, bottleneck
 
@@ -67,6 +65,8 @@ def _vgg(width: int, channels: int, *, convolutions: Sequence[int]) -> Stages:
 
 
 def _densenet(width: int, channels: int, *, counts: Sequence[int]) -> Stages:
+    from torchvision.models.densenet import DenseNet
+
     growth = max(width // 2, 1)
     whole = DenseNet(growth, tuple(counts), 2 * growth, num_classes=1)
     parts = dict(whole.features.named_children())
@@ -157,6 +157,8 @@ def build_model(
 def check_architecture(architecture: str) -> None:
     """Raise a ValueError unless `architecture` is a name that `build_model` knows."""
     if architecture.startswith(TORCHVISION):
+        import torchvision
+
         known = torchvision.models.list_models(torchvision.models)
         if architecture.removeprefix(TORCHVISION) not in known:
             raise ValueError(f"architecture={architecture!r} is unknown; after {TORCHVISION!r} use one of {', '.join(known)}")
@@ -165,6 +167,8 @@ def check_architecture(architecture: str) -> None:
 
 
 def _torchvision(architecture: str, num_classes: int) -> nn.Module:
+    import torchvision
+
     name = architecture.removeprefix(TORCHVISION)
     # These two would return a second and third answer while they are trained.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
@@ -182,6 +186,8 @@ def pretrained_model(name: str, weights: str = "DEFAULT") -> nn.Sequential:
         ValueError: unknown name or weights.
         ConnectionError: the weights are not there and cannot be downloaded.
     """
+    import torchvision
+
     name = name.removeprefix(TORCHVISION)
     check_architecture(TORCHVISION + name)
     known = torchvision.models.get_model_weights(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from stir.balls import Ball, image_norms
 
@@ -36,16 +37,17 @@ class PGD:
     @torch.enable_grad()  # whatever the caller has switched off
     def __call__(
         self,
-        model: nn.Module,
+        model: Callable[[Tensor], Tensor],
         images: Float[Tensor, "n c h w"],
         labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         generator: torch.Generator,
     ) -> Float[Tensor, "n c h w"]:
         """Adversarial images in [0, 1], at most epsilon away from `images`.
 
-        The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. The network is used in the mode it is in.
+        The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. A network is used in the mode it is in.
 
         Args:
+            model: images to logits.
             labels: class numbers, or the probability of each class. Given the network's own answer
                 to `images`, the cross-entropy is the KL divergence from that answer and a constant.
         """

@@ -77,6 +77,12 @@ class Dataset:
         return self.train.images.shape[1]
 
     @cached_property
+    def normalization(self) -> dict[str, list[float]]:
+        """`mean` and `std` of each channel of the training images; a channel of one colour counts as nearly so."""
+        pixels = self.train.images
+        return {"mean": pixels.mean(dim=(0, 2, 3)).tolist(), "std": pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist()}
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of both splits and the number of classes: of all that a network's training and its test depend on."""
         return hashlib.sha256(repr((self.train.fingerprint, self.test.fingerprint, len(self.classes))).encode()).hexdigest()
@@ -161,7 +167,8 @@ def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dat
         raise ValueError(f"dataset={name!r}: train and test must hold the same classes; only one of them holds {sorted(set(classes) ^ set(others))[:5]}")
     if train[0].shape[1:] != test[0].shape[1:]:
         raise ValueError(f"dataset={name!r}: training images are {_size(train[0])}, test images {_size(test[0])}; give image_size")
-    return Dataset(name, Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes)
+    # The name goes onto pages, where nobody needs to know the rest of the path.
+    return Dataset(f"folder:{root.resolve().name}", Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes)
 
 
 def _size(images: Tensor) -> str:

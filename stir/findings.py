@@ -1,44 +1,89 @@
-"""What the notebooks of all findings do alike: find mistakes first, list their networks, keep what they measured and judged."""
+"""What the notebooks of all findings do alike: find mistakes first, train, list the networks, keep what was measured and judged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
+from stir import store, verdict
 from stir.files import write_whole
 from stir.inversion import invert
-from stir.similarity import get_measure
+from stir.losses import norm
+from stir.recipe import Recipe
+from stir.score import check
 from stir.verdict import Hypothesis, judge
+
+# What the parameters of a notebook are called where they are used. A network's own loss and data set are not among them.
+RECIPE = ("architecture", "width", "progress", *(field.name for field in fields(Recipe) if field.name != "loss"))
+INVERSION = {"seed_images": "seeds"} | {name: name for name in ("solver", "steps", "tolerance", "device", "progress")}
 
 SUFFIX = "-verdicts.csv"
 # The paper's four, then what goes beyond: the order of the book.
 ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "updates", "controversial")
 
 
-def rehearse(
-    models: Mapping[str, nn.Module], images: Tensor, *, layers: Sequence[str | None] = (None,), measures: Sequence[str] = (), **inversion
-) -> None:
-    """Take one step of every inversion to come, on two images and untrained networks: a mistake shows before hours of training.
+def check_losses(losses: Sequence[str], robust: int | None = 1) -> None:
+    """Raise a ValueError unless `losses` is "standard", then so many robust losses, or two and more where `robust` is None; none twice."""
+    few = len(losses) < 3 if robust is None else len(losses) != 1 + robust
+    if few or losses[0] != "standard" or not all(map(norm, losses[1:])) or len(set(losses)) < len(losses):
+        count = "two robust losses or more" if robust is None else f"{robust} robust loss"
+        raise ValueError(f"losses={list(losses)} must be 'standard' and then {count}, such as 'adversarial-l2', none twice")
+
+
+def check_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
+    """Raise a ValueError where there are fewer seeds than a verdict needs, or one is there twice."""
+    if len(seeds) < at_least or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={list(seeds)} must be at least {at_least} seeds, none twice; a verdict needs as many networks of a kind")
+
+
+def settings(namespace: Mapping[str, object]) -> tuple[dict, dict, dict]:
+    """What a notebook's parameters say of training, of inversion, and of measuring.
 
     Args:
-        models: such as `stir.store.untrained_models` returns.
-        images: [N, C, H, W] in [0, 1].
-        layers, measures: that will be asked for.
-        **inversion: arguments of `stir.invert`.
+        namespace: the notebook's `globals()`.
+
+    Returns:
+        Arguments of `stir.trained_models`, of `stir.invert`, and of `stir.pairwise`, those of inversion among them.
 
     Raises:
-        ValueError: as `stir.invert` does, or for an unknown measure.
+        ValueError: no measure is given, or no layer.
     """
-    for measure in measures:
-        get_measure(measure)
-    if len(set(measures)) < len(measures):
-        raise ValueError(f"measures={list(measures)} holds one twice")
-    for model in models.values():
-        for layer in layers:
+    given = {name: namespace[name] for name in namespace.get("__annotations__", {})}
+    recipe = {name: given[name] for name in RECIPE if name in given}
+    inversion = {argument: given[name] for name, argument in INVERSION.items() if name in given}
+    layers = given.get("layers", [given.get("layer")])
+    for name, values in {"measures": given["measures"], "layers": layers}.items():
+        if not values:
+            raise ValueError(f"{name}={values} must hold at least one")
+    first, *others = given["measures"]
+    return recipe, inversion, inversion | {"layers": layers, "measure": first, "also": others, "draws": given.get("draws", 1)}
+
+
+def train(networks: Mapping[str, Mapping], recipe: Mapping[str, object], images: Tensor, measurement: Mapping[str, object]) -> dict[str, nn.Sequential]:
+    """Trained networks, by `stir.trained_models`, once all that is to be done with them has been rehearsed on untrained ones.
+
+    One step of each inversion, on two images, shows a mistake before hours of training.
+
+    Args:
+        networks: name -> in what this network differs from the others.
+        recipe: what they have in common.
+        images: [N, C, H, W] in [0, 1], that will be measured on.
+        measurement: what `stir.pairwise` will be asked for, as `settings` returns it.
+
+    Raises:
+        ValueError: as `stir.trained_models` and `stir.pairwise` do.
+    """
+    inversion = {name: value for name, value in measurement.items() if name not in ("layers", "measure", "also", "draws")}
+    check(images, **{name: value for name, value in measurement.items() if name != "layers"})
+    for model in store.untrained_models(networks, **recipe).values():
+        for layer in measurement["layers"]:
             invert(model, images[:2], layer=layer, **{**inversion, "steps": min(inversion.get("steps", 1), 1)})
+    return store.trained_models(networks, device=measurement["device"], **recipe)
 
 
 def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -61,6 +106,33 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
     return made.mean().assign(networks=made.networks.sum())
 
 
+def shown(found: pd.DataFrame) -> Styler:
+    """What `accuracies` found, as the book shows it."""
+    counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
+    return found.style.format("{:.1%}").format(counts, subset=[*counts])
+
+
+def described(parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], models: Mapping[str, nn.Module]) -> pd.DataFrame:
+    """One table of all that was measured, with what is known of either network of each pair.
+
+    Args:
+        parts: rows as `stir.pairwise` makes them.
+        about: name -> attributes, as in `stir.verdict.described`.
+        models: name -> network, as `stir.trained_models` returns them.
+
+    Returns:
+        As `stir.verdict.described`, and accuracies in [0, 1]: `reference_accuracy`, `reference_robust_l2`,
+        `reference_robust_linf`, and the target's.
+    """
+    table = verdict.described(pd.concat(parts, ignore_index=True), about)
+    for side in ("reference", "target"):
+        cards = table[side].map(lambda name: models[name].card)
+        table[f"{side}_accuracy"] = [card["accuracy"] for card in cards]
+        for ball in store.ATTACKS:
+            table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in cards]
+    return table
+
+
 def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> pd.DataFrame:
     """How well the inversion worked for each kind of reference, in means over its networks.
 
@@ -75,21 +147,22 @@ def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) ->
     return own.groupby([*by], sort=False)[["distance_median", "distance_p90", "converged", "ceiling"]].mean()
 
 
-def conclude(finding: str, question: str, hypotheses: Sequence[Hypothesis], table: pd.DataFrame) -> pd.DataFrame:
+def conclude(finding: str, question: str, hypotheses: Sequence[Hypothesis], table: pd.DataFrame, *, dataset: str) -> pd.DataFrame:
     """Judge the hypotheses, and keep what was measured and what follows from it in the current folder.
 
     Args:
         finding: name of the notebook; the files are `<finding>.csv` and `<finding>-verdicts.csv`.
         question: what the finding asks, in one sentence.
         hypotheses: in the order of the page.
-        table: all that was measured, `stir.verdict.described`.
+        table: all that was measured, `described`.
+        dataset: what the networks and the images are of, in words.
 
     Returns:
-        As `stir.verdict.judge`, with the columns finding and question before the others.
+        As `stir.verdict.judge`, with the columns finding, question and dataset before the others.
     """
     judged = judge(hypotheses, table)
-    judged.insert(0, "finding", finding)
-    judged.insert(1, "question", question)
+    for place, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
+        judged.insert(place, column, value)
     for name, made in {f"{finding}.csv": table, f"{finding}{SUFFIX}": judged}.items():
         write_whole(Path(name), lambda path, made=made: made.to_csv(path, index=False))
     return judged
@@ -128,5 +201,5 @@ def judge_again(folder: Path, measure: str) -> pd.DataFrame:
         complete = (table.measure == table.measure.iloc[0]).sum()
         if len(rows) == complete:
             again = judge([Hypothesis.from_json(text) for text in kept.definition], rows)
-            made.append(again.assign(finding=finding, question=kept.question.to_numpy()))
+            made.append(again.assign(finding=finding, question=kept.question.to_numpy(), dataset=kept.dataset.to_numpy()))
     return pd.concat(made, ignore_index=True) if made else read_verdicts(folder).iloc[:0]

@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
 from stir.files import store_folder, write_whole
@@ -36,15 +35,17 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
     Raises:
         ValueError: no class folders, unreadable files, or images of several sizes with no `size`.
     """
+    from torchvision.datasets import ImageFolder  # which takes a second
+
     try:
-        folder = ImageFolder(str(root), is_valid_file=lambda path: Path(path).suffix.lower() in _suffixes())
+        folder = ImageFolder(str(root), is_valid_file=lambda path: os.path.splitext(path)[1].lower() in _suffixes())
     except FileNotFoundError as error:
         raise ValueError(f"no images in {str(root)!r}: {error}") from error
-    kept = store_folder() / "images" / f"{_key(folder, size)}.safetensors"
+    kept = store_folder() / "images" / f"{_key(root, folder.samples, size)}.safetensors"
     try:
         tensors = load_file(kept)
     except (OSError, SafetensorError):  # not there, or damaged: decoding gives it again
-        tensors = _decode(folder, size, unreadable, progress)
+        tensors = _decode(root, folder.samples, folder.classes, size, unreadable, progress)
         if len(tensors["labels"]) == len(folder):  # files that could not be read may be mended
             try:
                 write_whole(kept, lambda path: save_file(tensors, path))
@@ -59,41 +60,44 @@ def _suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
-def _key(folder: ImageFolder, size: int | None) -> str:
+def _key(root: Path, samples: list[tuple[str, int]], size: int | None) -> str:
     """Hash of names, lengths and dates of all files: reading them all would take as long as decoding."""
-    found = hashlib.sha256(repr((FORMAT, size, str(Path(folder.root).resolve()))).encode())
-    for path, label in folder.samples:
+    found = hashlib.sha256(repr((FORMAT, size, str(root.resolve()))).encode())
+    for path, label in samples:
         state = os.stat(path)
         found.update(f"{path}\0{label}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return found.hexdigest()[:16]
 
 
-def _decode(folder: ImageFolder, size: int | None, unreadable: str, progress: bool) -> dict[str, Tensor]:
+def _decode(
+    root: Path, samples: list[tuple[str, int]], classes: list[str], size: int | None, unreadable: str, progress: bool
+) -> dict[str, Tensor]:
     images, first, failed = None, None, {}
-    for index, (path, _) in enumerate(tqdm(folder.samples, desc="decoding", unit="image", disable=not progress, leave=False)):
+    for index, (path, _) in enumerate(tqdm(samples, desc="decoding", unit="image", disable=not progress, leave=False)):
         try:
             pixels = _read(path, size)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, of a damaged file
             failed[index] = f"{path} ({error})"
             continue
         if images is None:
-            images, first = np.empty((len(folder), *pixels.shape), np.uint8), path
+            images, first = np.empty((len(samples), *pixels.shape), np.uint8), path
         if pixels.shape != images.shape[1:]:
             (height, width), (first_height, first_width) = pixels.shape[:2], images.shape[1:3]
             raise ValueError(f"image_size=None needs images of one size, but {path} is {width}x{height} and {first} is {first_width}x{first_height}; give image_size")
         images[index] = pixels
     if failed:
         some = "; ".join(list(failed.values())[:5]) + ("; ..." if len(failed) > 5 else "")
-        told = f"{len(failed)} of {len(folder)} files in {folder.root} cannot be read: {some}"
+        told = f"{len(failed)} of {len(samples)} files in {root} cannot be read: {some}"
         if unreadable == "refuse" or images is None:
             raise ValueError(f"{told}. Mend or remove them, or pass unreadable='skip'")
         warnings.warn(f"{told}. They are left out", stacklevel=5)
-    empty = set(range(len(folder.classes))) - {folder.targets[index] for index in range(len(folder)) if index not in failed}
+    good = [index for index in range(len(samples)) if index not in failed]
+    labels = torch.tensor([samples[index][1] for index in good])
+    empty = set(range(len(classes))) - set(labels.tolist())
     if empty:
-        raise ValueError(f"no file of {', '.join(repr(folder.classes[number]) for number in sorted(empty))} in {folder.root} can be read; mend one, or remove the folder")
-    good = [index for index in range(len(folder)) if index not in failed]
+        raise ValueError(f"no file of {', '.join(repr(classes[number]) for number in sorted(empty))} in {root} can be read; mend one, or remove the folder")
     images = images if not failed else images[good]
-    return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": torch.tensor(folder.targets)[good]}
+    return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": labels}
 
 
 def _read(path: str, size: int | None) -> np.ndarray:

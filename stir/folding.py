@@ -60,6 +60,17 @@ def folded_tensors(model: nn.Module, tensors: dict[str, Tensor], pairs: Pairs) -
     return changed
 
 
+def disturbed_tensors(model: nn.Module, tensors: dict[str, Tensor], pairs: Pairs) -> dict[str, Tensor]:
+    """`tensors` of `model` with other statistics in each pair's norm, different in each channel."""
+    names = {module: f"{name}." if name else "" for name, module in model.named_modules()}
+    changed = dict(tensors)
+    for norm in pairs.values():
+        mean, variance = (tensors[f"{names[norm]}running_{name}"] for name in ("mean", "var"))
+        changed[f"{names[norm]}running_mean"] = mean + variance.sqrt() * torch.linspace(-0.5, 0.5, len(mean)).to(mean)
+        changed[f"{names[norm]}running_var"] = variance * torch.linspace(0.5, 2, len(mean)).to(mean)
+    return changed
+
+
 @contextmanager
 def passing_through(modules: list[nn.Module], when: Callable[[], bool]) -> Iterator[None]:
     """Makes `modules` return their input while `when()` is true."""

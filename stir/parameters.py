@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import papermill
 import yaml
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
@@ -28,6 +27,8 @@ class Parameter:
 
 def declared(notebook: Path) -> dict[str, Parameter]:
     """The parameters that a notebook declares, in their order."""
+    import papermill  # which takes a second, and a running notebook does not need it
+
     found = papermill.inspect_notebook(str(notebook))
     if not found:
         raise ValueError(f"{notebook} declares no parameters; tag a cell `parameters`")

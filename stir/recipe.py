@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from numbers import Integral
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stir import losses
 from stir.attacks import PGD
+from stir.frozen import Frozen
 from stir.losses import LOSSES
 
 AUGMENTATIONS = ("none", "shift", "shift-flip")
@@ -93,22 +95,26 @@ class Recipe:
         plain |= {name: float(found[name]) for name in ("epsilon", "tradeoff") if found[name] is not None}
         return plain
 
-    def loss_of(self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and the logits of what was trained on; `model` ends in train mode."""
-        kind, attack = losses.family(self.loss), self.attack
+    def loss_of(self, frozen: Frozen, images: Tensor, labels: Tensor, generator: torch.Generator, half: bool = False) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits of what was trained on.
+
+        Args:
+            frozen: what the attack looks at, whose many passes leave the batch statistics alone; `frozen.model` is
+                the network that is trained, in train mode.
+            half: compute in bfloat16, where PyTorch finds that safe.
+        """
+        model, kind, attack = frozen.model, losses.family(self.loss), self.attack
         given = images
         if attack is not None:
-            # In eval mode, so that the attack's many passes leave the batch statistics alone.
-            model.eval()
-            with torch.no_grad():  # TRADES looks for images that change the answer, whatever it was
-                aim = model(images).float().softmax(1) if kind == "trades" else labels
-            # Autocast of older PyTorch would hand these weights, cast without a gradient, to the passes to come.
-            torch.clear_autocast_cache()
-            given = attack(model, images, aim, generator)
-        model.train()
-        if kind not in losses.TRADEOFFS:
+            with frozen:
+                answer = partial(frozen, half=half)
+                with torch.no_grad():  # TRADES looks for images that change the answer, whatever it was
+                    aim = answer(images).float().softmax(1) if kind == "trades" else labels
+                given = attack(answer, images, aim, generator)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             logits = model(given).float()
+            clean = model(images).float() if kind in losses.TRADEOFFS else logits
+        if kind not in losses.TRADEOFFS:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), logits
-        logits, clean = model(given).float(), model(images).float()
         formula = losses.trades_loss if kind == "trades" else losses.mart_loss
         return formula(clean, logits, labels, self.settings["tradeoff"], self.label_smoothing), logits

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from contextlib import ExitStack
 from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from stir.devices import fast_bf16, resolve_device
-from stir.folding import Pairs, folded_tensors, passing_through, watch_pairs
+from stir.frozen import Frozen, close
 from stir.images import Images, check_images, gather_images
 
 PENULTIMATE = "penultimate"
@@ -31,10 +29,8 @@ class _Reached(BaseException):
 class Representation:
     """One layer's features, computed in eval mode and no further than the layer.
 
-    Used as a context manager. The network that was handed over gets back its train/eval flags, and
-    loses the hook and the shortcuts past its batch norms, on leaving, also after an error or an
-    interrupt. Passes run on copies of its parameters and buffers, with batch norms folded into the
-    convolutions before them wherever that leaves the features as they are.
+    Used as a context manager, which leaves the network as it was, hook included, also after an
+    error or an interrupt. Passes are those of `stir.frozen.Frozen`.
 
         with Representation(model, images, layer="stage3") as represent:
             features = represent(images)       # [N, D]; gradients flow to the images alone
@@ -73,21 +69,14 @@ class Representation:
         self._example = images[:1]
 
     def __enter__(self) -> Representation:
-        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        self._tensors = {name: _copied(tensor, self.device) for name, tensor in tensors}
-        self._dtype = next((t.dtype for t in self._tensors.values() if t.is_floating_point()), torch.float32)
-        self._training = {module: module.training for module in self.model.modules()}
+        self._frozen = Frozen(self.model, self.device).__enter__()
         self._hook: RemovableHandle | None = None
         self._calls: int | None = None  # of the layer in the pass under way; None between passes
-        self._shortcuts = ExitStack()
         try:
-            self.model.eval()
-            with watch_pairs(self.model) as pairs:
-                module, last_call = self._locate()
+            module, last_call = self._locate()
             self._attach(module, last_call)
-            with torch.no_grad():
-                plain = self(self._example)  # whatever is wrong with the layer's output shows here, before any work
-                self._fold({conv: norm for conv, norm in pairs.items() if conv is not module}, plain)
+            # Whatever is wrong with the layer's output shows here, before any work.
+            self._frozen.fold(lambda: self(self._example), but=module)
         except BaseException:
             self.__exit__()
             raise
@@ -96,29 +85,16 @@ class Representation:
     def __exit__(self, *_: object) -> None:
         if self._hook is not None:
             self._hook.remove()
-        self._shortcuts.close()
-        for module, training in self._training.items():
-            module.training = training
-        del self._tensors
-
-    def _fold(self, pairs: Pairs, plain: Tensor) -> None:
-        if not pairs or plain.dtype != torch.float32:
-            return
-        unfolded, self._tensors = self._tensors, folded_tensors(self.model, self._tensors, pairs)
-        self._shortcuts.enter_context(passing_through(list(pairs.values()), lambda: self._calls is not None))
-        # A convolution's output that is used elsewhere too would be scaled there as well; then nothing is folded.
-        if not _close(self(self._example), plain, 1e-3):
-            self._shortcuts.close()
-            self._tensors = unfolded
+        self._frozen.__exit__()
 
     @cached_property
     def half_works(self) -> bool:
         """Whether bfloat16 is fast on the device and leaves the features what they are, to a few percent."""
-        if self._dtype != torch.float32 or not fast_bf16(self.device):
+        if self._frozen.dtype != torch.float32 or not fast_bf16(self.device):
             return False
         with torch.no_grad():
             try:
-                return _close(self(self._example, half=True).float(), self(self._example), 0.1)
+                return close(self(self._example, half=True).float(), self(self._example), 0.1)
             except RuntimeError:  # an operation that mixes precisions, or has none for bfloat16
                 return False
 
@@ -126,18 +102,12 @@ class Representation:
         """Features of `images`, on the device, in the network's own precision; if `half`, by bfloat16 where PyTorch finds that safe."""
         self._calls = 0
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                self._forward(images)
+            self._frozen(images, half)
         except _Reached as reached:
             return self._pooled(reached.output, images)
         finally:
             self._calls = None
         raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
-
-    def _forward(self, images: Tensor) -> object:
-        # Channels last is what convolutions compute in on CPUs and GPUs alike; other layouts they reorder at each layer.
-        images = images.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last)
-        return functional_call(self.model, self._tensors, (images,))
 
     def _locate(self) -> tuple[nn.Module, int]:
         """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
@@ -155,7 +125,7 @@ class Representation:
         handles = [module.register_forward_pre_hook(lambda module, _: order.append(module)) for module in candidates]
         try:
             with torch.no_grad():
-                self._forward(self._example)
+                self._frozen(self._example)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             shape = tuple(self._example.shape[1:])
             raise ValueError(f"images of shape [N, {', '.join(map(str, shape))}] do not pass through {type(self.model).__name__}: {error}") from error
@@ -197,15 +167,6 @@ def _channels_last(features: torch.Size, images: torch.Size) -> bool:
     height, width = images[2:]
     first, last = (abs(math.log(h * width / (w * height))) for h, w in ((a, b), (b, c)))
     return first < last
-
-
-def _copied(tensor: Tensor, device: torch.device) -> Tensor:
-    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
-    return tensor.detach().to(device, copy=True, memory_format=layout)
-
-
-def _close(x: Tensor, y: Tensor, tolerance: float) -> bool:
-    return bool((x - y).norm() <= tolerance * y.norm())
 
 
 def _some(names: object) -> str:

@@ -131,6 +131,11 @@ def pairwise(
     return pd.concat([result.to_frame() for result in results], ignore_index=True)
 
 
+def check(images: Images, *, measure: str | Measure = "linear-cka", also: Sequence[str | Measure] = (), draws: int = 1, **inversion) -> None:
+    """Raise a ValueError for what `pairwise` would refuse whatever the networks and layers."""
+    _Question(gather_images(images), None, None, measure, draws, inversion, tuple(also))
+
+
 @dataclass(frozen=True)
 class _Question:
     """All that a score depends on but the two networks."""

@@ -184,15 +184,13 @@ class _Wanted:
             raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
         if isinstance(dataset, str):
             dataset = load_dataset(dataset, progress=progress)
-        pixels = dataset.train.images
         model = build_model(
             architecture,
             len(dataset.classes),
             width=width,
             channels=dataset.channels,
-            mean=pixels.mean(dim=(0, 2, 3)).tolist(),
-            std=pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist(),
             seed=seed,
+            **dataset.normalization,
         )
         made_by = {"architecture": architecture, "seed": int(seed), "data": dataset.fingerprint, **recipe.settings}
         if not architecture.startswith(TORCHVISION):

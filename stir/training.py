@@ -7,7 +7,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from stir.attacks import PGD
 from stir.data import Split
 from stir.devices import check_precision, fast_bf16, resolve_device
 from stir.files import write_whole
+from stir.frozen import Frozen
 from stir.recipe import Recipe
 
 
@@ -62,10 +63,9 @@ def train(
     device = resolve_device(device)
     # Channels last is what convolutions compute in; other layouts they reorder at each layer.
     model.to(device, memory_format=torch.channels_last)
-    halved = precision == "auto" and fast_bf16(device)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=halved)
-    made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": halved, **recipe.settings}
-    run = _Run(model, recipe, len(_batch_ends(len(split), recipe.batch_size)), made_by)
+    half = precision == "auto" and fast_bf16(device)
+    made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": half, **recipe.settings}
+    run = _Run(model, recipe, half, len(_batch_ends(len(split), recipe.batch_size)), made_by)
     if checkpoint is not None:
         run.resume(checkpoint)
     total = recipe.epochs * run.steps
@@ -74,8 +74,12 @@ def train(
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
         images, labels = split.images.to(device), split.labels.to(device)
+        if recipe.attack is not None:
+            with run.frozen as frozen:
+                frozen.fold(lambda: frozen(images[:1]))
+        model.train()
         for epoch in range(len(run.curve), recipe.epochs):
-            run.epoch(images, labels, half, _stream(seed, epoch), bar)
+            run.epoch(images, labels, _stream(seed, epoch), bar)
             bar.set_postfix(loss=f"{run.curve[-1]['loss']:.3f}", accuracy=f"{run.curve[-1]['accuracy']:.1%}")
             if checkpoint is not None and epoch + 1 < recipe.epochs:
                 run.keep(checkpoint)
@@ -93,8 +97,9 @@ def _stream(seed: int, epoch: int) -> torch.Generator:
 class _Run:
     """A training under way: the network, its optimizer and schedule, and the curve so far."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, steps: int, made_by: dict) -> None:
-        self.model, self.recipe, self.steps, self.made_by = model, recipe, steps, json.dumps(made_by, sort_keys=True)
+    def __init__(self, model: nn.Module, recipe: Recipe, half: bool, steps: int, made_by: dict) -> None:
+        self.model, self.recipe, self.half, self.steps, self.made_by = model, recipe, half, steps, json.dumps(made_by, sort_keys=True)
+        self.frozen = Frozen(model, next(model.parameters()).device)  # what the attack looks at
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
         )
@@ -103,7 +108,7 @@ class _Run:
         )
         self.curve: list[dict[str, float]] = []
 
-    def epoch(self, images: Tensor, labels: Tensor, half: torch.autocast, generator: torch.Generator, bar: tqdm) -> None:
+    def epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: tqdm) -> None:
         """One pass over the images; adds a line to the curve."""
         start = time.perf_counter()
         total = torch.zeros(2, device=images.device)
@@ -111,7 +116,7 @@ class _Run:
         for batch in torch.randperm(len(labels), generator=generator).tensor_split(ends[:-1]):
             batch = batch.to(images.device)
             inputs = _augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
-            total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], half, generator)
+            total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], generator)
             self.schedule.step()
             bar.update()
         loss, correct = (total / len(labels)).tolist()
@@ -119,10 +124,9 @@ class _Run:
             raise FloatingPointError(f"the loss is {loss} in epoch {len(self.curve) + 1}; lower learning_rate={self.recipe.learning_rate}")
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
 
-    def _step(self, images: Tensor, labels: Tensor, half: torch.autocast, generator: torch.Generator) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """One update; returns the batch's [sum of losses, count of correct answers]."""
-        with half:
-            loss, logits = self.recipe.loss_of(self.model, images, labels, generator)
+        loss, logits = self.recipe.loss_of(self.frozen, images, labels, generator, self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -217,7 +221,7 @@ def _augment(images: Tensor, augmentation: str, generator: torch.Generator, stre
 
 
 def accuracy(
-    model: Callable[[Tensor], Tensor],
+    model: nn.Module,
     split: Split,
     *,
     attack: PGD | None = None,
@@ -225,20 +229,19 @@ def accuracy(
     device: str | torch.device = "auto",
     batch_size: int = 500,
 ) -> float:
-    """Share of the images that `model` classifies correctly, in [0, 1]; under `attack` if one is given.
+    """Share of the images that `model`, in eval mode, classifies correctly, in [0, 1]; under `attack` if one is given.
 
     The attack may be searched for in bfloat16; whether it succeeds is decided in float32.
-
-    The network is used in the mode it is in; what `stir` trains is in eval mode.
     """
     device = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)
     correct = 0
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-        images, labels = images.to(device), labels.to(device)
-        if attack is not None:
-            with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
-                images = attack(model, images, labels, generator)
-        with torch.no_grad():
-            correct += int((model(images).argmax(dim=1) == labels).sum())
+    with Frozen(model, device) as frozen:
+        frozen.fold(lambda: frozen(split.images[:1]))
+        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+            images, labels = images.to(device), labels.to(device)
+            if attack is not None:
+                images = attack(partial(frozen, half=fast_bf16(device)), images, labels, generator)
+            with torch.no_grad():
+                correct += int((frozen(images).argmax(dim=1) == labels).sum())
     return correct / len(split)

@@ -27,8 +27,8 @@ def table():
 
 
 def test_what_is_concluded_can_be_read_again(folder):
-    judged = findings.conclude("zebra", "What?", HYPOTHESES, table())
-    findings.conclude("loss", "Why?", HYPOTHESES, table())
+    judged = findings.conclude("zebra", "What?", HYPOTHESES, table(), dataset="stripes")
+    findings.conclude("loss", "Why?", HYPOTHESES, table(), dataset="digits")
     assert [path.name for path in findings.tables_in(folder)] == ["loss.csv", "loss-verdicts.csv", "zebra.csv", "zebra-verdicts.csv"]
     read = findings.read_verdicts(folder)
     assert list(read.finding) == ["loss", "zebra"]  # the book's own come first, in its order
@@ -36,7 +36,7 @@ def test_what_is_concluded_can_be_read_again(folder):
 
 
 def test_another_measure_judges_from_the_tables_alone(folder):
-    findings.conclude("loss", "Why?", HYPOTHESES, table())
+    findings.conclude("loss", "Why?", HYPOTHESES, table(), dataset="digits")
     (first,) = findings.judge_again(folder, "linear-cka").to_dict("records")
     (other,) = findings.judge_again(folder, "rsa").to_dict("records")
     assert (first["verdict"], other["verdict"]) == ("supported", "contradicted")
@@ -46,7 +46,7 @@ def test_another_measure_judges_from_the_tables_alone(folder):
 
 
 def test_a_measure_that_refused_a_pair_judges_nothing(folder):
-    findings.conclude("loss", "Why?", HYPOTHESES, table().iloc[:-1])
+    findings.conclude("loss", "Why?", HYPOTHESES, table().iloc[:-1], dataset="digits")
     assert findings.judge_again(folder, "rsa").empty and findings.judge_again(folder, "svcca").empty
 
 
@@ -56,7 +56,7 @@ def test_no_tables(tmp_path):
 
 
 def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
-    findings.conclude("loss", "Why?", HYPOTHESES, table())
+    findings.conclude("loss", "Why?", HYPOTHESES, table(), dataset="digits")
     before = Path("loss.csv").read_bytes()
 
     def fail(self, path, **_):
@@ -65,7 +65,7 @@ def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
     with pytest.raises(KeyboardInterrupt):
-        findings.conclude("loss", "Why?", HYPOTHESES, table())
+        findings.conclude("loss", "Why?", HYPOTHESES, table(), dataset="digits")
     assert Path("loss.csv").read_bytes() == before and not list(folder.glob("*.partial"))
 
 
@@ -74,23 +74,87 @@ def linear(seed):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
 
 
+def notebook(**changed):
+    """What a running notebook holds: its parameters and more."""
+    given = dict(width=4, epochs=1, epsilon=0.5, layer="stage1", seed_images="blue-noise", steps=10_000_000, measures=["rsa", "mean-cca"], n_images=5, progress=False)
+    given |= changed
+    return {"__annotations__": {name: type(value) for name, value in given.items()}, "epsilons": 3, "tolerance": 5} | given
+
+
+def test_settings_are_the_declared_parameters():
+    recipe, inversion, measurement = findings.settings(notebook())
+    assert recipe == dict(width=4, epochs=1, epsilon=0.5, progress=False)
+    assert inversion == dict(seeds="blue-noise", steps=10_000_000, progress=False)
+    assert measurement == inversion | dict(layers=["stage1"], measure="rsa", also=["mean-cca"], draws=1)
+    measurement = findings.settings(notebook(layers=["stage1", "stage2"], draws=3))[2]
+    assert measurement["layers"] == ["stage1", "stage2"] and measurement["draws"] == 3
+
+
+@pytest.mark.parametrize("wrong", [{"measures": []}, {"layers": []}])
+def test_settings_need_something_to_measure(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=\\[\\] must hold at least one"):
+        findings.settings(notebook(**wrong))
+
+
+@pytest.mark.parametrize("seeds", [[0], [], [1, 1, 2]])
+def test_seeds_must_be_enough_and_different(seeds):
+    findings.check_seeds([4, 2])
+    with pytest.raises(ValueError, match="must be at least 2 seeds, none twice"):
+        findings.check_seeds(seeds)
+    with pytest.raises(ValueError, match="at least 3"):
+        findings.check_seeds([0, 1], at_least=3)
+
+
+@pytest.mark.parametrize("losses", [[], ["standard"], ["trades", "standard"], ["standard", "standard"], ["standard", "trades", "mart"]])
+def test_one_standard_loss_and_one_robust(losses):
+    findings.check_losses(["standard", "trades"])
+    with pytest.raises(ValueError, match="must be 'standard' and then 1 robust loss"):
+        findings.check_losses(losses)
+
+
+@pytest.mark.parametrize("losses", [["standard", "trades"], ["standard", "trades", "trades"], ["mart", "trades", "mart-l2"]])
+def test_one_standard_loss_and_several_robust(losses):
+    findings.check_losses(["standard", "trades", "mart"], robust=None)
+    with pytest.raises(ValueError, match="two robust losses or more"):
+        findings.check_losses(losses, robust=None)
+
+
+TRAINING = {"architecture": "vgg11", "width": 2, "epochs": 1, "progress": False}
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"layers": ["9"]}, "layer='9' does not exist"),
-        ({"measures": ["cca"]}, "measure='cca' is unknown"),
-        ({"measures": ["rsa", "rsa"]}, "holds one twice"),
+        ({"measure": "cca"}, "measure='cca' is unknown"),
+        ({"also": ["rsa"]}, "must hold no measure twice"),
+        ({"draws": 0}, "draws=0 must be at least 1"),
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"seeds": "blue"}, "seeds='blue' is unknown"),
         ({"solver": "sgd"}, "solver='sgd' is unknown"),
     ],
 )
-def test_a_rehearsal_finds_mistakes(wrong, message):
-    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    arguments = {"layers": [None, "1"], "measures": ["rsa"], "seeds": "gaussian", "steps": 10_000_000, "progress": False, "device": "cpu"}
-    findings.rehearse({"a": linear(0)}, images, **arguments)  # at once, whatever the steps to come
+def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monkeypatch):
+    # At once, whatever the steps to come.
+    measurement = {"layers": [None, "stage1"], "measure": "rsa", "also": [], "draws": 1, "seeds": "gaussian", "steps": 10_000_000, "device": "cpu", "progress": False}
+    trained = []
+    monkeypatch.setattr(findings.store, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
+    networks, recipe = {"a": {"seed": 0}}, TRAINING | {"dataset": digits}
     with pytest.raises(ValueError, match=message):
-        findings.rehearse({"a": linear(0)}, images, **{**arguments, **wrong})
+        findings.train(networks, recipe, digits.test.images[:6], measurement | wrong)
+    assert not trained
+    findings.train(networks, recipe, digits.test.images[:6], measurement)
+    assert trained == [(networks, recipe | {"device": "cpu"})]
+
+
+def test_the_table_tells_how_accurate_both_networks_are():
+    models = {name: linear(number) for number, name in enumerate(EFFECTS)}
+    for number, model in enumerate(models.values()):
+        model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
+    made = findings.described([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
+    assert len(made) == 2 * len(pairs(EFFECTS)) and list(made.index) == list(range(len(made)))
+    assert (made.reference_accuracy == 0.9).all() and made[made.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
+    assert "reference_kind" in made
 
 
 def test_accuracies_are_means_over_a_kind():

@@ -1,0 +1,105 @@
+"""Frozen networks answer as they did, and are left as they were."""
+
+import pytest
+import torch
+from torch import nn
+
+from stir.architectures import build_model
+from stir.frozen import Frozen
+from test_folding import IMAGES, lively
+
+CPU = torch.device("cpu")
+
+
+def folded(model):
+    frozen = Frozen(model, CPU)
+    with frozen:
+        frozen.fold(lambda: frozen(IMAGES[:1]))
+    return frozen
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet10-noskip", "vgg11", "densenet121", "vit"])
+def test_the_answers_are_the_networks_own_in_eval_mode(name):
+    model = lively(build_model(name, 5, width=4))
+    with torch.no_grad():
+        plain = model(IMAGES)
+    model.train()
+    with folded(model) as frozen, torch.no_grad():
+        assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-4)
+        assert (frozen(IMAGES, half=True).float() - plain).norm() < 0.1 * plain.norm()
+
+
+def test_norms_are_no_longer_computed():
+    model = lively(build_model("resnet10", 5, width=4))
+    ran = []
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.forward = lambda x, before=module.forward: ran.append(1) or before(x)
+    with Frozen(model, CPU) as plain:
+        plain(IMAGES)
+    assert ran
+    frozen = folded(model)
+    ran.clear()
+    with frozen:
+        frozen(IMAGES)
+        assert not ran
+        model(IMAGES)  # somebody else's pass goes the long way
+        assert ran
+
+
+def test_gradients_reach_the_images_alone():
+    model = lively(build_model("resnet10", 5, width=4))
+    pixels = IMAGES.clone().requires_grad_(True)
+    with folded(model) as frozen:
+        frozen(pixels).sum().backward()
+    model(wanted := IMAGES.clone().requires_grad_(True)).sum().backward(inputs=[wanted])
+    assert torch.allclose(pixels.grad, wanted.grad, rtol=1e-2, atol=1e-5)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_entered_again_it_takes_the_weights_of_that_time():
+    model = lively(build_model("vgg11", 5, width=4))
+    frozen = folded(model)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1.1)
+        plain = model(IMAGES)
+        with frozen:
+            assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-4)
+
+
+class Shared(nn.Module):
+    """A convolution whose output goes to a norm and past it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return (self.norm(x) + x).flatten(1)
+
+
+def test_an_output_that_is_used_twice_is_not_folded():
+    model = Shared().eval()  # with a fresh norm, which folded or not changes nothing
+    frozen = folded(model)
+    lively(model)
+    with torch.no_grad():
+        plain = model(IMAGES)
+        with frozen:
+            assert torch.equal(frozen(IMAGES), plain)
+
+
+def test_the_network_is_left_as_it_was():
+    model = lively(build_model("resnet10", 5, width=4)).train()
+    model.stem.eval()
+    flags = {name: module.training for name, module in model.named_modules()}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    attributes = {name: set(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(KeyboardInterrupt), folded(model) as frozen:
+        frozen(IMAGES)
+        raise KeyboardInterrupt
+    assert {name: module.training for name, module in model.named_modules()} == flags
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == attributes
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
