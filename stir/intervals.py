@@ -9,6 +9,7 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
+from stir.cka import linear_cka, linear_cka_without
 from stir.similarity import Measure
 
 Interval = tuple[float, float]
@@ -35,18 +36,22 @@ def mean_similarity(
     mean = values.mean()
     order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
     groups = order.chunk(min(GROUPS, len(plain)))
-    left = []
-    for group in groups:
-        keep = torch.ones(len(plain), dtype=torch.bool, device=plain.device)
-        keep[group] = False
-        left.append(sum(compare(plain[keep], draw[keep]) for draw in draws) / len(draws))
-    z = _fisher(torch.tensor(left, dtype=torch.float64))
+    left = torch.stack([_without_each(compare, plain, draw, groups) for draw in draws]).mean(0)
+    z = _fisher(left)
     variance = (len(groups) - 1) ** 2 / len(groups) * z.var()
     if shared and len(draws) > 1:
         variance = variance + _fisher(values).var() / len(draws)
     reach = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
     middle = _fisher(mean)
     return mean.item(), (math.tanh(middle - reach), math.tanh(middle + reach))
+
+
+def _without_each(compare: Measure, x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Tensor:
+    if compare is linear_cka:
+        return linear_cka_without(x, y, groups).cpu()
+    rows = torch.arange(len(x), device=x.device)
+    kept = [rows[~torch.isin(rows, group)] for group in groups]
+    return torch.tensor([compare(x[keep], y[keep]) for keep in kept], dtype=torch.float64)
 
 
 def _fisher(value: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from stir.balls import Ball
 from stir.devices import check_precision
 from stir.images import Images, gather_images
-from stir.representation import Representation
+from stir.representation import BATCH_SIZE, Representation
 from stir.seeds import draw_seeds
 from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_and_ball
 
@@ -85,7 +85,7 @@ def invert(
     tolerance: float = 0.1,
     precision: str = "auto",
     device: str | torch.device = "auto",
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     progress: bool = True,
 ) -> Inversion:
     """Images that `model` represents, at `layer`, as it represents `images`.
@@ -146,7 +146,7 @@ def controversial(
     steps: int = CONTROVERSIAL_STEPS,
     tolerance: float = 0.1,
     device: str | torch.device = "auto",
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     progress: bool = True,
 ) -> Controversy:
     """Images that `given` represents as it represents `images`, and `target` as differently as it can.

@@ -17,6 +17,7 @@ from stir.images import Images, check_images, gather_images
 
 PENULTIMATE = "penultimate"
 POOLS = ("mean", "flatten")
+BATCH_SIZE = 256  # images computed together, where nothing else is said
 
 
 class _Reached(BaseException):
@@ -109,6 +110,11 @@ class Representation:
             self._calls = None
         raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
 
+    def in_batches(self, images: Tensor, batch_size: int) -> Float[Tensor, "n d"]:
+        """Features of `images`, so many at a time and without gradients, on the images' own device."""
+        with torch.no_grad():
+            return torch.cat([self(batch) for batch in images.split(batch_size)]).to(images.device)
+
     def _locate(self) -> tuple[nn.Module, int]:
         """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
         modules = dict(self.model.named_modules())
@@ -180,12 +186,12 @@ def features(
     layer: str | None = None,
     pool: str = "mean",
     device: str | torch.device = "auto",
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
 ) -> Float[Tensor, "n d"]:
     """The features of `images` at `layer`, on the images' own device.
 
     Arguments and errors are those of `Representation` and of `stir.images.gather_images`.
     """
     images = gather_images(images)
-    with Representation(model, images, layer, pool=pool, device=device) as represent, torch.no_grad():
-        return torch.cat([represent(batch) for batch in images.split(batch_size)]).to(images.device)
+    with Representation(model, images, layer, pool=pool, device=device) as represent:
+        return represent.in_batches(images, batch_size)

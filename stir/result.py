@@ -82,8 +82,8 @@ class StirResult:
             f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images)"
         )
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row with the columns of `COLUMNS`."""
+    def as_row(self) -> dict[str, object]:
+        """Its values by the names of `COLUMNS`."""
         row = {
             "stir": self.value,
             "stir_low": self.interval[0],
@@ -96,7 +96,11 @@ class StirResult:
             "n_draws": self.distances.shape[0],
             "steps": self.inversion.steps,
         }
-        return pd.DataFrame([{name: row[name] if name in row else getattr(self, name) for name in COLUMNS}])
+        return {name: row[name] if name in row else getattr(self, name) for name in COLUMNS}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row with the columns of `COLUMNS`."""
+        return pd.DataFrame([self.as_row()])
 
     def plot(self) -> Figure:
         """The value between floor and ceiling beside the plain similarity, how far the inversion came, and some of X'."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 
 import pandas as pd
@@ -19,7 +20,7 @@ from stir.devices import can_be_sent, resolve_device, side_by_side
 from stir.images import Images, gather_images
 from stir.intervals import Interval, mean_similarity
 from stir.inversion import Controversy, Inversion, controversial, invert
-from stir.representation import PENULTIMATE, Representation, features
+from stir.representation import BATCH_SIZE, PENULTIMATE, Representation
 from stir.result import StirResult
 from stir.seeds import random_cycle
 from stir.similarity import Measure, get_measure
@@ -69,7 +70,8 @@ def score(
     asked = _Question(gather_images(images), layer, given_layer or layer, measure, draws, inversion)
     asked.check_layer(target)
     targets = {"target": target}
-    (result,) = asked.answer("reference", given, asked.draw(asked.maker(given, targets, worst_case)), targets, _Plain())
+    made = _Made("reference", ["target"], asked.draw(asked.maker(given, targets, worst_case)))
+    (result,) = asked.answer([made], {"reference": given}, targets)
     return result
 
 
@@ -114,21 +116,26 @@ def pairwise(
     for asked in questions:
         for model in models.values():
             asked.check_layer(model)
-    plain = [_Plain() for _ in questions]
     tasks = []
     for number, name in product(range(len(questions)), models):
-        alone = [{other: target} for other, target in models.items() if other != name]
-        tasks += [(number, name, targets) for targets in (alone if worst_case else [models])]
-    making = [(questions[number], questions[number].maker(models[name], targets, worst_case)) for number, name, targets in tasks]
+        alone = [[other] for other in models if other != name]
+        tasks += [(number, name, targets) for targets in (alone if worst_case else [[*models]])]
+    making = [
+        (questions[number], questions[number].maker(models[name], {other: models[other] for other in targets}, worst_case))
+        for number, name, targets in tasks
+    ]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if can_be_sent((models, measure, also)) else math.inf
     running = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
     # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
     found = list(tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False))
-    results = []
-    for (number, name, targets), made in zip(tasks, found, strict=True):
-        results += questions[number].answer(name, models[name], made, targets, plain[number])
-    return pd.concat([result.to_frame() for result in results], ignore_index=True)
+    made: list[list[_Made]] = [[] for _ in questions]
+    for (number, name, targets), draws_of_it in zip(tasks, found, strict=True):
+        made[number].append(_Made(name, targets, draws_of_it))
+    results: list[StirResult] = []
+    for asked, own in zip(questions, made, strict=True):
+        results += asked.answer(own, models, models)
+    return pd.DataFrame([result.as_row() for result in results])
 
 
 def check(images: Images, *, measure: str | Measure = "linear-cka", also: Sequence[str | Measure] = (), draws: int = 1, **inversion) -> None:
@@ -171,7 +178,7 @@ class _Question:
 
     def check_layer(self, target: nn.Module) -> None:
         """Raise a ValueError where `target` has no such layer, ahead of the work."""
-        with Representation(target, self.images, self.layer, **self._options("pool", "device")):
+        with self._features_of(target, self.layer):
             pass
 
     def maker(self, reference: nn.Module, targets: Mapping[str, nn.Module], worst_case: bool) -> Callable[..., Inversion]:
@@ -188,49 +195,68 @@ class _Question:
         first = self.inversion.get("seed", 0)
         return [make(images=self.images, **{**self.inversion, "seed": first + draw}) for draw in range(self.draws)]
 
-    def answer(
-        self, name: str, reference: nn.Module, found: list[Inversion], targets: Mapping[str, nn.Module], plain: _Plain
+    @contextmanager
+    def _features_of(self, network: nn.Module, layer: str | None) -> Iterator[Callable[[Tensor], Tensor]]:
+        """What makes features of images, set up once for many."""
+        with Representation(network, self.images, layer, **self._options("pool", "device")) as represent:
+            yield partial(represent.in_batches, batch_size=self.inversion.get("batch_size", BATCH_SIZE))
+
+    def answer(self, made: Sequence[_Made], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]) -> list[StirResult]:
+        """The scores on all X' that were made: for each its targets, and for each target the measures, in their order."""
+        own, seen = {}, {}
+        for name in dict.fromkeys(each.reference for each in made):
+            with self._features_of(references[name], self.given_layer) as see:
+                own[name] = see(self.images)
+                seen |= {id(each): _Seen(own[name], see(each.images).chunk(self.draws)) for each in made if each.reference == name}
+        plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities of X itself
+        results: dict[tuple, list[StirResult]] = {}
+        pairs = [(each, name) for each in made for name in each.targets]
+        with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not self.inversion.get("progress", True), leave=False) as bar:
+            for name in dict.fromkeys(name for _, name in pairs):
+                with self._features_of(targets[name], self.layer) as see:
+                    theirs = see(self.images)
+                    for each in (each for each, other in pairs if other == name):
+                        again = see(each.images).chunk(self.draws)
+                        results[id(each), name] = self._results(each, name, seen[id(each)], theirs, again, plain)
+                        bar.update()
+        for each in made:
+            _warn_if_poor(results[id(each), each.targets[0]][0])
+        return [result for each, name in pairs for result in results[id(each), name]]
+
+    def _results(
+        self, made: _Made, target: str, seen: _Seen, theirs: Tensor, again: Sequence[Tensor], plain: dict[frozenset, tuple[float, Interval]]
     ) -> list[StirResult]:
-        """The scores of each target on the X' that were found for `reference`."""
-        represent = partial(features, **self._options("pool", "device", "batch_size"))
-        inverted = torch.cat([draw.images for draw in found])
-        own = represent(reference, self.images, layer=self.given_layer)
-        own_again = represent(reference, inverted, layer=self.given_layer).chunk(self.draws)
+        """The scores of one target by all measures, from its features of X and of each draw of X'."""
         layers = self.given_layer or PENULTIMATE, self.layer or PENULTIMATE
+        first = made.draws[0]
         about = dict(
             images=self.images,
-            inversion=found[0],
-            distances=torch.stack([draw.distance for draw in found]),
-            reference=name,
+            inversion=first,
+            distances=torch.stack([draw.distance for draw in made.draws]),
+            reference=made.reference,
             reference_layer=layers[0],
             target_layer=layers[1],
             seeds=self.seeds,
             seed=self.inversion.get("seed", 0),
-            solver="adam-logit" if isinstance(found[0], Controversy) else self.inversion.get("solver", DEFAULT_SOLVER),
+            solver="adam-logit" if isinstance(first, Controversy) else self.inversion.get("solver", DEFAULT_SOLVER),
+            target=target,
         )
-        ceilings: dict[str | Measure, float] = {}
         results = []
-        for other, target in targets.items():
-            if other not in plain.features:
-                plain.features[other] = represent(target, self.images, layer=self.layer)
-            theirs = plain.features[other]
-            again = represent(target, inverted, layer=self.layer).chunk(self.draws)
-            for measure in (self.measure, *self.also):
-                try:
-                    if measure not in ceilings:
-                        ceilings[measure] = self._mean(measure, own, own_again)
-                    if measure == self.measure:
-                        numbers = self._numbers(own, theirs, again, plain.similarities, frozenset((name, other)))
-                    else:
-                        numbers = self._values(measure, own, theirs, again)
-                except ValueError as error:
-                    told = f"reference {name!r} at layer={layers[0]!r}, target {other!r} at layer={layers[1]!r}: {error}"
-                    if measure == self.measure:
-                        raise ValueError(told) from error
-                    warnings.warn(f"{_name(measure)} is left out for {told}", stacklevel=3)
-                    continue
-                results.append(StirResult(**about, **numbers, ceiling=ceilings[measure], target=other, measure=_name(measure)))
-        _warn_if_poor(results[0])
+        for measure in (self.measure, *self.also):
+            try:
+                if measure not in seen.ceilings:
+                    seen.ceilings[measure] = self._mean(measure, seen.own, seen.again)
+                if measure == self.measure:
+                    numbers = self._numbers(seen.own, theirs, again, plain, frozenset((made.reference, target)))
+                else:
+                    numbers = self._values(measure, seen.own, theirs, again)
+            except ValueError as error:
+                told = f"reference {made.reference!r} at layer={layers[0]!r}, target {target!r} at layer={layers[1]!r}: {error}"
+                if measure == self.measure:
+                    raise ValueError(told) from error
+                warnings.warn(f"{_name(measure)} is left out for {told}", stacklevel=4)
+                continue
+            results.append(StirResult(**about, **numbers, ceiling=seen.ceilings[measure], measure=_name(measure)))
         return results
 
     def _numbers(self, own: Tensor, theirs: Tensor, again: Sequence[Tensor], known: dict[frozenset, tuple], pair: frozenset) -> dict:
@@ -257,11 +283,26 @@ class _Question:
 
 
 @dataclass(frozen=True)
-class _Plain:
-    """What is known of X itself at one layer, for every pair to come."""
+class _Made:
+    """X' of a reference, once for each draw, and the targets that are to look at it."""
 
-    features: dict[str, Tensor] = field(default_factory=dict)
-    similarities: dict[frozenset, tuple[float, Interval]] = field(default_factory=dict)
+    reference: str
+    targets: Sequence[str]
+    draws: Sequence[Inversion]
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Those of all draws, one after another."""
+        return torch.cat([draw.images for draw in self.draws])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A reference's own features, of X and of each draw of its X', and what follows from them by measure."""
+
+    own: Tensor
+    again: Sequence[Tensor]
+    ceilings: dict[str | Measure, float] = field(default_factory=dict)
 
 
 def _name(measure: str | Measure) -> str:
