@@ -6,6 +6,7 @@ so that a failure leaves the last good page where it was.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -28,6 +29,9 @@ from stir.findings import tables_in
 # How long an idle thread of PyTorch's spins before it sleeps. At OpenMP's own number, a busy second process makes two threads
 # on two cores 60 times slower; at this one, not twice.
 SPIN = {"GOMP_SPINCOUNT": "1000"}
+
+# Parameters that name a folder which the notebook reads: for each, the files in it that matter.
+FOLDERS = {"tables": tables_in, "benchmarks": lambda folder: sorted(folder.glob("*.jsonl"))}
 
 VERSIONS = ("stir-companion", "torch", "torchvision", "numpy", "papermill")
 
@@ -105,9 +109,7 @@ def _absolute(values: dict) -> dict:
         return value
 
     made = {name: absolute(value) for name, value in values.items()}
-    if "tables" in made:
-        made["tables"] = str(Path(made["tables"]).expanduser().resolve())
-    return made
+    return made | {name: str(Path(made[name]).expanduser().resolve()) for name in FOLDERS if name in made}
 
 
 def reads_tables(notebook: Path) -> bool:
@@ -116,14 +118,23 @@ def reads_tables(notebook: Path) -> bool:
 
 
 def fingerprint(notebook: Path, values: dict, folder: Path) -> str:
-    """Hash of all that an executed notebook depends on: itself, its parameters, the package, the versions, tables that it reads."""
+    """Hash of all that an executed notebook depends on: itself, its parameters, the package, the versions, files that it reads."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    tables = tables_in(folder) if reads_tables(notebook) else []
-    for path in [notebook, *sorted(Path(__file__).parent.glob("*.py")), *tables]:
+    for path in [notebook, *sorted(Path(__file__).parent.glob("*.py")), *_files_read(notebook, values, folder)]:
         digest.update(path.name.encode() + path.read_bytes())
     for package in VERSIONS:
         digest.update(version(package).encode())
     return digest.hexdigest()
+
+
+def _files_read(notebook: Path, values: dict, folder: Path) -> list[Path]:
+    found = []
+    for name, parameter in parameters.declared(notebook).items():
+        if name in FOLDERS:
+            # A relative default is meant from where the notebook runs, a folder below its place.
+            named = _absolute(values).get(name, ast.literal_eval(parameter.default))
+            found += FOLDERS[name]((folder / "running" / named).resolve())
+    return found
 
 
 def is_current(notebook: Path, values: dict, folder: Path) -> bool:

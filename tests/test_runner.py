@@ -24,6 +24,7 @@ NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
 FIGURES = {
     "networks": ("images", "curves"),
     "measure": ("result", "steps", "seeds", "images", "measures", "worst"),
+    "performance": ("quality", "cost"),
     "initialization": ("concept", "layers", "pairs"),
     "architecture": ("standard", "robust", "skip"),
     "loss": ("concept", "pairs"),
@@ -45,7 +46,7 @@ def write_notebook(path, *cells):
 
 def test_every_notebook_has_its_tiny_run():
     assert set(TINY) == {path.stem for path in (PROJECT / "notebooks").glob("*.ipynb")} == {*FIGURES, "glance", "measures"}
-    assert set(ORDER) == set(FIGURES) - {"networks", "measure"}
+    assert set(ORDER) == set(FIGURES) - {"networks", "measure", "performance"}
 
 
 def test_pages_leave_their_tables_and_figures(executed):
@@ -100,6 +101,16 @@ def test_pages_of_tables_follow_the_tables(executed, tmp_path):
     table.write_text(table.read_text().replace("supported", "contradicted"))
     assert not runner.is_current(notebook("glance"), {}, folder)
     assert runner.is_current(notebook("loss"), TINY["loss"], folder)
+
+
+def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):
+    page, values = notebook("performance"), TINY["performance"]
+    folder, benchmarks = tmp_path / "book" / "runs" / "digits", tmp_path / "book" / "benchmarks"
+    benchmarks.mkdir(parents=True)
+    shutil.copytree(executed, folder)
+    assert runner.is_current(page, values, folder)
+    (benchmarks / "one.jsonl").write_text("{}")
+    assert not runner.is_current(page, values, folder)
 
 
 def test_no_tables_is_an_error_that_says_what_to_do(tmp_path):
