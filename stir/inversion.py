@@ -24,7 +24,7 @@ from stir.representation import BATCH_SIZE, Representation
 from stir.seeds import draw_seeds
 from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_and_ball
 
-# What a descent lowers, and what ranks its iterates: images -> (cost [n], rank [n]), the least rank being the best.
+# What a descent is to bring to zero, and what ranks its iterates: images -> (residual [n, d], rank [n]), the least rank being the best.
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 CONTROVERSIAL_STEPS = 300
@@ -97,7 +97,7 @@ def invert(
         layer, pool: of the representation, as in `stir.representation.Representation`.
         seeds, seed: where the descent begins, as in `stir.seeds.draw_seeds`.
         within: a ball around each seed, clamped to [0, 1], that x' stays in; None for anywhere.
-        solver: "polyak" or "adam-logit"; "nearest", which stays as near to the seed as it can; or
+        solver: "anderson" or "adam-logit"; "nearest", which stays as near to the seed as it can; or
             "paper", the authors' algorithm.
         steps: of descent; None for the solver's own number: 100, 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
@@ -123,8 +123,8 @@ def invert(
     with Representation(model, images, layer, pool=pool, device=device) as represent:
 
         def objective(batch: Tensor, half: bool) -> Objective:
-            distance = _relative_distance(represent, batch, half)
-            return lambda candidates: (reached := distance(candidates), reached.detach())
+            residual = _relative_residual(represent, batch, half)
+            return lambda candidates: (found := residual(candidates), found.detach().norm(dim=1))
 
         half = precision == "auto" and represent.half_works
         found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
@@ -181,7 +181,7 @@ def controversial(
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
         with torch.no_grad():
             near, far = (
-                torch.cat([_relative_distance(by, batch)(x) for batch, x in pairs]).to(images) for by in (by_given, by_target)
+                torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(images) for by in (by_given, by_target)
             )
     # Which side of the tolerance an image ended on was decided during the descent.
     return Controversy(found, starts, near, rank < 0, steps, tolerance, far)
@@ -201,28 +201,29 @@ def _starts(images: Tensor, seeds: str | Tensor, seed: int, within: Ball | None)
     return drawn if within is None else box(drawn)  # the ball and the pixels' range must meet
 
 
-def _relative_distance(represent: Representation, images: Tensor, half: bool = False) -> Callable[[Tensor], Tensor]:
-    """The function x' -> |m(x') - m(x)| / |m(x)|, one number an image; both in the same precision, whose errors then partly cancel."""
+def _relative_residual(represent: Representation, images: Tensor, half: bool = False) -> Callable[[Tensor], Tensor]:
+    """The function x' -> (m(x') - m(x)) / |m(x)|, whose length is the relative distance; both in the same precision, whose errors then partly cancel."""
     with torch.no_grad():
         wanted = represent(images, half).float()
-    size = wanted.norm(dim=1)
+    size = wanted.norm(dim=1, keepdim=True)
     if (size == 0).any():
         raise ValueError(f"layer={represent.layer!r}: {int((size == 0).sum())} image(s) have an all-zero representation, to which no distance is relative; leave them out or choose another layer")
 
-    def distance(candidates: Tensor) -> Tensor:
-        return (represent(candidates, half).float() - wanted).norm(dim=1) / size
+    def residual(candidates: Tensor) -> Tensor:
+        return (represent(candidates, half).float() - wanted) / size
 
-    return distance
+    return residual
 
 
 def _disagreement(by_given: Representation, by_target: Representation, tolerance: float, batch: Tensor, half: bool) -> Objective:
     """The objective of `controversial` for the images of `batch`."""
-    near, far = _relative_distance(by_given, batch, half), _relative_distance(by_target, batch, half)
+    near, far = _relative_residual(by_given, batch, half), _relative_residual(by_target, batch, half)
 
     def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
-        kept, told = near(candidates), far(candidates)
+        kept, told = near(candidates).norm(dim=1), far(candidates).norm(dim=1)
         rank = torch.where(kept <= tolerance, -told, kept)  # all that count as alike come first
-        return (kept / (MARGIN * tolerance)).clamp_min(1).square() / told.clamp_min(1e-6), rank.detach()
+        cost = (kept / (MARGIN * tolerance)).clamp_min(1).square() / told.clamp_min(1e-6)
+        return cost[:, None], rank.detach()
 
     return evaluate
 
@@ -265,8 +266,8 @@ def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, 
         with torch.no_grad():  # the best so far, as this objective sees it
             _, best, least = _evaluated(evaluate, best, best, torch.full((len(best),), torch.inf, device=best.device))
         for _ in range(steps):
-            cost, best, least = _evaluated(evaluate, solver.images(), best, least)
-            solver.update(cost)
+            residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+            solver.update(residual)
             advance()
     with torch.no_grad():
         _, best, least = _evaluated(evaluate, solver.images(), best, least)
@@ -274,9 +275,9 @@ def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, 
 
 
 def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The candidates' cost, and the best so far with its rank."""
-    cost, rank = evaluate(candidates)
+    """The candidates' residuals, and the best so far with its rank."""
+    residual, rank = evaluate(candidates)
     # The paper's start may lie outside the range of pixels, and then is no result.
     inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
     better = inside & (rank < least)
-    return cost, torch.where(better[:, None, None, None], candidates.detach(), best), torch.where(better, rank, least)
+    return residual, torch.where(better[:, None, None, None], candidates.detach(), best), torch.where(better, rank, least)

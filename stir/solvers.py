@@ -1,8 +1,8 @@
 """The descents of inversion: from seed images, step by step, to images that cost less.
 
 A solver holds the iterates of a batch. `images()` are the current ones, in [0, 1] and within the
-ball if there is one; `update(cost)` takes one step, given the cost of each, a number above 0 that
-depends on that image alone.
+ball if there is one; `update(residual)` takes one step, given for each image a vector that depends
+on that image alone and is to become zero. Its length is the image's cost.
 """
 
 from __future__ import annotations
@@ -30,6 +30,70 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
     return lambda pixels: box(centre + ball.project(pixels - centre))
 
 
+class Anderson:
+    """What the last steps together can undo of the residual they undo; a step along the gradient takes what is left.
+
+    Of all combinations of the last iterates the one whose residuals, combined alike, are shortest: one small system an image, since
+    what the network did between them is known (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and
+    Saad 2009, "Two classes of multisecant methods for nonlinear acceleration"). From there a step as long as a straight descent
+    to a cost of 0, which is known to be there, would take (Polyak 1969, "Minimization of unsmooth functionals"): no rate to
+    tune. Networks bend, so half the way to the combination is gone, and the step's length falls on a cosine, from beyond the
+    straight line to almost nothing.
+    """
+
+    default_steps = 100
+    coarse = 0.85  # of the steps may be computed in low precision
+    memory = 8
+    damping = 0.01  # of the small system, by its mean diagonal
+    trust = 0.5
+    first, last = 1.5, 0.05
+
+    def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
+        self.project = project
+        self.pixels = project(start).requires_grad_(True)
+        self.taken, self.steps = 0, steps
+        self.past: Tensor | None = None  # pixels [n, memory, p], and their residuals [n, memory, d]
+        self.residuals: Tensor | None = None
+
+    def images(self) -> Tensor:
+        return self.pixels
+
+    def update(self, residual: Float[Tensor, "n d"]) -> None:
+        pixels, known = self.pixels.detach(), residual.detach()
+        moved, left = self._combined(pixels.flatten(1), known)
+        (gradient,) = torch.autograd.grad((residual * left).sum(), self.pixels)
+        # Not for pixels at a bound that it would push beyond.
+        gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
+        factor = self.last + (self.first - self.last) * (1 + math.cos(math.pi * self.taken / self.steps)) / 2
+        length = factor * left.square().sum(dim=1) / gradient.square().flatten(1).sum(dim=1).clamp_min(1e-20)
+        self._remember(pixels.flatten(1), known)
+        step = self.trust * moved.reshape_as(pixels) - length.reshape(-1, 1, 1, 1) * gradient
+        self.pixels = self.project(pixels + step).requires_grad_(True)
+
+    def _combined(self, pixels: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """From here to the best combination of what is remembered, and the residual to be expected there."""
+        if self.past is None:
+            return torch.zeros_like(pixels), residual
+        kept = min(self.taken, self.memory)
+        past, change = self.past[:, :kept], self.residuals[:, :kept] - residual[:, None]
+        system = change @ change.mT
+        ridge = self.damping * system.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
+        system = system + ridge[:, None, None] * torch.eye(kept, device=system.device)
+        # Not `solve`, which on a GPU would wait for the result, to see that the system has one; the ridge sees to that.
+        weights, _ = torch.linalg.solve_ex(system, -(change @ residual[:, :, None]))
+        # As the past times its weights, with no copy of the differences.
+        moved = (weights.mT @ past)[:, 0] - weights.sum(dim=1) * pixels
+        return moved, residual + (weights.mT @ change)[:, 0]
+
+    def _remember(self, pixels: Tensor, residual: Tensor) -> None:
+        if self.past is None:
+            self.past = pixels.new_empty(len(pixels), self.memory, pixels.shape[1])
+            self.residuals = residual.new_empty(len(residual), self.memory, residual.shape[1])
+        place = self.taken % self.memory  # the oldest; their order does not matter
+        self.past[:, place], self.residuals[:, place] = pixels, residual
+        self.taken += 1
+
+
 class AdamLogit:
     """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
 
@@ -51,54 +115,15 @@ class AdamLogit:
     def images(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def update(self, cost: Float[Tensor, "n"]) -> None:
+    def update(self, residual: Float[Tensor, "n d"]) -> None:
         # A cost of exactly 0 has no logarithm, and nothing left to gain.
-        loss = cost.clamp_min(1e-12).log().sum()
+        loss = residual.norm(dim=1).clamp_min(1e-12).log().sum()
         (self.logits.grad,) = torch.autograd.grad(loss, self.logits)
         self.adam.step()
         self.schedule.step()
         if self.project is not box:
             with torch.no_grad():
                 self.logits.copy_(torch.logit(self.project(self.images()), eps=1e-6))
-
-
-class Polyak:
-    """Steps as long as it takes a straight descent to a cost of 0, which is known to be there.
-
-    On the logarithm of the cost that length is 1 over the slope along the step (Polyak 1969,
-    "Minimization of unsmooth functionals", for a known minimum), with no rate to tune. The step
-    goes along the gradient over its running root mean square, as Adam's does, but for pixels at a
-    bound that it would push beyond. Momentum, and a factor that falls on a cosine from 1.5, beyond
-    the straight line, to 0.05, since the cost bends.
-    """
-
-    default_steps = 100
-    coarse = 0.85  # of the steps may be computed in low precision
-    momentum, memory = 0.75, 0.95
-    first, last = 1.5, 0.05
-
-    def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
-        self.project = project
-        self.pixels = project(start).requires_grad_(True)
-        self.squares, self.velocity = torch.zeros_like(start), torch.zeros_like(start)
-        self.taken, self.steps = 0, steps
-
-    def images(self) -> Tensor:
-        return self.pixels
-
-    def update(self, cost: Float[Tensor, "n"]) -> None:
-        # A cost of exactly 0 has no logarithm, and nothing left to gain.
-        (gradient,) = torch.autograd.grad(cost.clamp_min(1e-12).log().sum(), self.pixels)
-        pixels = self.pixels.detach()
-        factor = self.last + (self.first - self.last) * (1 + math.cos(math.pi * self.taken / self.steps)) / 2
-        self.taken += 1
-        self.squares = self.memory * self.squares + (1 - self.memory) * gradient.square()
-        free = torch.where(gradient > 0, pixels > 0, pixels < 1)
-        step = free * gradient / (self.squares / (1 - self.memory**self.taken)).sqrt().clamp_min(1e-12)
-        slope = (gradient * step).flatten(1).sum(dim=1).reshape(-1, 1, 1, 1)
-        step = -factor / slope.clamp_min(1e-20) * step
-        self.velocity = self.momentum * free * self.velocity + (1 - self.momentum) * step
-        self.pixels = self.project(pixels + self.velocity / (1 - self.momentum**self.taken)).requires_grad_(True)
 
 
 class NormalizedGradient:
@@ -116,8 +141,8 @@ class NormalizedGradient:
     def images(self) -> Tensor:
         return self.pixels
 
-    def update(self, cost: Float[Tensor, "n"]) -> None:
-        (gradient,) = torch.autograd.grad(cost.sum(), self.pixels)
+    def update(self, residual: Float[Tensor, "n d"]) -> None:
+        (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
         step = self.length * gradient / (image_norms(gradient) + 1e-10)
         self.pixels = self.project(self.pixels.detach() - step).requires_grad_(True)
 
@@ -125,7 +150,7 @@ class NormalizedGradient:
 class Nearest:
     """Dual averaging: gradients pile up on the seed, and the sum's projection into [0, 1] is the image.
 
-    For a linear network it ends at the image nearest to the seed of all that cost nothing: the
+    For a linear network this ends at the image nearest to the seed of all that cost nothing: the
     point x = project(seed + A^T u) with Ax as wanted meets that problem's optimality conditions.
     So it has a ground truth where other solvers' ends depend on the path (Nesterov 2009,
     "Primal-dual subgradient methods for convex problems"). Descends on half the squared cost, with
@@ -145,8 +170,8 @@ class Nearest:
     def images(self) -> Tensor:
         return self.pixels
 
-    def update(self, cost: Float[Tensor, "n"]) -> None:
-        (gradient,) = torch.autograd.grad(cost.square().sum() / 2, self.pixels)
+    def update(self, residual: Float[Tensor, "n d"]) -> None:
+        (gradient,) = torch.autograd.grad(residual.square().sum() / 2, self.pixels)
         self.total, self.before = self.total - self._rate(gradient) * gradient, (self.total, gradient)
         self.pixels = self.project(self.total).requires_grad_(True)
 
@@ -161,7 +186,7 @@ class Nearest:
         return torch.minimum(rate, first)
 
 
-Solver = Polyak | AdamLogit | NormalizedGradient | Nearest
+Solver = Anderson | AdamLogit | NormalizedGradient | Nearest
 
-SOLVERS: dict[str, type[Solver]] = {"polyak": Polyak, "adam-logit": AdamLogit, "nearest": Nearest, "paper": NormalizedGradient}
-DEFAULT_SOLVER = "polyak"
+SOLVERS: dict[str, type[Solver]] = {"anderson": Anderson, "adam-logit": AdamLogit, "nearest": Nearest, "paper": NormalizedGradient}
+DEFAULT_SOLVER = "anderson"

@@ -31,7 +31,7 @@ def network():
     return build_model("vgg11", 10, width=4, channels=1, seed=3).eval()
 
 
-@pytest.mark.parametrize(("solver", "steps", "reachable"), [("polyak", 100, 0.01), ("adam-logit", 100, 0.01), ("paper", 100, 0.15)])
+@pytest.mark.parametrize(("solver", "steps", "reachable"), [("anderson", 100, 0.01), ("adam-logit", 100, 0.01), ("paper", 100, 0.15)])
 def test_a_linear_network_is_inverted(images, solver, steps, reachable):
     model = linear()
     found = invert(model, images, layer="1", solver=solver, steps=steps, **QUIET)
@@ -186,7 +186,7 @@ def test_a_global_no_grad_does_not_stop_the_descent(images):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of polyak, adam-logit, nearest, paper"),
+        ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of anderson, adam-logit, nearest, paper"),
         ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
         ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
         ({"precision": "half"}, "precision='half' is unknown; use one of auto, float32"),

@@ -27,6 +27,27 @@ def problem(outputs=6, noise=1.0):
     return matrix, images, seeds
 
 
+@pytest.mark.parametrize("outputs", [1, 6, 20])
+def test_the_default_too_ends_at_the_projection_where_no_pixel_meets_its_bound(outputs):
+    matrix, images, seeds = problem(outputs, noise=0.05)
+    offset = (images - seeds).flatten(1) @ (torch.linalg.pinv(matrix) @ matrix).T
+    closed = seeds + offset.reshape(seeds.shape)
+    found = invert(linear(matrix), images, layer="1", seeds=seeds, precision="float32", **QUIET)
+    assert found.distance.max() < 1e-5
+    assert torch.allclose(found.images, closed, atol=1e-4)
+
+
+def test_what_the_last_steps_tell_is_used():
+    """On a linear problem Anderson's method is GMRES, but for its damping and caution: far ahead of steps along the gradient alone."""
+    matrix, images, seeds = problem(20, noise=0.05)
+    options = dict(layer="1", seeds=seeds, steps=25, precision="float32", **QUIET)
+    with pytest.MonkeyPatch.context() as patch:
+        ours = invert(linear(matrix), images, **options).distance
+        patch.setattr(SOLVERS["anderson"], "trust", 0.0)
+        alone = invert(linear(matrix), images, **options).distance
+    assert ours.median() < 0.3 * alone.median()
+
+
 def nearest_in_box(matrix, images, seeds):
     """SciPy's answer to: the x' in [0, 1] nearest to the seed with Ax' = Ax."""
     a = matrix.double().numpy()
