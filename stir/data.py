@@ -106,7 +106,7 @@ def load_dataset(
             downloaded once by torchvision; or "folder:PATH", images in `PATH/train/<class>/` and
             `PATH/test/<class>/`, in any format that Pillow reads, decoded once.
         classes: which to keep, numbered anew in the order given: "0-4", "cat, dog", "0, 3-5" or a
-            list of such; all if None.
+            list of such; all if None. Numbers are places, but for classes that are all called by numbers.
         n_train: how many training images to keep, drawn at random by `seed`; all if None. With the
             same seed and classes, fewer images are a part of more.
         seed: of that draw.
@@ -231,12 +231,14 @@ def _with_classes(dataset: Dataset, asked: str | Sequence[str]) -> Dataset:
 
 
 def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
-    """The classes that a name, a number or a range such as "0-4" means."""
+    """The classes that a name, a number or a range such as "0-4" means; where all are called by numbers, these are meant, not places."""
     if part in classes:
         return [classes.index(part)]
-    first, dash, last = part.partition("-")
-    if first.strip().isdigit() and (last.strip().isdigit() or not dash):
-        numbers = range(int(first), int(last or first) + 1)
-        if numbers and numbers[-1] < len(classes):
-            return list(numbers)
-    raise ValueError(f"classes: {part!r} is no class; use numbers from 0 to {len(classes) - 1}, a range such as '0-4', or names: {', '.join(classes[:10])}")
+    called = [int(name) for name in classes] if all(name.isdecimal() for name in classes) else range(len(classes))
+    first, dash, last = (text.strip() for text in part.partition("-"))
+    if first.isdecimal() and (last.isdecimal() or not dash):
+        ends = int(first), int(last or first)
+        if ends[0] <= ends[1] and all(end in called for end in ends):
+            return [place for place, number in enumerate(called) if ends[0] <= number <= ends[1]]
+    known = f"numbers from {min(called)} to {max(called)}, a range such as '{min(called)}-{max(called)}', or names: {', '.join(classes[:10])}"
+    raise ValueError(f"classes: {part!r} is no class; use {known}")

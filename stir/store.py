@@ -28,7 +28,7 @@ from stir.losses import EPSILONS
 from stir.training import Recipe, accuracy, fill, train
 
 # Raise when a change of `training` or `architectures` makes other weights from the same settings.
-FORMAT = 4
+FORMAT = 5
 
 # What every network is tested with, so that all can be compared: PGD-20 at the usual radii, on so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}

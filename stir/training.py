@@ -25,6 +25,9 @@ from stir.files import write_whole
 from stir.frozen import Frozen
 from stir.recipe import Recipe
 
+# The longest gradient that is followed: without it a vision transformer loses its way at a rate that suits the others.
+CLIP = 1.0
+
 
 def train(
     model: nn.Module,
@@ -129,6 +132,7 @@ class _Run:
         loss, logits = self.recipe.loss_of(self.frozen, images, labels, generator, self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
         correct = (logits.detach().argmax(dim=1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct])

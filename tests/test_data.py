@@ -169,6 +169,18 @@ def test_classes_that_are_none(asked, text):
         load_dataset("digits", classes=asked)
 
 
+@pytest.mark.parametrize(("asked", "wanted"), [("1-2", ("1", "2")), ("2-10", ("10", "2")), ("10, 1", ("10", "1"))])
+def test_classes_that_are_called_by_numbers(tmp_path, asked, wanted):
+    """Folders come in the order of their names: 1, 10, 2."""
+    for split in ("train", "test"):
+        for name in ("1", "2", "10"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / split / name / "a.png")
+    assert load_dataset(f"folder:{tmp_path}", classes=asked).classes == wanted
+    with pytest.raises(ValueError, match="classes: '1-3' is no class; use numbers from 1 to 10"):
+        load_dataset(f"folder:{tmp_path}", classes="1-3")
+
+
 def test_growing_training_sets_hold_each_other():
     sizes = [50, 100, 400]
     parts = [load_dataset("digits", classes="0-6", n_train=size, seed=3).train for size in sizes]
