@@ -21,7 +21,7 @@ AUGMENTATIONS = ("none", "shift", "shift-flip")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum 0.9 on a one-cycle schedule.
+    """How a network is trained: SGD with Nesterov momentum 0.9 on a one-cycle schedule, gradients clipped to length 1.
 
     Attributes:
         loss: "standard", cross-entropy; "adversarial-l2" or "adversarial-linf", cross-entropy on
@@ -51,8 +51,8 @@ class Recipe:
     tradeoff: float | None = None
     epochs: int = 15
     batch_size: int = 128
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
+    learning_rate: float = 0.2
+    weight_decay: float = 1e-3
     label_smoothing: float = 0.0
     augmentation: str = "none"
     augmentation_strength: float = 1.0

@@ -64,16 +64,17 @@ def test_it_learns(few, digits):
 
 
 def test_the_first_step_is_sgd_as_written(few):
-    # One batch, one epoch: Nesterov's first step is -(1 + momentum) * rate * (gradient + decay).
+    # One batch, one epoch: Nesterov's first step is -(1 + momentum) * rate * (clipped gradient + decay).
     model, twin = network(), network()
-    recipe = Recipe(epochs=1, batch_size=300, learning_rate=0.1)
+    recipe = Recipe(epochs=1, batch_size=300, learning_rate=0.1, weight_decay=0.5)
     (epoch,) = train(model, few, recipe, **QUIET)
     twin.train()
     loss = nn.functional.cross_entropy(twin(few.images), few.labels)
     loss.backward()
+    assert nn.utils.clip_grad_norm_(twin.parameters(), 1.0) > 1.05  # else it would not show
     assert epoch["loss"] == pytest.approx(loss.item(), rel=1e-4)
     with torch.no_grad():
-        step = twin[1].weight.grad + 5e-4 * twin[1].weight
+        step = twin[1].weight.grad + 0.5 * twin[1].weight
     moved = network()[1].weight - model[1].weight
     ratio = (moved * step).sum() / (step * step).sum()
     assert torch.allclose(moved, ratio * step, atol=1e-5) and ratio > 0

@@ -185,7 +185,7 @@ def recipe(bench: Bench) -> None:
     data = stir.load_dataset(bench.source, n_train=20_000)
     goals = {"standard": (0.78, None, 120), "adversarial-l2": (0.55, 0.45, 350)}
     for loss, (clean, robust, seconds) in goals.items():
-        network = stir.trained_model("resnet18", dataset=data, loss=loss, augmentation="shift-flip", device=bench.device, **RECIPE)
+        network = stir.trained_model("resnet18", dataset=data, loss=loss, augmentation="shift-flip", augmentation_strength=0.25, device=bench.device, **RECIPE)
         about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"])
         bench.report("recipe-accuracy", network.card["accuracy"], clean, **about)
         bench.report("recipe-robust", stir.accuracy(network, data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
