@@ -240,5 +240,6 @@ def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
         ends = int(first), int(last or first)
         if ends[0] <= ends[1] and all(end in called for end in ends):
             return [place for place, number in enumerate(called) if ends[0] <= number <= ends[1]]
-    known = f"numbers from {min(called)} to {max(called)}, a range such as '{min(called)}-{max(called)}', or names: {', '.join(classes[:10])}"
+    known = f"numbers from {min(called)} to {max(called)}" if isinstance(called, range) else "their numbers"
+    known += f", a range such as '{min(called)}-{max(called)}', or names: {', '.join(classes[:10])}"
     raise ValueError(f"classes: {part!r} is no class; use {known}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stir import store, verdict
 from stir.files import write_whole
 from stir.inversion import invert
-from stir.losses import norm
+from stir.losses import LOSSES
 from stir.recipe import Recipe
 from stir.score import check
 from stir.verdict import Hypothesis, judge
@@ -29,16 +29,19 @@ ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "upd
 
 def check_losses(losses: Sequence[str], robust: int | None = 1) -> None:
     """Raise a ValueError unless `losses` is "standard", then so many robust losses, or two and more where `robust` is None; none twice."""
+    unknown = [loss for loss in losses if loss not in LOSSES]
+    if unknown:
+        raise ValueError(f"losses={list(losses)}: {unknown[0]!r} is unknown; use some of {', '.join(LOSSES)}")
     few = len(losses) < 3 if robust is None else len(losses) != 1 + robust
-    if few or losses[0] != "standard" or not all(map(norm, losses[1:])) or len(set(losses)) < len(losses):
+    if few or losses[0] != "standard" or len(set(losses)) < len(losses):
         count = "two robust losses or more" if robust is None else f"{robust} robust loss"
         raise ValueError(f"losses={list(losses)} must be 'standard' and then {count}, such as 'adversarial-l2', none twice")
 
 
 def check_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
-    """Raise a ValueError where there are fewer seeds than a verdict needs, or one is there twice."""
+    """Raise a ValueError where there are fewer seeds than the page needs, or one is there twice."""
     if len(seeds) < at_least or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={list(seeds)} must be at least {at_least} seeds, none twice; a verdict needs as many networks of a kind")
+        raise ValueError(f"seeds={list(seeds)} must be at least {at_least} seeds, none twice")
 
 
 def settings(namespace: Mapping[str, object]) -> tuple[dict, dict, dict]:

@@ -31,7 +31,10 @@ def watch_pairs(model: nn.Module) -> Iterator[Pairs]:
     def before(module: nn.Module, inputs: tuple) -> None:
         ran[module] += 1
         conv, _ = outputs.get(id(inputs[0]), (None, None)) if inputs else (None, None)
-        if conv is not None and module.running_mean is not None and id(conv.weight) not in shared:
+        if conv is None or module.running_mean is None or "weight" not in conv._parameters:  # the last where it is computed anew, as in pruning
+            return
+        own = [conv.weight, *module.parameters()]
+        if all(parameter is None or id(parameter) not in shared for parameter in own):
             pairs[conv] = module
 
     handles = [m.register_forward_hook(after) for m in model.modules() if type(m) is nn.Conv2d]

@@ -145,6 +145,7 @@ def controversial(
     within: Ball | None = None,
     steps: int = CONTROVERSIAL_STEPS,
     tolerance: float = 0.1,
+    precision: str = "auto",
     device: str | torch.device = "auto",
     batch_size: int = BATCH_SIZE,
     progress: bool = True,
@@ -159,7 +160,7 @@ def controversial(
         given: m1, which cannot tell x' from x; `target`: m2, which can.
         layer, given_layer: the layer of both, or of each, as in `stir.score`.
         steps: of descent, by the solver "adam-logit".
-        images, pool, seeds, seed, within, tolerance, device, batch_size, progress: as in `invert`.
+        images, pool, seeds, seed, within, tolerance, precision, device, batch_size, progress: as in `invert`.
 
     Returns:
         For each image the x' furthest away for `target` among those within `tolerance` for `given`;
@@ -169,6 +170,7 @@ def controversial(
         ValueError: as `invert`, for either network.
     """
     images = gather_images(images)
+    check_precision(precision)
     _check(steps, tolerance, batch_size)
     starts = _starts(images, seeds, seed, within)
     with (
@@ -176,7 +178,7 @@ def controversial(
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
         objective = partial(_disagreement, by_given, by_target, tolerance)
-        half = by_given.half_works and by_target.half_works
+        half = precision == "auto" and by_given.half_works and by_target.half_works
         found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
         with torch.no_grad():
@@ -267,7 +269,8 @@ def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, 
             _, best, least = _evaluated(evaluate, best, best, torch.full((len(best),), torch.inf, device=best.device))
         for _ in range(steps):
             residual, best, least = _evaluated(evaluate, solver.images(), best, least)
-            solver.update(residual)
+            with torch.autocast(residual.device.type, enabled=False):  # a caller's own
+                solver.update(residual)
             advance()
     with torch.no_grad():
         _, best, least = _evaluated(evaluate, solver.images(), best, least)

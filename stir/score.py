@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 
 import pandas as pd
@@ -58,7 +58,7 @@ def score(
         worst_case: take the X' of `stir.controversial`, which look as different to `target` as
             the reference's invariances allow: a lower end to what the average over X' hides.
         **inversion: arguments of `stir.invert` (of `stir.controversial` if `worst_case`): seeds,
-            seed, within, solver, steps, tolerance, pool, device, batch_size, progress.
+            seed, within, solver, steps, tolerance, pool, precision, device, batch_size, progress.
 
     Raises:
         ValueError: an argument out of its range, before any work; or features that the measure
@@ -139,7 +139,7 @@ def pairwise(
 
 
 def check(images: Images, *, measure: str | Measure = "linear-cka", also: Sequence[str | Measure] = (), draws: int = 1, **inversion) -> None:
-    """Raise a ValueError for what `pairwise` would refuse whatever the networks and layers."""
+    """Raise a ValueError for images, measures or draws that `pairwise` would refuse; what it hands on to `invert` shows there."""
     _Question(gather_images(images), None, None, measure, draws, inversion, tuple(also))
 
 
@@ -290,10 +290,11 @@ class _Made:
     targets: Sequence[str]
     draws: Sequence[Inversion]
 
-    @cached_property
+    @property
     def images(self) -> Tensor:
         """Those of all draws, one after another."""
-        return torch.cat([draw.images for draw in self.draws])
+        first, *others = (draw.images for draw in self.draws)
+        return torch.cat([first, *others]) if others else first
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
 class Anderson:
     """What the last steps together can undo of the residual they undo; a step along the gradient takes what is left.
 
-    Of all combinations of the last iterates the one whose residuals, combined alike, are shortest: one small system an image, since
-    what the network did between them is known (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and
-    Saad 2009, "Two classes of multisecant methods for nonlinear acceleration"). From there a step as long as a straight descent
-    to a cost of 0, which is known to be there, would take (Polyak 1969, "Minimization of unsmooth functionals"): no rate to
-    tune. Networks bend, so half the way to the combination is gone, and the step's length falls on a cosine, from beyond the
-    straight line to almost nothing.
+    Of all combinations of this iterate and the eight before, one has the residuals that, combined alike, are shortest: a small
+    system for each image (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two
+    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend. For the residual
+    left there, the gradient here is followed as far as a straight descent to 0, which is known to be there, would go
+    (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that falls on a cosine, from beyond the straight
+    line to almost nothing: no rate to tune.
     """
 
     default_steps = 100
@@ -78,9 +78,11 @@ class Anderson:
         past, change = self.past[:, :kept], self.residuals[:, :kept] - residual[:, None]
         system = change @ change.mT
         ridge = self.damping * system.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
-        system = system + ridge[:, None, None] * torch.eye(kept, device=system.device)
-        # Not `solve`, which on a GPU would wait for the result, to see that the system has one; the ridge sees to that.
-        weights, _ = torch.linalg.solve_ex(system, -(change @ residual[:, :, None]))
+        system = system + ridge[:, None, None] * torch.eye(kept, device=system.device, dtype=system.dtype)
+        # Not `solve`, which on a GPU would wait for the result, to see that the system has one; the ridge sees to that. On the CPU
+        # for MPS, for which older versions of PyTorch have no such function.
+        place = "cpu" if system.device.type == "mps" else system.device
+        weights = torch.linalg.solve_ex(system.to(place), -(change @ residual[:, :, None]).to(place))[0].to(system.device)
         # As the past times its weights, with no copy of the differences.
         moved = (weights.mT @ past)[:, 0] - weights.sum(dim=1) * pixels
         return moved, residual + (weights.mT @ change)[:, 0]

@@ -176,6 +176,18 @@ def test_without_each_group_it_is_that_of_the_others(p, offset):
     assert linear_cka_without(x, y, groups).tolist() == pytest.approx(wanted, rel=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e12])
+@pytest.mark.parametrize("p", [3, 90])
+def test_without_an_image_that_outweighs_all_others(p, size):
+    generator = torch.Generator().manual_seed(p)
+    x = torch.randn(60, p, generator=generator)
+    y = x + torch.randn(60, p, generator=generator)
+    x[7] *= size
+    groups, rows = [torch.tensor([7, 8]), torch.tensor([9])], torch.arange(60)
+    wanted = [linear_cka(x[~torch.isin(rows, group)], y[~torch.isin(rows, group)]) for group in groups]
+    assert linear_cka_without(x, y, groups).tolist() == pytest.approx(wanted, abs=1e-6)
+
+
 @pytest.mark.parametrize("p", [2, 50])
 def test_without_the_only_image_that_differs_nothing_can_be_said(p):
     x = torch.zeros(20, p)

@@ -156,7 +156,7 @@ def test_classes_by_name(folder):
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ("0-10", "classes: '0-10' is no class; use numbers from 0 to 9"),
+        ("0-10", "classes: '0-10' is no class; use their numbers, a range such as '0-9'"),
         ("4-2", "classes: '4-2' is no class"),
         ("cat", "classes: 'cat' is no class"),
         ("-1", "classes: '-1' is no class"),
@@ -177,7 +177,7 @@ def test_classes_that_are_called_by_numbers(tmp_path, asked, wanted):
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / split / name / "a.png")
     assert load_dataset(f"folder:{tmp_path}", classes=asked).classes == wanted
-    with pytest.raises(ValueError, match="classes: '1-3' is no class; use numbers from 1 to 10"):
+    with pytest.raises(ValueError, match="classes: '1-3' is no class; use their numbers, a range such as '1-10', or names: 1, 10, 2"):
         load_dataset(f"folder:{tmp_path}", classes="1-3")
 
 

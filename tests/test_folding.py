@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.utils import prune
 from torch.func import functional_call
 
 from stir.architectures import build_model
@@ -82,6 +83,12 @@ def tied():
     return model
 
 
+def tied_norms():
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+    model[3].weight = model[1].weight
+    return model
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -90,8 +97,12 @@ def tied():
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
         Twice(),
         tied(),
+        nn.Sequential(prune.random_unstructured(nn.Conv2d(3, 4, 3), "weight", 0.5), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)),
+        tied_norms(),
     ],
-    ids=["before", "not next", "batch statistics", "twice", "tied"],
+    ids=["before", "not next", "batch statistics", "twice", "tied", "pruned", "weight norm", "spectral norm", "tied norms"],
 )
 def test_what_cannot_be_folded_is_not(model):
     _, pairs = fold(lively(model))

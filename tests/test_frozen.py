@@ -26,7 +26,8 @@ def test_the_answers_are_the_networks_own_in_eval_mode(name):
     model.train()
     with folded(model) as frozen, torch.no_grad():
         assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-4)
-        assert (frozen(IMAGES, half=True).float() - plain).norm() < 0.1 * plain.norm()
+        half = frozen(IMAGES, half=True)
+        assert half.dtype == torch.bfloat16 and (half.float() - plain).norm() < 0.1 * plain.norm()
 
 
 def test_norms_are_no_longer_computed():
@@ -67,6 +68,26 @@ def test_entered_again_it_takes_the_weights_of_that_time():
         plain = model(IMAGES)
         with frozen:
             assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-4)
+
+
+def test_folding_again_changes_nothing():
+    model = lively(build_model("resnet10", 5, width=4))
+    frozen = folded(model)
+    with frozen, torch.no_grad():
+        frozen.fold(lambda: frozen(IMAGES[:1]))
+        assert torch.allclose(frozen(IMAGES), model(IMAGES), rtol=1e-3, atol=1e-4)
+
+
+def test_an_interrupt_on_entering_leaves_the_network_as_it_was(monkeypatch):
+    model = build_model("resnet10", 5, width=4)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stir.frozen.folded_tensors", interrupt)
+    with pytest.raises(KeyboardInterrupt), Frozen(model, CPU):
+        pass
+    assert all(module.training for module in model.modules())
 
 
 class Shared(nn.Module):

@@ -48,6 +48,21 @@ def test_what_the_last_steps_tell_is_used():
     assert ours.median() < 0.3 * alone.median()
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_whatever_precision_the_caller_has_set(solver):
+    matrix, images, seeds = problem(6, noise=0.05)
+    options = dict(layer="1", seeds=seeds, steps=5, solver=solver, **QUIET)
+    wanted = invert(linear(matrix), images, precision="float32", **options)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = invert(linear(matrix), images, **options)
+    assert found.images.dtype == torch.float32 and found.distance.max() < 1.5 * wanted.distance.max()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert torch.allclose(invert(linear(matrix), images, precision="float32", **options).images, wanted.images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def nearest_in_box(matrix, images, seeds):
     """SciPy's answer to: the x' in [0, 1] nearest to the seed with Ax' = Ax."""
     a = matrix.double().numpy()

@@ -1,6 +1,6 @@
 """How fast inversion is, as ratios taken in one process on the same images, networks and seeds: `make bench`.
 
-Prints one JSON line a figure, then a table, and writes both to --output. Nothing here asserts: machines differ, and so do
+Prints one JSON line a figure, which it writes to --output as well, then a table. Nothing here asserts: machines differ, and so do
 their figures.
 """
 
