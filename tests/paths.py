@@ -12,7 +12,7 @@ TINY = {
     "measure": FEW | {"n_images": 12, "steps": 3, "step_counts": [1, 2], "image_counts": [10, 12]},
     "performance": FEW
     | {"image_size": 0, "n_images": 12, "paper_steps": [2, 4], "our_steps": [2, 3], "image_counts": [10, 12], "widths": [2, 4]}
-    | {"architectures": ["resnet10", "vgg11"], "few_steps": 1},
+    | {"architectures": ["resnet10", "vgg11"], "few_steps": 1, "benchmarks": str(Path(__file__).with_name("benchmarks"))},
     "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
     "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},
     "loss": LITTLE | {"losses": ["standard", "adversarial-l2", "trades"], "seeds": [0, 1]},
