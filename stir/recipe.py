@@ -51,8 +51,8 @@ class Recipe:
     tradeoff: float | None = None
     epochs: int = 15
     batch_size: int = 128
-    learning_rate: float = 0.2
-    weight_decay: float = 1e-3
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     augmentation: str = "none"
     augmentation_strength: float = 1.0

@@ -109,7 +109,7 @@ def test_what_the_key_depends_on(keys, small):
     assert not keys(epsilon=2.0) and not keys(attack_steps=9)  # of no effect on standard training
     assert not keys(tradeoff=9.0) and not keys(augmentation_strength=2.0)
     assert not keys(device="auto") and not keys(progress=False)
-    assert not keys(weight_decay=1e-3)
+    assert not keys(weight_decay=5e-4)
     renamed = Dataset("other name", small.train, small.test, small.classes)
     assert not keys(dataset=renamed)
     for changed in (
