@@ -199,7 +199,7 @@ def test_the_command_line_refuses_before_it_runs(arguments, message, monkeypatch
         ("architecture", "resnet1", "architecture='resnet1' is unknown"),
         ("layers", ["stage9"], "layer='stage9' does not exist"),
         ("solver", "sgd", "solver='sgd' is unknown"),
-        ("losses", ["standard", "robust"], "loss='robust' is unknown"),
+        ("losses", ["standard", "robust"], "'robust' is unknown; use some of standard"),
         ("n_images", 1, "n_images=1 must lie between 5"),
     ],
 )
