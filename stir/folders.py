@@ -38,7 +38,7 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
     from torchvision.datasets import ImageFolder  # which takes a second
 
     try:
-        folder = ImageFolder(str(root), is_valid_file=lambda path: os.path.splitext(path)[1].lower() in _suffixes())
+        folder = ImageFolder(str(root), is_valid_file=lambda path: _suffix(path) in _suffixes())
     except FileNotFoundError as error:
         raise ValueError(f"no images in {str(root)!r}: {error}") from error
     kept = store_folder() / "images" / f"{_key(root, folder.samples, size)}.safetensors"
@@ -52,6 +52,10 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
             except (OSError, SafetensorError) as error:
                 warnings.warn(f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time", stacklevel=4)
     return tensors["images"], tensors["labels"], tuple(folder.classes)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 @cache
@@ -100,8 +104,15 @@ def _decode(
     return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": labels}
 
 
+@cache
+def _formats(suffix: str) -> tuple[str, ...]:
+    """All that Pillow reads, the one that a file's name promises first: left to itself it tries several of them on each file."""
+    promised = Image.registered_extensions()[suffix]
+    return promised, *(kind for kind in Image.OPEN if kind != promised)
+
+
 def _read(path: str, size: int | None) -> np.ndarray:
-    with Image.open(path) as file:
+    with Image.open(path, formats=_formats(_suffix(path))) as file:
         if file.mode.startswith("I;16"):  # whose values Pillow would cut off at 255
             file = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         image = file if file.mode == "RGB" else file.convert("RGB")  # which copies even what needs no change

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
 
 import pandas as pd
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -22,7 +23,7 @@ from tqdm.auto import tqdm
 from stir.architectures import TORCHVISION, build_model
 from stir.attacks import PGD
 from stir.data import Dataset, load_dataset
-from stir.devices import hardware, resolve_device, side_by_side
+from stir.devices import fast_bf16, hardware, resolve_device, side_by_side
 from stir.files import digest, store_folder, write_whole
 from stir.losses import EPSILONS
 from stir.training import Recipe, accuracy, fill, train
@@ -113,7 +114,8 @@ def trained_model(
     Returns:
         The network in eval mode. Its attribute `card` says what made it, its `accuracy` on the test
         images, its `robust_accuracy` under PGD with 20 steps, in L2 at 0.5 and in L-infinity at
-        8/255, on 1,000 of them at most, the training curve, the seconds it took and the hardware.
+        8/255, on 1,000 of them at most, the training curve, the seconds it took, the hardware, whether it
+        computed in bfloat16, and the versions. The last three move weights by rounding, and are not asked for.
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
@@ -223,6 +225,7 @@ def _check_fit(model: nn.Module, architecture: str, dataset: Dataset) -> None:
 def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool) -> dict:
     """Train `model` in place and keep it; returns its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
+    versions = {package: version(package) for package in ("stir-companion", "torch", "torchvision")}
     label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
     curve = train(model, dataset.train, recipe, seed=made_by["seed"], device=device, progress=progress, label=label, checkpoint=checkpoint)
     # Drawn, since folders come class by class.
@@ -235,7 +238,8 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 2),
         "hardware": hardware(device),
-        "torch": torch.__version__,
+        "bfloat16": fast_bf16(device),
+        "versions": versions,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     try:
@@ -247,7 +251,7 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
 
 
 def kept_models() -> pd.DataFrame:
-    """The networks in the store, oldest first: one row each, by key.
+    """The networks in the store, oldest first: one row each, by key; then what interrupted trainings left.
 
     Columns: key, architecture, width, dataset, loss, epsilon, epochs, seed, others (further fields of
     `Recipe` that are not at their defaults), accuracy, robust_l2, robust_linf (see
@@ -255,18 +259,27 @@ def kept_models() -> pd.DataFrame:
     """
     columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "others", "accuracy"]
     rows = []
-    for path in _models().glob("*.json"):
-        weights = path.with_suffix(".safetensors")
+    files = [*_models().glob("*.json"), *(path for path in _models().glob("*.checkpoint") if not path.with_suffix(".json").exists())]
+    for path in files:
+        weights = path.with_suffix(".safetensors") if path.suffix == ".json" else path
         try:
-            card = json.loads(path.read_text(encoding="utf-8"))
-            found = {**card["made_by"], **card, "key": path.stem, "others": _others(card["made_by"], columns)}
-        except (OSError, ValueError, KeyError, TypeError):
-            found = {"key": path.stem, "architecture": "(damaged)"}
+            found = _described(path, columns)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            found = {"architecture": "(damaged)"}
         robust = found.get("robust_accuracy") or {}
         size = weights.stat().st_size / 1e6 if weights.exists() else 0.0
-        rows.append({name: found.get(name) for name in columns} | {f"robust_{norm}": robust.get(norm) for norm in ATTACKS} | {"megabytes": size, "date": found.get("date")})
+        rows.append({name: found.get(name) for name in columns} | {"key": path.stem} | {f"robust_{norm}": robust.get(norm) for norm in ATTACKS} | {"megabytes": size, "date": found.get("date")})
     made = pd.DataFrame(rows, columns=[*columns, *(f"robust_{norm}" for norm in ATTACKS), "megabytes", "date"])
     return made.sort_values(["date", "key"], ignore_index=True)
+
+
+def _described(path: Path, shown: list[str]) -> dict:
+    """What a card, or a checkpoint, says of its network."""
+    if path.suffix == ".checkpoint":
+        with safe_open(path, framework="pt") as file:
+            return {**json.loads(file.metadata()["made_by"]), "architecture": "(unfinished)"}
+    card = json.loads(path.read_text(encoding="utf-8"))
+    return {**card["made_by"], **card, "others": _others(card["made_by"], shown)}
 
 
 def _others(made_by: dict, shown: list[str]) -> str:

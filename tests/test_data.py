@@ -232,6 +232,14 @@ def test_decoded_once_and_again_after_a_change(folder, monkeypatch):
     assert (changed.train.images[0] == 1).all() and changed.fingerprint != first.fingerprint
 
 
+def test_a_file_is_read_whatever_its_name_promises(folder):
+    root, _ = folder
+    path = root / "train" / "cat" / "0.png"
+    before = load_dataset(f"folder:{root}").train.images
+    path.rename(path.with_suffix(".gif"))
+    assert torch.equal(load_dataset(f"folder:{root}").train.images, before)
+
+
 # torchvision's data sets, from small files in their own formats
 
 

@@ -73,6 +73,7 @@ def test_the_second_call_trains_nothing(small, no_training, own_store):
     assert second.card["robust_accuracy"]["l2"] == accuracy(second, small.test, attack=attack, device="cpu")
     assert second.card["robust_accuracy"]["linf"] <= second.card["accuracy"]
     assert second.card["made_by"]["seed"] == 0 and second.card["dataset"] == "small"
+    assert torch.__version__.startswith(second.card["versions"]["torch"]) and second.card["bfloat16"] in (True, False)
 
 
 def test_the_card_is_the_same_on_both_calls(small):
@@ -297,6 +298,8 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
     with safe_open(checkpoint, framework="pt") as file:
         done = len(json.loads(file.metadata()["curve"]))
     assert 1 <= done < 5 and not list(own_store.glob("*.json"))
+    (left,) = kept_models().itertuples()
+    assert (left.key, left.architecture, left.epochs) == (checkpoint.stem, "(unfinished)", 5) and left.megabytes > 0
     out, _ = finish(start())
     assert [path.suffix for path in sorted(own_store.iterdir()) if path.suffix != ".lock"] == [".json", ".safetensors"]
     (resumed,) = own_store.glob("*.safetensors")
@@ -391,8 +394,9 @@ def test_the_list_and_removal(small, own_store):
     assert run(main, ["models", "--remove", table.loc["resnet10", "key"]]).exit_code == 0
     assert list(kept_models().architecture) == ["vgg11"] and not weights.exists()
     (own_store / f"{kept_models().key[0]}.json").write_text("{")
-    assert list(kept_models().architecture) == ["(damaged)"]
-    remove_models(list(kept_models().key[:1]))
+    (own_store / "0123.checkpoint").write_text("what was left of a training")
+    assert list(kept_models().architecture) == ["(damaged)"] * 2
+    remove_models(list(kept_models().key))
     assert kept_models().empty and names(own_store) == []
 
 
