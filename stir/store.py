@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -115,7 +116,8 @@ def trained_model(
         The network in eval mode. Its attribute `card` says what made it, its `accuracy` on the test
         images, its `robust_accuracy` under PGD with 20 steps, in L2 at 0.5 and in L-infinity at
         8/255, on 1,000 of them at most, the training curve, the seconds it took, the hardware, whether it
-        computed in bfloat16, and the versions. The last three move weights by rounding, and are not asked for.
+        computed in bfloat16, and the versions. A kept network is returned whatever the last three are: they move
+        weights by rounding alone.
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
@@ -225,7 +227,7 @@ def _check_fit(model: nn.Module, architecture: str, dataset: Dataset) -> None:
 def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool) -> dict:
     """Train `model` in place and keep it; returns its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
-    versions = {package: version(package) for package in ("stir-companion", "torch", "torchvision")}
+    versions = {package: version(package) for package in ("stir-companion", "torchvision")} | {"torch": torch.__version__}
     label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
     curve = train(model, dataset.train, recipe, seed=made_by["seed"], device=device, progress=progress, label=label, checkpoint=checkpoint)
     # Drawn, since folders come class by class.
@@ -251,7 +253,7 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
 
 
 def kept_models() -> pd.DataFrame:
-    """The networks in the store, oldest first: one row each, by key; then what interrupted trainings left.
+    """The networks in the store, oldest first: one row each, by key; then trainings that are not finished.
 
     Columns: key, architecture, width, dataset, loss, epsilon, epochs, seed, others (further fields of
     `Recipe` that are not at their defaults), accuracy, robust_l2, robust_linf (see
@@ -259,16 +261,19 @@ def kept_models() -> pd.DataFrame:
     """
     columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "others", "accuracy"]
     rows = []
-    files = [*_models().glob("*.json"), *(path for path in _models().glob("*.checkpoint") if not path.with_suffix(".json").exists())]
-    for path in files:
+    unfinished = {path.stem: path for path in _models().glob("*.checkpoint")}  # first: one that ends now is then among the cards
+    for path in (unfinished | {path.stem: path for path in _models().glob("*.json")}).values():
         weights = path.with_suffix(".safetensors") if path.suffix == ".json" else path
         try:
             found = _described(path, columns)
+        except FileNotFoundError:  # removed, or finished, since it was listed
+            continue
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             found = {"architecture": "(damaged)"}
         robust = found.get("robust_accuracy") or {}
+        row = {name: found.get(name) for name in columns} | {f"robust_{norm}": robust.get(norm) for norm in ATTACKS}
         size = weights.stat().st_size / 1e6 if weights.exists() else 0.0
-        rows.append({name: found.get(name) for name in columns} | {"key": path.stem} | {f"robust_{norm}": robust.get(norm) for norm in ATTACKS} | {"megabytes": size, "date": found.get("date")})
+        rows.append(row | {"key": path.stem, "megabytes": size, "date": found.get("date")})
     made = pd.DataFrame(rows, columns=[*columns, *(f"robust_{norm}" for norm in ATTACKS), "megabytes", "date"])
     return made.sort_values(["date", "key"], ignore_index=True)
 
@@ -277,7 +282,9 @@ def _described(path: Path, shown: list[str]) -> dict:
     """What a card, or a checkpoint, says of its network."""
     if path.suffix == ".checkpoint":
         with safe_open(path, framework="pt") as file:
-            return {**json.loads(file.metadata()["made_by"]), "architecture": "(unfinished)"}
+            kept = file.metadata()
+        made_by, done = json.loads(kept["made_by"]), len(json.loads(kept["curve"]))
+        return {**made_by, "architecture": "(unfinished)", "others": f"{done} of {made_by['epochs']} epochs done"}
     card = json.loads(path.read_text(encoding="utf-8"))
     return {**card["made_by"], **card, "others": _others(card["made_by"], shown)}
 
@@ -292,13 +299,18 @@ def remove_models(keys: Sequence[str]) -> None:
     """Remove the networks that `kept_models` lists under `keys`.
 
     Raises:
-        ValueError: one of them is not there, and none is removed.
+        ValueError: one of them is not there, or is being trained, and none is removed.
     """
     kept = set(kept_models().key)
     for key in keys:
         if key not in kept:
             raise ValueError(f"key={key!r} is not in {_models()}; `stir models` lists the keys")
-    for key in keys:
-        with FileLock(_models() / f"{key}.lock"):
+    with ExitStack() as locks:
+        for key in dict.fromkeys(keys):
+            try:
+                locks.enter_context(FileLock(_models() / f"{key}.lock", timeout=0))
+            except Timeout as error:
+                raise ValueError(f"key={key!r} is being trained or read by another process; wait for it or stop it first") from error
+        for key in keys:
             for suffix in ("json", "safetensors", "checkpoint"):  # the card first: without it the rest does not count
                 (_models() / f"{key}.{suffix}").unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from stir import folders
 from stir.data import TORCHVISION, load_dataset
 
 
@@ -237,6 +238,7 @@ def test_a_file_is_read_whatever_its_name_promises(folder):
     path = root / "train" / "cat" / "0.png"
     before = load_dataset(f"folder:{root}").train.images
     path.rename(path.with_suffix(".gif"))
+    assert folders._formats(".gif")[0] == "GIF" and set(folders._formats(".gif")) == set(Image.OPEN)
     assert torch.equal(load_dataset(f"folder:{root}").train.images, before)
 
 

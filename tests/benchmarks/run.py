@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,7 @@ RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
 # What does best on few natural images in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
 SHORT = dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
 SIZE = 32
-NUDGE = 1e-4  # of the range of pixels
+NUDGE = 1e-4  # standard deviation of the noise, of the range of pixels
 
 
 class Bench:
@@ -44,9 +45,13 @@ class Bench:
         self.device = resolve_device(device)
         self.output = output
         self.figures: list[dict] = []
-        rates = [matrix_rate(self.device, dtype) for dtype in (torch.float32, torch.bfloat16)]
-        self.half_gain = round(rates[1] / rates[0], 1)  # how many times bfloat16 is faster here, at its best
         self.name = "natural" if source.startswith("folder:") else source
+
+    @cached_property
+    def half_gain(self) -> float:
+        """How many times bfloat16 is faster than float32 here, at its best."""
+        plain, half = (matrix_rate(self.device, dtype) for dtype in (torch.float32, torch.bfloat16))
+        return round(half / plain, 1)
 
     def network(self, architecture: str, loss: str, seed: int = 0, **recipe):
         return stir.trained_model(architecture, dataset=self.data, loss=loss, seed=seed, device=self.device, **{**RECIPE, **recipe})
@@ -58,11 +63,11 @@ class Bench:
         return found, time.perf_counter() - start
 
     def report(self, figure: str, value: float, goal: float | None, **more) -> None:
-        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, **more, "images": self.name, "device": self.device.type}
+        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, "images": self.name, **more, "device": self.device.type}
         print(json.dumps(line), flush=True)
         self.figures.append(line)
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text("\n".join(json.dumps({**each, "hardware": hardware(self.device), "torch": torch.__version__}) for each in self.figures) + "\n")
+        self.output.write_text("\n".join(json.dumps({"hardware": hardware(self.device), "torch": torch.__version__, **each}) for each in self.figures) + "\n")
 
 
 def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
@@ -71,13 +76,13 @@ def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
     about = dict(network=architecture, loss=loss)
     bench.invert(model, steps=5)  # warm up
     theirs, slow = bench.invert(model, solver="paper", precision="float32", steps=1_000)
-    wanted = theirs.distance.median()
+    wanted = theirs.distance.median().item()
     curve: dict[int, tuple[float, float]] = {}  # steps -> seconds, distance
 
     def near_enough(steps: int) -> bool:
         ours, fast = bench.invert(model, steps=steps)
-        curve[steps] = round(fast, 2), round(ours.distance.median().item(), 4)
-        return bool(ours.distance.median() <= wanted)
+        curve[steps] = fast, ours.distance.median().item()
+        return curve[steps][1] <= wanted
 
     for steps in BUDGETS:
         if near_enough(steps) and curve[steps][0] >= slow / 10:
@@ -88,8 +93,8 @@ def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
         while enough - too_few > 1:  # the number of steps to the same distance, not the next one that happened to be tried
             steps = (too_few + enough) // 2
             too_few, enough = (too_few, steps) if near_enough(steps) else (steps, enough)
-    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted.item(), 4), steps=enough, half_gain=bench.half_gain)
-    more["curve"] = [(steps, *curve[steps]) for steps in sorted(curve)]
+    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted, 4), steps=enough, half_gain=bench.half_gain)
+    more["curve"] = [(steps, round(seconds, 2), round(distance, 4)) for steps, (seconds, distance) in sorted(curve.items())]
     bench.report("time-to-quality", slow / curve[enough][0] if enough else float("nan"), goal, **about, **more)
     within = [distance for seconds, distance in curve.values() if seconds <= slow / 10]
     bench.report("depth", min(within, default=float("nan")), 0.05 if architecture.startswith("vgg") else 0.02, **about)
@@ -107,7 +112,7 @@ def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
         pixels = images.to(bench.device).requires_grad_(True)
         step = min(_seconds(lambda: torch.autograd.grad(represent(pixels, half=half).float().square().sum(), pixels), bench.device) for _ in range(steps))
     limit = matrix_rate(bench.device, torch.bfloat16 if half else torch.float32)
-    bench.report("efficiency", operations / step / limit, 0.6, network="resnet18", width=64, batch=batch, half=half, gflops=round(operations / step / 1e9), limit_gflops=round(limit / 1e9))
+    bench.report("efficiency", operations / step / limit, 0.6, images="random", network="resnet18", width=64, batch=batch, half=half, gflops=round(operations / step / 1e9), limit_gflops=round(limit / 1e9))
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -132,9 +137,9 @@ def scale(bench: Bench) -> None:
     bench.invert(model, images[:100], **options)
     few = min(bench.invert(model, images[:100], **options)[1] for _ in range(5)) / 100
     many = bench.invert(model, images, **options)[1] / 10_000
-    bench.report("time-per-image", many / few, 1.15, network="resnet10", counts=[100, 10_000])
+    bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
     peaks = [int(subprocess.run([sys.executable, __file__, "--peak", str(count)], capture_output=True, text=True, check=True).stdout) for count in (1, 10_000)]
-    bench.report("memory-GiB", (peaks[1] - peaks[0]) / 2**20, 2.0, network="resnet10", count=10_000)
+    bench.report("memory-GiB", (peaks[1] - peaks[0]) / 2**20, 2.0, images="random", network="resnet10", count=10_000)
 
 
 def peak_of(count: int) -> int:
@@ -152,20 +157,22 @@ def faithful(bench: Bench) -> None:
     seeds = draw_seeds(images, "gaussian", 0)
     moved = seeds + NUDGE * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
     ways = {"fast": ("auto", seeds), "plain": ("float32", seeds), "nudged": ("float32", moved)}
-    found = {way: stir.pairwise(models, images, precision=precision, seeds=start, device=bench.device, progress=False).stir for way, (precision, start) in ways.items()}
-    differences = {way: found[way] - found["plain"] for way in ("fast", "nudged")}
-    about = dict(network="resnet10", pairs=len(found["plain"]), count=len(images), nudge=NUDGE)
-    for figure, difference in {"faithful": differences["fast"].abs().max(), "faithful-mean": abs(differences["fast"].mean())}.items():
-        bench.report(figure, difference, 0.01, **about)
+    tables = {way: stir.pairwise(models, images, precision=precision, seeds=start, device=bench.device, progress=False) for way, (precision, start) in ways.items()}
+    found = {way: table.stir[table.reference != table.target] for way, table in tables.items()}  # with itself a network shares nearly all
+    fast, nudged = (found[way] - found["plain"] for way in ("fast", "nudged"))
+    about = dict(network="resnet10", pairs=len(fast), count=len(images), nudge=NUDGE)
+    bench.report("faithful", fast.abs().max(), 0.01, mean_size=round(fast.abs().mean(), 4), **about)
+    bench.report("faithful-mean", abs(fast.mean()), 0.01, **about)
     # No goal: this is what a descent through a network makes of a change that means nothing.
-    bench.report("nudged", differences["nudged"].abs().max(), None, **about)
+    bench.report("nudged", nudged.abs().max(), None, mean_size=round(nudged.abs().mean(), 4), **about)
+    bench.report("nudged-mean", abs(nudged.mean()), None, **about)
 
 
 def training(bench: Bench) -> None:
     """Throughput of adversarial training over that of a plain float32 loop, with the accuracies that either reaches."""
     data, attack = stir.load_dataset("digits"), stir.PGD("l2", 1.0, 20)
     recipe = Recipe(loss="adversarial-l2", epsilon=1.0)
-    images, seconds, reached = len(data.train) * recipe.epochs, Counter(), {}
+    images, seconds, reached = len(data.train) * recipe.epochs, defaultdict(float), {}
     for seed in range(3):  # in turn, so that a busy minute costs both
         for name, loop in {"ours": train, "plain": plain_training}.items():
             model = stir.build_model("resnet10", 10, width=16, channels=1, mean=[0.3], std=[0.3], seed=seed)
@@ -174,7 +181,7 @@ def training(bench: Bench) -> None:
             reached.setdefault(name, []).append(pair)
     accuracies = {name: torch.tensor(pairs).mean(dim=0).tolist() for name, pairs in reached.items()}
     more = {f"{name}_{kind}": round(value, 4) for name, pair in accuracies.items() for kind, value in zip(("clean", "robust"), pair, strict=True)}
-    bench.report("adversarial-training", seconds["plain"] / seconds["ours"], 2.0, network="resnet10", images_per_second=round(3 * images / seconds["ours"]), **more)
+    bench.report("adversarial-training", seconds["plain"] / seconds["ours"], 2.0, images="digits", network="resnet10", images_per_second=round(3 * images / seconds["ours"]), **more)
 
 
 def plain_training(model, split, recipe: Recipe, *, seed: int, device: torch.device, progress: bool) -> None:
@@ -219,7 +226,7 @@ def recipe(bench: Bench) -> None:
     goals = {"standard": (0.78, None, 120), "adversarial-l2": (0.55, 0.45, 350)}
     for loss, (clean, robust, seconds) in goals.items():
         network = stir.trained_model("resnet18", dataset=data, loss=loss, device=bench.device, **RECIPE, **SHORT)
-        about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"])
+        about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"], torch=network.card["versions"]["torch"])
         bench.report("recipe-accuracy", network.card["accuracy"], clean, **about)
         bench.report("recipe-robust", stir.accuracy(network, data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
         bench.report("recipe-seconds", network.card["seconds"], seconds, **about)
