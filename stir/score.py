@@ -116,6 +116,19 @@ def pairwise(
     for asked in questions:
         for model in models.values():
             asked.check_layer(model)
+    # Starting processes takes about as long as two inversions of a small network.
+    at_least = 4 if can_be_sent((models, measure, also)) else math.inf
+    made = _invert_each(questions, models, worst_case, resolve_device(inversion.get("device", "auto")), at_least, progress)
+    results: list[StirResult] = []
+    for asked, own in zip(questions, made, strict=True):
+        results += asked.answer(own, models, models)
+    return pd.DataFrame([result.as_row() for result in results])
+
+
+def _invert_each(
+    questions: Sequence[_Question], models: Mapping[str, nn.Module], worst_case: bool, device: torch.device, at_least: int | float, progress: bool
+) -> list[list[_Made]]:
+    """The X' of each question, for each reference (or, if `worst_case`, each pair)."""
     tasks = []
     for number, name in product(range(len(questions)), models):
         alone = [[other] for other in models if other != name]
@@ -124,18 +137,13 @@ def pairwise(
         (questions[number], questions[number].maker(models[name], {other: models[other] for other in targets}, worst_case))
         for number, name, targets in tasks
     ]
-    # Starting processes takes about as long as two inversions of a small network.
-    at_least = 4 if can_be_sent((models, measure, also)) else math.inf
-    running = side_by_side(_Question.draw, making, resolve_device(inversion.get("device", "auto")), at_least)
+    running = side_by_side(_Question.draw, making, device, at_least)
     # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
     found = list(tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not progress, leave=False))
     made: list[list[_Made]] = [[] for _ in questions]
     for (number, name, targets), draws_of_it in zip(tasks, found, strict=True):
         made[number].append(_Made(name, targets, draws_of_it))
-    results: list[StirResult] = []
-    for asked, own in zip(questions, made, strict=True):
-        results += asked.answer(own, models, models)
-    return pd.DataFrame([result.as_row() for result in results])
+    return made
 
 
 def check(images: Images, *, measure: str | Measure = "linear-cka", also: Sequence[str | Measure] = (), draws: int = 1, **inversion) -> None:

@@ -256,7 +256,7 @@ def kept_models() -> pd.DataFrame:
     """The networks in the store, oldest first: one row each, by key; then trainings that are not finished.
 
     Columns: key, architecture, width, dataset, loss, epsilon, epochs, seed, others (further fields of
-    `Recipe` that are not at their defaults), accuracy, robust_l2, robust_linf (see
+    `Recipe` that are not at their defaults; how far an unfinished training is), accuracy, robust_l2, robust_linf (see
     `trained_model`), megabytes, date; NaN where a card does not say.
     """
     columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "others", "accuracy"]
