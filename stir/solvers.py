@@ -33,9 +33,11 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
 class Anderson:
     """What the last steps together can undo of the residual they undo; a step along the gradient takes what is left.
 
-    Of all combinations of this iterate and the eight before, one has the residuals that, combined alike, are shortest: a small
+    Of all combinations of this iterate and some before, one has the residuals that, combined alike, are shortest: a small
     system for each image (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two
-    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend. For the residual
+    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend; and the further
+    away an iterate lies, the less weight it gets. How many are remembered grows with the square root of the steps: in a long
+    descent the last ones lie closer together, and more of them tell the same network. For the residual
     left there, the gradient here is followed as far as a straight descent to 0, which is known to be there, would go
     (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that falls on a cosine, from beyond the straight
     line to almost nothing: no rate to tune.
@@ -43,8 +45,8 @@ class Anderson:
 
     default_steps = 100
     coarse = 0.85  # of the steps may be computed in low precision
-    memory = 8
-    damping = 0.01  # of the small system, by its mean diagonal
+    memory = 1.6  # iterates remembered, by the square root of the steps
+    damping = 0.01  # of the small system, by its diagonal
     trust = 0.5
     first, last = 1.5, 0.05
 
@@ -52,7 +54,8 @@ class Anderson:
         self.project = project
         self.pixels = project(start).requires_grad_(True)
         self.taken, self.steps = 0, steps
-        self.past: Tensor | None = None  # pixels [n, memory, p], and their residuals [n, memory, d]
+        self.room = max(1, round(self.memory * math.sqrt(steps)))
+        self.past: Tensor | None = None  # pixels [n, room, p], and their residuals [n, room, d]
         self.residuals: Tensor | None = None
 
     def images(self) -> Tensor:
@@ -74,11 +77,11 @@ class Anderson:
         """From here to the best combination of what is remembered, and the residual to be expected there."""
         if self.past is None:
             return torch.zeros_like(pixels), residual
-        kept = min(self.taken, self.memory)
+        kept = min(self.taken, self.room)
         past, change = self.past[:, :kept], self.residuals[:, :kept] - residual[:, None]
         system = change @ change.mT
-        ridge = self.damping * system.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
-        system = system + ridge[:, None, None] * torch.eye(kept, device=system.device, dtype=system.dtype)
+        # Each by its own size: an iterate whose residual differs much lies far away, and what it tells of the network here is worth less.
+        system = system + torch.diag_embed(self.damping * system.diagonal(dim1=1, dim2=2) + 1e-12)
         # Not `solve`, which on a GPU would wait for the result, to see that the system has one; the ridge sees to that. On the CPU
         # for MPS, for which older versions of PyTorch have no such function.
         place = "cpu" if system.device.type == "mps" else system.device
@@ -89,9 +92,9 @@ class Anderson:
 
     def _remember(self, pixels: Tensor, residual: Tensor) -> None:
         if self.past is None:
-            self.past = pixels.new_empty(len(pixels), self.memory, pixels.shape[1])
-            self.residuals = residual.new_empty(len(residual), self.memory, residual.shape[1])
-        place = self.taken % self.memory  # the oldest; their order does not matter
+            self.past = pixels.new_empty(len(pixels), self.room, pixels.shape[1])
+            self.residuals = residual.new_empty(len(residual), self.room, residual.shape[1])
+        place = self.taken % self.room  # the oldest; their order does not matter
         self.past[:, place], self.residuals[:, place] = pixels, residual
         self.taken += 1
 
