@@ -48,6 +48,21 @@ def test_what_the_last_steps_tell_is_used():
     assert ours.median() < 0.3 * alone.median()
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_long_descent_gains_by_what_more_steps_tell(seed):
+    """On a network that bends; 150 steps that remember 20 are well ahead of as many that remember 10."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+    images, options = torch.rand(16, 3, 8, 8), dict(steps=150, precision="float32", **QUIET)
+    with pytest.MonkeyPatch.context() as patch:
+        ours = invert(network, images, **options).distance
+        patch.setattr(SOLVERS["anderson"], "memory", 0.8)
+        forgetful = invert(network, images, **options).distance
+    assert ours.median() < 0.7 * forgetful.median()
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_whatever_precision_the_caller_has_set(solver):
     matrix, images, seeds = problem(6, noise=0.05)
