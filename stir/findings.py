@@ -14,8 +14,8 @@ from stir import store, verdict
 from stir.files import write_whole
 from stir.inversion import invert
 from stir.losses import LOSSES
+from stir.question import check
 from stir.recipe import Recipe
-from stir.score import check
 from stir.verdict import Hypothesis, judge
 
 # What the parameters of a notebook are called where they are used. A network's own loss and data set are not among them.

@@ -136,6 +136,11 @@ def get_measure(measure: str | Measure) -> Measure:
     return MEASURES[measure]
 
 
+def name_of(measure: str | Measure) -> str:
+    """What tables call `measure`: a function by its own name, or "custom" where it has none."""
+    return measure if isinstance(measure, str) else getattr(measure, "__name__", "custom")
+
+
 class _Features(NamedTuple):
     name: str
     shifted: Float[Tensor, "n p"]  # by the first image: exactly zero if constant, and differences that tie still tie
