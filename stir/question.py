@@ -133,7 +133,7 @@ def make_all(questions: Sequence[Question], models: Mapping[str, nn.Module], wor
     first = questions[0]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if can_be_sent((models, first.measures)) else math.inf
-    running = side_by_side(Question.draw, making, resolve_device(first.inversion.get("device", "auto")), at_least)
+    running = side_by_side(Question.draw, making, resolve_device(first.inversion.get("device", "auto")), at_least=at_least)
     bar = tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not first.progress, leave=False)
     # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
     found = [(asked, Made(name, targets, draws)) for (asked, name, targets), draws in zip(tasks, bar, strict=True)]

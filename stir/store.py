@@ -19,12 +19,13 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from stir.architectures import TORCHVISION, build_model
 from stir.attacks import PGD
 from stir.data import Dataset, load_dataset
-from stir.devices import fast_bf16, hardware, resolve_device, side_by_side
+from stir.devices import fast_bf16, hardware, in_threads, resolve_device, side_by_side, threads_for
 from stir.files import digest, store_folder, write_whole
 from stir.losses import EPSILONS
 from stir.training import Recipe, accuracy, fill, train
@@ -133,7 +134,7 @@ def trained_models(
 ) -> dict[str, nn.Sequential]:
     """Several trained networks by name; on a CPU, those that are missing are trained side by side.
 
-    How many cores a network has to itself moves its weights by rounding (see `stir.devices.side_by_side`).
+    Each is the one that `trained_model` trains alone: a small network has one core to itself in either case, and a large one more.
 
     Args:
         networks: name -> the arguments of `trained_model` in which this network differs from the others.
@@ -146,7 +147,8 @@ def trained_models(
     device = resolve_device(device)
     wanted = _all_wanted(networks, progress, shared)
     missing = [name for name, each in wanted.items() if not each.entry.kept]
-    running = side_by_side(_Wanted.get, [(wanted[name], device, progress and len(missing) < 2) for name in missing], device)
+    tasks = [(wanted[name], device, progress and len(missing) < 2) for name in missing]
+    running = side_by_side(_Wanted.get, tasks, device, threads=max((wanted[name].threads for name in missing), default=1))
     bar = tqdm(running, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
     made = dict(zip(missing, bar, strict=True))
     return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
@@ -180,6 +182,7 @@ class _Wanted:
     dataset: Dataset
     recipe: Recipe
     entry: Entry
+    threads: int  # to train it in, on a CPU
 
     @classmethod
     def of(cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict) -> _Wanted:
@@ -199,8 +202,8 @@ class _Wanted:
         made_by = {"architecture": architecture, "seed": int(seed), "data": dataset.fingerprint, **recipe.settings}
         if not architecture.startswith(TORCHVISION):
             made_by["width"] = int(width)
-        _check_fit(model, architecture, dataset)
-        return cls(model, dataset, recipe, Entry(made_by, _models()))
+        threads = threads_for(_operations(model, architecture, dataset) * min(recipe.batch_size, len(dataset.train)))
+        return cls(model, dataset, recipe, Entry(made_by, _models()), threads)
 
     def get(self, device: torch.device, progress: bool) -> nn.Sequential:
         """The trained network, from the store or trained now."""
@@ -209,19 +212,22 @@ class _Wanted:
         with FileLock(self.entry.path("lock")):
             card = self.entry.load(self.model)
             if card is None:
-                card = _train(self.model, self.dataset, self.recipe, self.entry, device, progress)
+                with in_threads(self.threads):
+                    card = _train(self.model, self.dataset, self.recipe, self.entry, device, progress)
         self.model.cpu().eval()
         self.model.card = card
         return self.model
 
 
-def _check_fit(model: nn.Module, architecture: str, dataset: Dataset) -> None:
+def _operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
+    """Of the forward pass of one image; a ValueError where the network cannot take it."""
     shape = "x".join(map(str, dataset.train.images.shape[1:]))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.eval()(dataset.train.images[:1])
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size") from error
+    return counter.get_total_flops()
 
 
 def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool) -> dict:

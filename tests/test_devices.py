@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stir.devices import can_be_sent, fast_bf16, hardware, resolve_device, side_by_side
+from stir.devices import OPERATIONS_A_THREAD, can_be_sent, fast_bf16, hardware, in_threads, resolve_device, side_by_side, threads_for
 
 
 def test_names_and_devices():
@@ -47,22 +47,34 @@ def where(number):
 
 @pytest.fixture
 def cores(request):
+    with in_threads(request.param):
+        yield request.param
+
+
+def test_threads_are_as_before_after_an_error():
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    with pytest.raises(RuntimeError, match="the reason"), in_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise RuntimeError("the reason")
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("cores", [4], indirect=True)
-def test_tasks_run_in_processes_of_their_own_and_share_the_cores(cores):
-    numbers, processes, threads = zip(*side_by_side(where, [(0,), (1,)], torch.device("cpu")), strict=True)
-    assert numbers == (0, 1) and os.getpid() not in processes and set(threads) == {2}
+@pytest.mark.parametrize(("worth", "threads"), [(0, 1), (0.5, 1), (1.9, 1), (2, 2), (3.5, 3), (4, 4), (400, 4)])
+def test_threads_grow_with_the_operations_up_to_the_cores(cores, worth, threads):
+    assert threads_for(worth * OPERATIONS_A_THREAD) == threads
+
+
+@pytest.mark.parametrize(("cores", "least", "share"), [(4, 1, 2), (4, 2, 2), (6, 3, 3), (8, 3, 4)], indirect=["cores"])
+def test_tasks_run_in_processes_of_their_own_and_share_the_cores(cores, least, share):
+    numbers, processes, threads = zip(*side_by_side(where, [(0,), (1,)], torch.device("cpu"), threads=least), strict=True)
+    assert numbers == (0, 1) and os.getpid() not in processes and set(threads) == {share}
     assert torch.get_num_threads() == cores
 
 
-@pytest.mark.parametrize(("cores", "tasks", "at_least"), [(1, 3, 2), (2, 1, 2), (2, 3, 4)], indirect=["cores"])
-def test_few_tasks_or_cores_stay_here(cores, tasks, at_least):
-    found = list(side_by_side(where, [(number,) for number in range(tasks)], torch.device("cpu"), at_least))
+@pytest.mark.parametrize(("cores", "tasks", "options"), [(1, 3, {}), (2, 1, {}), (2, 3, {"at_least": 4}), (3, 3, {"threads": 2})], indirect=["cores"])
+def test_few_tasks_or_cores_stay_here(cores, tasks, options):
+    found = list(side_by_side(where, [(number,) for number in range(tasks)], torch.device("cpu"), **options))
     assert found == [(number, os.getpid(), cores) for number in range(tasks)]
 
 

@@ -15,7 +15,7 @@ import stir
 import stir.files
 import stir.store
 from stir.data import Dataset, Split
-from stir.devices import fast_bf16
+from stir.devices import fast_bf16, in_threads
 from stir.files import store_folder
 from stir.store import Entry, kept_models, remove_models, trained_model, trained_models, untrained_models
 from stir.attacks import PGD
@@ -333,27 +333,30 @@ def test_a_full_disk_costs_no_network(own_store):
 # Several at once
 
 
-def test_networks_side_by_side_are_those_trained_alone(small, own_store, no_training, monkeypatch, tmp_path):
-    """In processes of their own, with one core each."""
-    threads = torch.get_num_threads()
-    try:
-        asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"architecture": "vgg11", "loss": "adversarial-l2"}, "d": {"loss": "mart"}}
-        torch.set_num_threads(2)
-        together = trained_models(asked, **{"architecture": "resnet10", "dataset": small, **TINY})
+@pytest.mark.parametrize(("cores", "own"), [(2, 1), (4, 2), (2, 2)])  # two processes of one core, two of two, and none
+def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_store, no_training, monkeypatch, tmp_path):
+    asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"architecture": "vgg11", "loss": "adversarial-l2"}, "d": {"loss": "mart"}}
+    shared = {"architecture": "resnet10", "dataset": small, **TINY, "width": 8}
+    monkeypatch.setattr("stir.store.threads_for", lambda _: own)
+    with in_threads(cores):
+        together = trained_models(asked, **shared)
         assert list(together) == ["a", "b", "c", "d"] and len(names(own_store)) == 8
-        torch.set_num_threads(1)
         monkeypatch.setenv("STIR_STORE", str(tmp_path / "other"))
-        for name, own in asked.items():
-            own = {"architecture": "resnet10", **own}
-            alone = trained_model(own.pop("architecture"), dataset=small, **TINY, **own)
+        for name, each in asked.items():
+            alone = trained_model(**{**shared, **each})
             assert same(together[name], alone)
             assert together[name].card["made_by"] == alone.card["made_by"] and not together[name].training
-    finally:
-        torch.set_num_threads(threads)
+        assert torch.get_num_threads() == cores
     monkeypatch.setenv("STIR_STORE", str(own_store.parent))
     no_training()
-    again = trained_models(asked, **{"architecture": "resnet10", "dataset": small, **TINY})
+    again = trained_models(asked, **shared)
     assert all(same(together[name], again[name]) for name in asked)
+
+
+def test_a_network_has_the_cores_that_it_fills(small):
+    with in_threads(4):
+        one, all_ = (stir.store._Wanted.of("resnet18", small, 0, width, False, {}).threads for width in (4, 128))
+    assert (one, all_) == (1, 4)
 
 
 def test_a_mistake_in_any_of_them_comes_before_all_training(small, no_training, own_store):

@@ -152,7 +152,8 @@ def peak_of(count: int) -> int:
 
 def faithful(bench: Bench) -> None:
     """The difference that the fast path makes to STIR over all pairs of four networks, beside that of seeds moved by what no eye sees."""
-    models = {f"{loss} {seed}": bench.network("resnet10", loss, seed) for loss in ("standard", "adversarial-l2") for seed in (0, 1)}
+    networks = {f"{loss} {seed}": {"loss": loss, "seed": seed} for loss in ("standard", "adversarial-l2") for seed in (0, 1)}
+    models = stir.trained_models(networks, architecture="resnet10", dataset=bench.data, device=bench.device, **RECIPE)
     images = bench.data.test.images[: 2 * len(bench.images)]
     seeds = draw_seeds(images, "gaussian", 0)
     moved = seeds + NUDGE * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
