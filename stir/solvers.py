@@ -44,7 +44,7 @@ class Anderson:
     """
 
     default_steps = 100
-    coarse = 0.85  # of the steps may be computed in low precision
+    coarse = 0.85  # of the steps may be computed in low precision; a smaller share brings distances below 0.004 further down, and no others
     memory = 1.6  # iterates remembered, by the square root of the steps
     damping = 0.01  # of the small system, by its diagonal
     trust = 0.5
