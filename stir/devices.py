@@ -11,7 +11,7 @@ import torch
 from joblib import Parallel, delayed
 
 PRECISIONS = ("auto", "float32")  # "auto": bfloat16 where that is fast and safe
-# With twice as many, two threads were measured to train about 1.6 times as fast as one; with a quarter of that, hardly faster.
+# Of a batch's forward pass. Two threads were measured to train 1.3 to 1.7 times as fast as one at 8e9, and hardly faster at 1e9 and below.
 OPERATIONS_A_THREAD = 4e9
 
 
@@ -60,7 +60,8 @@ def check_precision(precision: str) -> None:
 def threads_for(operations: int | float) -> int:
     """How many of the cores a network trains on, whose forward pass of a batch takes `operations`: one, or more if it fills them.
 
-    It depends on nothing else that is computed, for the number of threads moves sums by rounding, and so the results.
+    Never more than PyTorch uses in this process. Nothing else that is computed plays a part, for the number of threads moves
+    sums by rounding, and with them the results.
     """
     return int(min(max(operations // OPERATIONS_A_THREAD, 1), torch.get_num_threads()))
 
@@ -80,8 +81,8 @@ def side_by_side(function: Callable, tasks: Sequence[tuple], device: torch.devic
     """`function(*task)` of each task, in order.
 
     On a CPU they are computed several at a time, in processes of their own with a share of the cores each, of at least `threads`:
-    networks of this size do not fill the cores one at a time. As many cores are used as PyTorch uses threads. Fewer tasks than
-    `at_least` are computed here, one after another.
+    networks of this size do not fill the cores one at a time. At most as many cores are used as PyTorch uses threads. Fewer
+    tasks than `at_least` are computed here, one after another. A share of other size moves results by rounding.
     """
     cores = torch.get_num_threads()
     workers = min(len(tasks), cores // threads)

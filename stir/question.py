@@ -85,14 +85,13 @@ class Question:
         with self.features_of(target, self.layer):
             pass
 
-    def maker(self, reference: nn.Module, targets: Mapping[str, nn.Module], worst_case: bool) -> Callable[..., Inversion]:
+    def maker(self, reference: nn.Module, against: nn.Module | None = None) -> Callable[..., Inversion]:
         """What makes X' of the reference: for all targets, or for the one that it shall look most different to."""
-        if not worst_case:
+        if against is None:
             return partial(invert, reference, layer=self.given_layer)
         if "solver" in self.inversion:
             raise ValueError("worst_case=True has a solver of its own; leave `solver` out")
-        (target,) = targets.values()
-        return partial(controversial, reference, target, layer=self.layer, given_layer=self.given_layer)
+        return partial(controversial, reference, against, layer=self.layer, given_layer=self.given_layer)
 
     def draw(self, make: Callable[..., Inversion]) -> list[Inversion]:
         """X', once for each draw."""
@@ -129,7 +128,7 @@ def make_all(questions: Sequence[Question], models: Mapping[str, nn.Module], wor
     for asked, name in product(questions, models):
         alone = [[other] for other in models if other != name]
         tasks += [(asked, name, targets) for targets in (alone if worst_case else [[*models]])]
-    making = [(asked, asked.maker(models[name], {other: models[other] for other in targets}, worst_case)) for asked, name, targets in tasks]
+    making = [(asked, asked.maker(models[name], models[targets[0]] if worst_case else None)) for asked, name, targets in tasks]
     first = questions[0]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if can_be_sent((models, first.measures)) else math.inf

@@ -65,9 +65,8 @@ def score(
     """
     asked = Question(gather_images(images), layer, given_layer or layer, measure, draws, inversion)
     asked.check_layer(target)
-    targets = {"target": target}
-    made = Made("reference", ["target"], asked.draw(asked.maker(given, targets, worst_case)))
-    (result,) = _answer(asked, [made], {"reference": given}, targets)
+    made = Made("reference", ["target"], asked.draw(asked.maker(given, target if worst_case else None)))
+    (result,) = _answer(asked, [made], {"reference": given}, {"target": target})
     return result
 
 

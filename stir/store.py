@@ -6,10 +6,11 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import chain, groupby
 from numbers import Integral
 from pathlib import Path
 
@@ -30,8 +31,8 @@ from stir.files import digest, store_folder, write_whole
 from stir.losses import EPSILONS
 from stir.training import Recipe, accuracy, fill, train
 
-# Raise when a change of `training` or `architectures` makes other weights from the same settings.
-FORMAT = 5
+# Raise when a change of `training`, of `architectures` or of the threads they run in makes other weights from the same settings.
+FORMAT = 6
 
 # What every network is tested with, so that all can be compared: PGD-20 at the usual radii, on so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}
@@ -134,7 +135,8 @@ def trained_models(
 ) -> dict[str, nn.Sequential]:
     """Several trained networks by name; on a CPU, those that are missing are trained side by side.
 
-    Each is the one that `trained_model` trains alone: a small network has one core to itself in either case, and a large one more.
+    Each is the one that `trained_model` trains alone: small networks have one core either way, larger ones more (see
+    `stir.devices.threads_for`).
 
     Args:
         networks: name -> the arguments of `trained_model` in which this network differs from the others.
@@ -146,9 +148,10 @@ def trained_models(
     """
     device = resolve_device(device)
     wanted = _all_wanted(networks, progress, shared)
-    missing = [name for name, each in wanted.items() if not each.entry.kept]
+    missing = sorted((name for name, each in wanted.items() if not each.entry.kept), key=lambda name: wanted[name].threads)
     tasks = [(wanted[name], device, progress and len(missing) < 2) for name in missing]
-    running = side_by_side(_Wanted.get, tasks, device, threads=max((wanted[name].threads for name in missing), default=1))
+    alike = groupby(tasks, key=lambda task: task[0].threads)
+    running = chain.from_iterable(side_by_side(_Wanted.get, [*group], device, threads=threads) for threads, group in alike)
     bar = tqdm(running, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
     made = dict(zip(missing, bar, strict=True))
     return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
@@ -212,7 +215,7 @@ class _Wanted:
         with FileLock(self.entry.path("lock")):
             card = self.entry.load(self.model)
             if card is None:
-                with in_threads(self.threads):
+                with in_threads(self.threads) if device.type == "cpu" else nullcontext():
                     card = _train(self.model, self.dataset, self.recipe, self.entry, device, progress)
         self.model.cpu().eval()
         self.model.card = card
@@ -223,7 +226,8 @@ def _operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
     """Of the forward pass of one image; a ValueError where the network cannot take it."""
     shape = "x".join(map(str, dataset.train.images.shape[1:]))
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # With gradients: without, a transformer takes a shortcut past the counter.
+        with FlopCounterMode(display=False) as counter:
             model.eval()(dataset.train.images[:1])
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size") from error

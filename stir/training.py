@@ -68,6 +68,8 @@ def train(
     model.to(device, memory_format=torch.channels_last)
     half = precision == "auto" and fast_bf16(device)
     made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": half, **recipe.settings}
+    if device.type == "cpu":
+        made_by["threads"] = torch.get_num_threads()  # other sums, by rounding
     run = _Run(model, recipe, half, len(_batch_ends(len(split), recipe.batch_size)), made_by)
     if checkpoint is not None:
         run.resume(checkpoint)

@@ -65,10 +65,11 @@ def test_threads_grow_with_the_operations_up_to_the_cores(cores, worth, threads)
     assert threads_for(worth * OPERATIONS_A_THREAD) == threads
 
 
-@pytest.mark.parametrize(("cores", "least", "share"), [(4, 1, 2), (4, 2, 2), (6, 3, 3), (8, 3, 4)], indirect=["cores"])
-def test_tasks_run_in_processes_of_their_own_and_share_the_cores(cores, least, share):
-    numbers, processes, threads = zip(*side_by_side(where, [(0,), (1,)], torch.device("cpu"), threads=least), strict=True)
-    assert numbers == (0, 1) and os.getpid() not in processes and set(threads) == {share}
+@pytest.mark.parametrize(("cores", "tasks", "least", "share"), [(4, 2, 1, 2), (4, 4, 2, 2), (6, 2, 3, 3)], indirect=["cores"])
+def test_tasks_run_in_processes_of_their_own_and_share_the_cores(cores, tasks, least, share):
+    found = side_by_side(where, [(number,) for number in range(tasks)], torch.device("cpu"), threads=least)
+    numbers, processes, threads = zip(*found, strict=True)
+    assert numbers == tuple(range(tasks)) and os.getpid() not in processes and set(threads) == {share}
     assert torch.get_num_threads() == cores
 
 

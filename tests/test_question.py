@@ -48,14 +48,14 @@ def test_check_takes_what_can_be_answered(images):
 def test_each_draw_is_an_inversion_from_seeds_of_its_own(images):
     model = network(0)
     asked = question(images, draws=2, seed=5)
-    for seed, drawn in zip((5, 6), asked.draw(asked.maker(model, {}, False)), strict=True):
+    for seed, drawn in zip((5, 6), asked.draw(asked.maker(model)), strict=True):
         alone = stir.invert(model, images, seed=seed, steps=3, tolerance=1.0, progress=False)
         assert torch.equal(drawn.images, alone.images)
 
 
 def test_the_reference_is_inverted_at_its_own_layer(images):
     asked = question(images, layer="1", given_layer="2")
-    (found,) = asked.draw(asked.maker(network(0), {}, False))
+    (found,) = asked.draw(asked.maker(network(0)))
     assert torch.equal(found.images, stir.invert(network(0), images, layer="2", steps=3, progress=False).images)
 
 
@@ -67,17 +67,28 @@ def test_features_are_those_of_the_asked_layer(images):
 
 def test_images_of_all_draws_come_in_order(images):
     asked = question(images, draws=3)
-    draws = asked.draw(asked.maker(network(0), {}, False))
+    draws = asked.draw(asked.maker(network(0)))
     made = Made("a", ["a"], draws)
     assert [torch.equal(part, draw.images) for part, draw in zip(made.images.chunk(3), draws, strict=True)] == [True] * 3
 
 
-def test_one_reference_serves_all_targets_and_a_worst_case_one_alone(images):
-    models = {"a": network(0), "b": network(1), "c": network(2)}
-    questions = [question(images, layer=layer, given_layer=layer) for layer in ("1", None)]
-    for worst_case, wanted in [(False, [(name, ["a", "b", "c"]) for name in "abc"]), (True, [(x, [y]) for x in "abc" for y in "abc" if x != y])]:
-        for made in make_all(questions, models, worst_case):
-            assert [(each.reference, list(each.targets)) for each in made] == wanted
+def test_one_reference_serves_all_targets(images):
+    models = {"a": network(0), "b": network(1)}
+    layers = ("1", None)
+    for layer, made in zip(layers, make_all([question(images, given_layer=layer) for layer in layers], models, False), strict=True):
+        assert [(each.reference, list(each.targets)) for each in made] == [("a", ["a", "b"]), ("b", ["a", "b"])]
+        for each in made:
+            alone = stir.invert(models[each.reference], images, layer=layer, steps=3, progress=False)
+            assert torch.equal(each.images, alone.images)
+
+
+def test_the_worst_case_serves_one_target_alone(images):
+    models = {name: network(seed) for seed, name in enumerate("abc")}
+    (made,) = make_all([question(images)], models, True)
+    assert [(each.reference, *each.targets) for each in made] == [(x, y) for x in "abc" for y in "abc" if x != y]
+    for each in made:
+        alone = stir.controversial(models[each.reference], models[each.targets[0]], images, steps=3, tolerance=1.0, progress=False)
+        torch.testing.assert_close(each.images, alone.images, atol=1e-5, rtol=0)  # in a process with fewer threads, perhaps
 
 
 def test_the_worst_case_has_a_solver_of_its_own(images):

@@ -353,10 +353,26 @@ def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_st
     assert all(same(together[name], again[name]) for name in asked)
 
 
-def test_a_network_has_the_cores_that_it_fills(small):
-    with in_threads(4):
-        one, all_ = (stir.store._Wanted.of("resnet18", small, 0, width, False, {}).threads for width in (4, 128))
-    assert (one, all_) == (1, 4)
+@pytest.mark.parametrize(("architecture", "width", "threads"), [("resnet18", 4, 1), ("resnet18", 128, 4), ("vit", 128, 2)])
+def test_a_network_has_the_cores_that_it_fills(architecture, width, threads, small):
+    """For 64 images at a time, which is all there are. That transformer has 6 blocks of 12 x 512^2 weights, used twice for each of 4 patches: 9.7e9."""
+    with in_threads(16):
+        assert stir.store._Wanted.of(architecture, small, 0, width, False, {}).threads == threads
+
+
+def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
+    calls = []
+
+    def here(function, tasks, device, threads):
+        calls.append((threads, len(tasks)))
+        return (function(*task) for task in tasks)
+
+    monkeypatch.setattr("stir.store.side_by_side", here)
+    monkeypatch.setattr("stir.store.threads_for", lambda operations: 2 if operations > 3e7 else 1)
+    widths = {"a": 8, "b": 4, "c": 8, "d": 4}
+    made = trained_models({name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())}, architecture="resnet10", dataset=small, epochs=1, device="cpu", progress=False)
+    assert calls == [(1, 2), (2, 2)]
+    assert {name: (net.card["made_by"]["width"], net.card["made_by"]["seed"]) for name, net in made.items()} == {"a": (8, 0), "b": (4, 1), "c": (8, 2), "d": (4, 3)}
 
 
 def test_a_mistake_in_any_of_them_comes_before_all_training(small, no_training, own_store):

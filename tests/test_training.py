@@ -12,6 +12,7 @@ import stir.training
 from stir import losses
 from stir.attacks import PGD
 from stir.data import Split
+from stir.devices import in_threads
 from stir.frozen import Frozen
 from stir.training import Recipe, _augment, accuracy, train
 
@@ -197,14 +198,14 @@ def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
     assert torch.equal(weights(model), weights(plain))
 
 
-@pytest.mark.parametrize("change", ["flipped byte", "other recipe", "other seed", "other images", "other network"])
+@pytest.mark.parametrize("change", ["flipped byte", "other recipe", "other seed", "other images", "other threads", "other network"])
 def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
     checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
     with monkeypatch.context() as patch:
         patch.setattr(stir.training._Run, "keep", lambda self, path, keep=stir.training._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")])
         with pytest.raises(KeyboardInterrupt):
             train(network(), few, recipe, checkpoint=checkpoint, **QUIET)
-    seed, images, make = 0, few, network
+    seed, images, make, threads = 0, few, network, torch.get_num_threads()
     if change == "flipped byte":
         content = bytearray(checkpoint.read_bytes())
         content[-20] ^= 0xFF
@@ -215,12 +216,15 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monke
         seed = 1
     elif change == "other images":
         images = Split(few.images.flip(0), few.labels.flip(0))
+    elif change == "other threads":
+        threads += 1
     else:
         make = lambda: nn.Sequential(*network(), nn.ReLU())[:-3].append(nn.Linear(32, 10, bias=False))
     one, other = make(), make()
-    train(one, images, recipe, seed=seed, checkpoint=checkpoint, **QUIET)
-    assert "the training starts anew" in capsys.readouterr().out
-    train(other, images, recipe, seed=seed, **QUIET)
+    with in_threads(threads):
+        train(one, images, recipe, seed=seed, checkpoint=checkpoint, **QUIET)
+        assert "the training starts anew" in capsys.readouterr().out
+        train(other, images, recipe, seed=seed, **QUIET)
     assert torch.equal(weights(one), weights(other))
 
 

@@ -138,19 +138,19 @@ def scale(bench: Bench) -> None:
     few = min(bench.invert(model, images[:100], **options)[1] for _ in range(5)) / 100
     many = bench.invert(model, images, **options)[1] / 10_000
     bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
-    # All images in few steps, and what a whole descent of one batch takes beside: together at least the peak of all in as many steps.
+    # The peak of all images in 2 steps, and what 100 steps of a batch add to 2 of them: at least that of all images in 100 steps.
     one, all_, short, long = (peak(count, steps) for count, steps in ((1, 2), (10_000, 2), (BATCH_SIZE, 2), (BATCH_SIZE, 100)))
     bench.report("memory-GiB", (all_ - one + long - short) / 2**20, 2.0, images="random", network="resnet10", count=10_000)
 
 
 def peak(count: int, steps: int) -> int:
-    """Peak resident memory in KiB of a process that inverts so many images."""
+    """Peak resident memory in KiB of a process that inverts so many images in so many steps."""
     command = [sys.executable, __file__, "--peak", str(count), str(steps)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def own_peak(count: int, steps: int) -> int:
-    """That of this process."""
+    """The same of this process, which does so."""
     images = torch.rand(count, 3, SIZE, SIZE)
     stir.invert(stir.build_model("resnet10", 10, width=16), images, steps=steps, device="cpu", progress=False)
     status = Path("/proc/self/status").read_text(encoding="utf-8")
