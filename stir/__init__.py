@@ -7,10 +7,10 @@ from stir.blocks import Normalize
 from stir.cka import CKA
 from stir.data import load_dataset
 from stir.inversion import Controversy, Inversion, controversial, invert
+from stir.networks import trained_model, trained_models
 from stir.representation import features
 from stir.result import StirResult
 from stir.score import pairwise, score
-from stir.store import trained_model, trained_models
 from stir.training import accuracy
 
 __all__ = [

@@ -10,10 +10,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
-from stir import store, verdict
+from stir import verdict
 from stir.files import write_whole
 from stir.inversion import invert
 from stir.losses import LOSSES
+from stir.networks import ATTACKS, trained_models, untrained_models
 from stir.question import check
 from stir.recipe import Recipe
 from stir.verdict import Hypothesis, judge
@@ -83,10 +84,10 @@ def train(networks: Mapping[str, Mapping], recipe: Mapping[str, object], images:
     """
     inversion = {name: value for name, value in measurement.items() if name not in ("layers", "measure", "also", "draws")}
     check(images, **{name: value for name, value in measurement.items() if name != "layers"})
-    for model in store.untrained_models(networks, **recipe).values():
+    for model in untrained_models(networks, **recipe).values():
         for layer in measurement["layers"]:
             invert(model, images[:2], layer=layer, **{**inversion, "steps": min(inversion.get("steps", 1), 1)})
-    return store.trained_models(networks, device=measurement["device"], **recipe)
+    return trained_models(networks, device=measurement["device"], **recipe)
 
 
 def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -98,7 +99,7 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
 
     Returns:
         One row a kind: how many `networks`, their `accuracy` on the test images and what is left of it under the store's
-        attacks (`stir.store.ATTACKS`), in [0, 1], and the `seconds to train` one.
+        attacks (`stir.networks.ATTACKS`), in [0, 1], and the `seconds to train` one.
     """
     rows = []
     for name, model in models.items():
@@ -131,7 +132,7 @@ def described(parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], model
     for side in ("reference", "target"):
         cards = table[side].map(lambda name: models[name].card)
         table[f"{side}_accuracy"] = [card["accuracy"] for card in cards]
-        for ball in store.ATTACKS:
+        for ball in ATTACKS:
             table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in cards]
     return table
 

@@ -16,7 +16,7 @@ from hypothesis import settings  # noqa: E402
 
 from paths import TINY, notebook  # noqa: E402
 from stir import runner  # noqa: E402
-from stir.data import Dataset, load_dataset  # noqa: E402
+from stir.data import Dataset, Split, load_dataset  # noqa: E402
 
 settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
 settings.load_profile("stir")
@@ -40,6 +40,31 @@ def one_thread():
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def small(digits) -> Dataset:
+    """A few digits at a quarter of their pixels."""
+    train = Split(digits.train.images[:64, :, ::2, ::2].clone(), digits.train.labels[:64])
+    test = Split(digits.test.images[:32, :, ::2, ::2].clone(), digits.test.labels[:32])
+    return Dataset("small", train, test, digits.classes)
+
+
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    """The folder of networks of a store that this test alone uses."""
+    monkeypatch.setenv("STIR_STORE", str(tmp_path / "store"))
+    return tmp_path / "store" / "models"
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """From the call on, training raises."""
+
+    def refuse(*_, **__):
+        raise AssertionError("trained, though nothing had to be")
+
+    return lambda: monkeypatch.setattr("stir.networks.train", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monk
     # At once, whatever the steps to come.
     measurement = {"layers": [None, "stage1"], "measure": "rsa", "also": [], "draws": 1, "seeds": "gaussian", "steps": 10_000_000, "device": "cpu", "progress": False}
     trained = []
-    monkeypatch.setattr(findings.store, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
+    monkeypatch.setattr(findings, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
     networks, recipe = {"a": {"seed": 0}}, TRAINING | {"dataset": digits}
     with pytest.raises(ValueError, match=message):
         findings.train(networks, recipe, digits.test.images[:6], measurement | wrong)

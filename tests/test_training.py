@@ -198,6 +198,16 @@ def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
     assert torch.equal(weights(model), weights(plain))
 
 
+def test_a_state_of_another_network_is_loaded_not_at_all():
+    model = stir.build_model("resnet10", 10, width=4, channels=1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = stir.build_model("resnet10", 10, width=4, channels=1, seed=1).state_dict()
+    state.pop("classifier.bias")
+    with pytest.raises(ValueError, match="of another network, by its 'classifier.bias'"):
+        stir.training.fill(model, state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("change", ["flipped byte", "other recipe", "other seed", "other images", "other threads", "other network"])
 def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
     checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
