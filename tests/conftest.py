@@ -10,9 +10,11 @@ install_import_hook("stir", "beartype.beartype")
 from pathlib import Path  # noqa: E402
 
 import jaxtyping  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from paths import TINY, notebook  # noqa: E402
 from stir import runner  # noqa: E402
@@ -65,6 +67,20 @@ def no_training(monkeypatch):
         raise AssertionError("trained, though nothing had to be")
 
     return lambda: monkeypatch.setattr("stir.networks.train", refuse)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """3 training and 1 test image of each of 2 classes; returns their pixels."""
+    random, pixels = np.random.default_rng(0), {}
+    for split, count in {"train": 3, "test": 1}.items():
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                array = random.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+                Image.fromarray(array).save(tmp_path / split / name / f"{number}.png")
+                pixels[split, name, number] = array
+    return tmp_path, pixels
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What is kept of a network: whole or not at all, listed and removed, and damage noticed."""
 
 import pytest
-import torch
 from click.testing import CliRunner
 from filelock import FileLock
 from test_networks import TINY, names, same
@@ -10,7 +9,6 @@ import stir.files
 import stir.networks
 import stir.store
 from stir.cli import main
-from stir.files import store_folder
 from stir.networks import trained_model
 from stir.store import Entry, kept_models, remove_models
 from stir.training import Recipe
@@ -96,13 +94,6 @@ def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monke
     with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
         assert trained_model("resnet10", dataset=small, **TINY).card["curve"]
     assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]
-
-
-def test_the_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("STIR_STORE", str(tmp_path))
-    assert store_folder() == tmp_path
-    monkeypatch.setenv("STIR_STORE", "")
-    assert store_folder().name == "stir"  # the user's cache
 
 
 def test_the_list_and_removal(small, own_store):
