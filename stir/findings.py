@@ -98,7 +98,7 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
         about: name -> attributes, of which `kind` tells what is averaged.
 
     Returns:
-        One row a kind: how many `networks`, their `accuracy` on the test images and what is left of it under the store's
+        One row a kind: how many `networks`, their `accuracy` on the test images and what is left of it under the usual
         attacks (`stir.networks.ATTACKS`), in [0, 1], and the `seconds to train` one.
     """
     rows = []

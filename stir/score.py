@@ -129,11 +129,11 @@ class _Seen:
 
 def _answer(asked: Question, made: Sequence[Made], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]) -> list[StirResult]:
     """The scores on all X' that were made: for each its targets, and for each target the measures, in their order."""
-    own, seen = {}, {}
+    seen = {}
     for name in dict.fromkeys(each.reference for each in made):
         with asked.features_of(references[name], asked.given_layer) as see:
-            own[name] = see(asked.images)
-            seen |= {id(each): _Seen(own[name], see(each.images).chunk(asked.draws)) for each in made if each.reference == name}
+            own = see(asked.images)
+            seen |= {id(each): _Seen(own, see(each.images).chunk(asked.draws)) for each in made if each.reference == name}
     plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities of X itself
     results: dict[tuple, list[StirResult]] = {}
     pairs = [(each, name) for each in made for name in each.targets]

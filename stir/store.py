@@ -72,6 +72,7 @@ class Entry:
 
 
 def models_folder() -> Path:
+    """Where the networks are, in the store of the moment: `$STIR_STORE` may change between two calls."""
     return store_folder() / "models"
 
 

@@ -67,10 +67,7 @@ def train(
     # Channels last is what convolutions compute in; other layouts they reorder at each layer.
     model.to(device, memory_format=torch.channels_last)
     half = precision == "auto" and fast_bf16(device)
-    made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": half, **recipe.settings}
-    if device.type == "cpu":
-        made_by["threads"] = torch.get_num_threads()  # other sums, by rounding
-    run = _Run(model, recipe, half, len(_batch_ends(len(split), recipe.batch_size)), made_by)
+    run = _Run(model, split, recipe, seed, half)
     if checkpoint is not None:
         run.resume(checkpoint)
     total = recipe.epochs * run.steps
@@ -102,14 +99,19 @@ def _stream(seed: int, epoch: int) -> torch.Generator:
 class _Run:
     """A training under way: the network, its optimizer and schedule, and the curve so far."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, half: bool, steps: int, made_by: dict) -> None:
-        self.model, self.recipe, self.half, self.steps, self.made_by = model, recipe, half, steps, json.dumps(made_by, sort_keys=True)
-        self.frozen = Frozen(model, next(model.parameters()).device)  # what the attack looks at
+    def __init__(self, model: nn.Module, split: Split, recipe: Recipe, seed: int, half: bool) -> None:
+        device = next(model.parameters()).device
+        made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": half, **recipe.settings}
+        if device.type == "cpu":
+            made_by["threads"] = torch.get_num_threads()  # other sums, by rounding
+        self.model, self.recipe, self.half, self.made_by = model, recipe, half, json.dumps(made_by, sort_keys=True)
+        self.steps = len(_batch_ends(len(split), recipe.batch_size))  # an epoch
+        self.frozen = Frozen(model, device)  # what the attack looks at
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=recipe.learning_rate, total_steps=recipe.epochs * steps, cycle_momentum=False
+            self.optimizer, max_lr=recipe.learning_rate, total_steps=recipe.epochs * self.steps, cycle_momentum=False
         )
         self.curve: list[dict[str, float]] = []
 

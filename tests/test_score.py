@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import stir
+from stir.devices import in_threads
 from stir.result import COLUMNS
 from stir.similarity import linear_cka
 
@@ -253,11 +254,8 @@ def test_pairwise_side_by_side_gives_the_same_table(nested):
     models = {"a": m1, "b": m2, "c": m1, "d": m2}
     options = dict(steps=60, progress=False, tolerance=1.0, device="cpu")
     here = stir.pairwise(models, images, **options)
-    torch.set_num_threads(2)
-    try:
+    with in_threads(2):
         there = stir.pairwise(models, images, **options)
-    finally:
-        torch.set_num_threads(1)
     pd.testing.assert_frame_equal(here, there, check_exact=True)
 
 

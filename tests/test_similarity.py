@@ -15,6 +15,7 @@ from scipy.spatial import procrustes as scipy_procrustes
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
+from stir.devices import in_threads
 from stir.similarity import MEASURES, get_measure, linear_cka, mean_cca, procrustes, rbf_cka, rsa, svcca, unbiased_cka
 
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -23,10 +24,8 @@ every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASUR
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """On busy cores, threads that wait for one another make these small matrices a hundred times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with in_threads(1):
+        yield
 
 
 def pair(n, p, q, seed=0):

@@ -53,8 +53,8 @@ class Bench:
         plain, half = (matrix_rate(self.device, dtype) for dtype in (torch.float32, torch.bfloat16))
         return round(half / plain, 1)
 
-    def network(self, architecture: str, loss: str, seed: int = 0, **recipe):
-        return stir.trained_model(architecture, dataset=self.data, loss=loss, seed=seed, device=self.device, **{**RECIPE, **recipe})
+    def networks(self, architecture: str, wanted: dict[str, dict]) -> dict:
+        return stir.trained_models(wanted, architecture=architecture, dataset=self.data, device=self.device, **RECIPE)
 
     def invert(self, model, images=None, **options) -> tuple[stir.Inversion, float]:
         images = self.images if images is None else images
@@ -63,7 +63,7 @@ class Bench:
         return found, time.perf_counter() - start
 
     def report(self, figure: str, value: float, goal: float | None, **more) -> None:
-        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, "images": self.name, **more, "device": self.device.type}
+        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, "images": self.name, "device": self.device.type, **more}
         print(json.dumps(line), flush=True)
         self.figures.append(line)
         self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,8 @@ class Bench:
 
 def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
     """Wall time of the authors' algorithm to its end, over that of the default solver to the same median distance."""
-    model, goal = bench.network(architecture, loss), (40 if architecture.startswith("vgg") else 100) if fast_bf16(bench.device) else 25
+    (model,) = bench.networks(architecture, {"it": {"loss": loss}}).values()
+    goal = (40 if architecture.startswith("vgg") else 100) if fast_bf16(bench.device) else 25
     about = dict(network=architecture, loss=loss)
     bench.invert(model, steps=5)  # warm up
     theirs, slow = bench.invert(model, solver="paper", precision="float32", steps=1_000)
@@ -140,7 +141,7 @@ def scale(bench: Bench) -> None:
     bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
     # The peak of all images in 2 steps, and what 100 steps of a batch add to 2 of them: at least that of all images in 100 steps.
     one, all_, short, long = (peak(count, steps) for count, steps in ((1, 2), (10_000, 2), (BATCH_SIZE, 2), (BATCH_SIZE, 100)))
-    bench.report("memory-GiB", (all_ - one + long - short) / 2**20, 2.0, images="random", network="resnet10", count=10_000)
+    bench.report("memory-GiB", (all_ - one + long - short) / 2**20, 2.0, images="random", network="resnet10", count=10_000, device="cpu", hardware=hardware(torch.device("cpu")))
 
 
 def peak(count: int, steps: int) -> int:
@@ -159,8 +160,7 @@ def own_peak(count: int, steps: int) -> int:
 
 def faithful(bench: Bench) -> None:
     """The difference that the fast path makes to STIR over all pairs of four networks, beside that of seeds moved by what no eye sees."""
-    networks = {f"{loss} {seed}": {"loss": loss, "seed": seed} for loss in ("standard", "adversarial-l2") for seed in (0, 1)}
-    models = stir.trained_models(networks, architecture="resnet10", dataset=bench.data, device=bench.device, **RECIPE)
+    models = bench.networks("resnet10", {f"{loss} {seed}": {"loss": loss, "seed": seed} for loss in ("standard", "adversarial-l2") for seed in (0, 1)})
     images = bench.data.test.images[: 2 * len(bench.images)]
     seeds = draw_seeds(images, "gaussian", 0)
     moved = seeds + NUDGE * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
