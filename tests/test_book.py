@@ -95,7 +95,7 @@ def test_the_executed_finding_is_in_the_book(site, browser):
 def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):
     tab = browser.new_page()
     tab.goto((site / "runs/digits/glance.html").as_uri())
-    rows = tab.locator("article table.glance tbody tr")
+    rows = tab.locator("article table.wide tbody tr")
     found = set()
     for index in range(rows.count()):
         row = rows.nth(index)
