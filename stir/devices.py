@@ -57,6 +57,18 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision={precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
 
 
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Within, a GPU computes the same from the same: of cuDNN's algorithms some add up in whatever order comes."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
 def threads_for(operations: int | float) -> int:
     """How many of the cores a network trains on, whose forward pass of a batch takes `operations`: one, or more if it fills them.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.balls import Ball
-from stir.devices import check_precision
+from stir.devices import check_precision, reproducible
 from stir.images import Images, gather_images
 from stir.representation import BATCH_SIZE, Representation
 from stir.seeds import draw_seeds
@@ -71,6 +71,7 @@ class Controversy(Inversion):
 
 
 @torch.inference_mode(False)  # in which nothing could be descended on
+@reproducible()
 def invert(
     model: nn.Module,
     images: Images,
@@ -102,7 +103,8 @@ def invert(
         steps: of descent; None for the solver's own number: 100, 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
         precision: "auto" computes the first steps of the first two solvers in bfloat16 where the device is
-            fast at it and the network allows it; the last are in float32 in any case. "float32".
+            fast at it and the network allows it; the last are in float32 in any case. "float32", which a GPU
+            shortens in convolutions while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
         device: where to compute; the results come back to the images' own.
         batch_size: images inverted together; it changes the result by rounding alone.
         progress: show a bar.
@@ -132,6 +134,7 @@ def invert(
 
 
 @torch.inference_mode(False)
+@reproducible()
 def controversial(
     given: nn.Module,
     target: nn.Module,

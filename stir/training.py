@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from stir.attacks import PGD
 from stir.data import Split
-from stir.devices import check_precision, fast_bf16, resolve_device
+from stir.devices import check_precision, fast_bf16, reproducible, resolve_device
 from stir.files import write_whole
 from stir.frozen import Frozen
 from stir.recipe import Recipe
@@ -29,6 +29,7 @@ from stir.recipe import Recipe
 CLIP = 1.0
 
 
+@reproducible()
 def train(
     model: nn.Module,
     split: Split,
@@ -228,6 +229,7 @@ def _augment(images: Tensor, augmentation: str, generator: torch.Generator, stre
     return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
+@reproducible()
 def accuracy(
     model: nn.Module,
     split: Split,

@@ -40,6 +40,14 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """Without one, the tests that ask for it are skipped."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return torch.device("cuda")
+
+
+@pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
 

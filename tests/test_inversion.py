@@ -180,6 +180,42 @@ def test_a_global_no_grad_does_not_stop_the_descent(images):
     assert found.distance.max() < 0.1
 
 
+def test_a_gpu_is_told_to_compute_the_same_each_time(images, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    seen = set()
+
+    class Told(nn.Flatten):
+        def forward(self, x):
+            seen.add((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return super().forward(x)
+
+    model = nn.Sequential(Told(), nn.Linear(256, 8))
+    invert(model, images, layer="1", steps=2, **QUIET)
+    controversial(model, model, images, layer="1", steps=2, **QUIET)
+    assert seen == {(True, False)}
+    assert torch.backends.cudnn.benchmark and not torch.backends.cudnn.deterministic  # as they were
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_gpu_finds_the_same_images(gpu, images, solver):
+    # A smooth network: elsewhere rounding decides which way a tie goes.
+    here, there = (invert(linear(), images, layer="1", solver=solver, steps=20, device=device, progress=False) for device in ("cpu", gpu))
+    assert there.images.device == images.device
+    assert (there.images - here.images).abs().max() < 1e-3
+    assert (there.distance - here.distance).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_a_gpu_comes_as_near_and_twice_to_the_same(gpu, images, precision):
+    model = build_model("resnet10", 10, width=8, channels=1, seed=3)
+    exact = invert(model, images, precision="float32", **QUIET)
+    first, again = (invert(model, images, precision=precision, device=gpu, progress=False) for _ in range(2))
+    assert first.distance.median() < exact.distance.median() + 0.02
+    wanted, reached = features(model, images, device="cpu"), features(model, first.images, device="cpu")
+    assert ((reached - wanted).norm(dim=1) / wanted.norm(dim=1) - first.distance).abs().max() < 0.01  # as the CPU sees them, without the GPU's short floats
+    assert torch.equal(first.images, again.images)
+
+
 # Errors
 
 

@@ -68,6 +68,14 @@ def test_the_other_direction_has_a_closed_form(nested):
     assert result.ceiling == pytest.approx(1, abs=1e-4)
 
 
+def test_a_gpu_gives_the_same_score(gpu, nested):
+    m1, m2, images = nested
+    here, there = (stir.score(m1, given=m2, images=images, solver="nearest", device=device, progress=False) for device in ("cpu", gpu))
+    assert 0.1 < here.value < 0.9
+    for name in ("value", "interval", "cka", "ceiling", "floor"):
+        assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.01)
+
+
 def test_in_the_pixel_box_it_equals_scipys_solution(nested):
     m1, m2, images = nested
     images = images[:25]

@@ -272,12 +272,11 @@ def test_extreme_scales_are_no_obstacle(measure, scale):
     assert measure(scale * x, y) == pytest.approx(measure(x, y), rel=1e-9)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every_measure
-def test_a_gpu_gives_the_same_number(measure):
+def test_a_gpu_gives_the_same_number(gpu, measure):
     for x, y in (pair(40, 5, 6), pair(200, 20, 30)):
-        assert measure(x.cuda(), y.cuda()) == pytest.approx(measure(x, y), rel=1e-9)
-        assert measure(x.cuda(), y) == pytest.approx(measure(x, y), rel=1e-9)
+        assert measure(x.to(gpu), y.to(gpu)) == pytest.approx(measure(x, y), rel=1e-9)
+        assert measure(x.to(gpu), y) == pytest.approx(measure(x, y), rel=1e-9)
 
 
 # --- What cannot be computed ---

@@ -52,6 +52,25 @@ def test_determinism(few, recipe):
     assert not torch.equal(runs[0][1], runs[2][1])
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_gpu_learns_the_same_twice(gpu, few, recipe):
+    found = []
+    for _ in range(2):
+        model = stir.build_model("resnet10", 10, width=4, channels=1, seed=0)
+        found.append((learned(train(model, few, Recipe(epochs=4, **recipe), device=gpu, progress=False)), weights(model).cpu()))
+    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
+    assert found[0][0][-1][0] < found[0][0][0][0]
+
+
+def test_training_tells_a_gpu_to_compute_the_same_each_time(few):
+    seen = set()
+    model = network()
+    model[0].register_forward_hook(lambda *_: seen.add(torch.backends.cudnn.deterministic))
+    train(model, few, Recipe(loss="adversarial-l2", epochs=1), **QUIET)
+    accuracy(model, few, attack=PGD("l2", 1.0, 1), device="cpu")
+    assert seen == {True} and not torch.backends.cudnn.deterministic
+
+
 def test_it_learns(few, digits):
     model = network()
     before = accuracy(model.eval(), digits.test, device="cpu")
