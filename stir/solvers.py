@@ -35,28 +35,32 @@ class Anderson:
 
     Of all combinations of this iterate and some before, one has the residuals that, combined alike, are shortest: a small
     system for each image (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two
-    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend; and the further
-    away an iterate lies, the less weight it gets. How many are remembered grows with the square root of the steps: in a long
-    descent the last ones lie closer together, and more of them tell the same network. For the residual
+    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend; the further
+    away an iterate lies, the less weight it gets; and no combination counts that lies further away than the straight line to 0
+    would be long, for there the network is another. How many are remembered grows with the square root of the steps: in a
+    long descent the last ones lie closer together, and more of them tell the same network. But as many as the representation
+    has numbers would account for any residual, whatever the network. For the residual
     left there, the gradient here is followed as far as a straight descent to 0, which is known to be there, would go
-    (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that falls on a cosine, from beyond the straight
+    (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that falls on a cosine, from far beyond the straight
     line to almost nothing: no rate to tune.
     """
 
     default_steps = 100
     coarse = 0.85  # of the steps may be computed in low precision; a smaller share brings distances below 0.004 further down, and no others
-    memory = 1.6  # iterates remembered, by the square root of the steps
-    damping = 0.01  # of the small system, by its diagonal
+    memory = 1.4  # iterates remembered, by the square root of the steps
+    share = 0.2  # and at most, by the numbers in the representation
+    damping = 0.03  # of the small system, by its diagonal
     trust = 0.5
-    first, last = 1.5, 0.05
+    reach = 0.75  # of a combination, by the length of the straight line to 0
+    first, last = 2.3, 0.05
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
         self.pixels = project(start).requires_grad_(True)
         self.taken, self.steps = 0, steps
-        self.room = max(1, round(self.memory * math.sqrt(steps)))
         self.past: Tensor | None = None  # pixels [n, room, p], and their residuals [n, room, d]
         self.residuals: Tensor | None = None
+        self.way: Tensor | None = None  # [n], how far the gradient has to be followed for a residual of length 1
 
     def images(self) -> Tensor:
         return self.pixels
@@ -68,16 +72,17 @@ class Anderson:
         # Not for pixels at a bound that it would push beyond.
         gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
         factor = self.last + (self.first - self.last) * (1 + math.cos(math.pi * self.taken / self.steps)) / 2
-        length = factor * left.square().sum(dim=1) / gradient.square().flatten(1).sum(dim=1).clamp_min(1e-20)
+        # This gradient's length is that of what is left, times the slope of the latter.
+        self.way = left.norm(dim=1) / gradient.flatten(1).norm(dim=1).clamp_min(1e-10)
         self._remember(pixels.flatten(1), known)
-        step = self.trust * moved.reshape_as(pixels) - length.reshape(-1, 1, 1, 1) * gradient
+        step = self.trust * moved.reshape_as(pixels) - factor * self.way.square().reshape(-1, 1, 1, 1) * gradient
         self.pixels = self.project(pixels + step).requires_grad_(True)
 
     def _combined(self, pixels: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """From here to the best combination of what is remembered, and the residual to be expected there."""
+        """From here to the best combination of what is remembered, or as far towards it as it can be trusted, and the residual to be expected there."""
         if self.past is None:
             return torch.zeros_like(pixels), residual
-        kept = min(self.taken, self.room)
+        kept = min(self.taken, self.past.shape[1])
         past, change = self.past[:, :kept], self.residuals[:, :kept] - residual[:, None]
         system = change @ change.mT
         # Each by its own size: an iterate whose residual differs much lies far away, and what it tells of the network here is worth less.
@@ -88,13 +93,16 @@ class Anderson:
         weights = torch.linalg.solve_ex(system.to(place), -(change @ residual[:, :, None]).to(place))[0].to(system.device)
         # As the past times its weights, with no copy of the differences.
         moved = (weights.mT @ past)[:, 0] - weights.sum(dim=1) * pixels
-        return moved, residual + (weights.mT @ change)[:, 0]
+        within = self.reach * self.way * residual.norm(dim=1) / moved.norm(dim=1).clamp_min(1e-20)
+        share = within.clamp(max=1)[:, None]
+        return share * moved, residual + share * (weights.mT @ change)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor) -> None:
         if self.past is None:
-            self.past = pixels.new_empty(len(pixels), self.room, pixels.shape[1])
-            self.residuals = residual.new_empty(len(residual), self.room, residual.shape[1])
-        place = self.taken % self.room  # the oldest; their order does not matter
+            room = max(1, round(min(self.memory * math.sqrt(self.steps), self.share * residual.shape[1])))
+            self.past = pixels.new_empty(len(pixels), room, pixels.shape[1])
+            self.residuals = residual.new_empty(len(residual), room, residual.shape[1])
+        place = self.taken % self.past.shape[1]  # the oldest; their order does not matter
         self.past[:, place], self.residuals[:, place] = pixels, residual
         self.taken += 1
 

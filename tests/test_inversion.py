@@ -44,6 +44,14 @@ def test_a_linear_network_is_inverted(images, solver, steps, reachable):
     assert ((found.images - images).flatten(1).norm(dim=1) > 0.3 * images.flatten(1).norm(dim=1)).all()
 
 
+@pytest.mark.parametrize(("architecture", "layer"), [("vgg11", "stage1"), ("resnet18", "stage1"), ("resnet10", "stage2")])
+def test_a_representation_of_few_numbers_is_met(images, architecture, layer):
+    # Where combinations of iterates may lie anywhere, the first two end at 0.1 and more.
+    model = build_model(architecture, 10, width=4, channels=1, seed=3).eval()
+    found = invert(model, images, layer=layer, **QUIET)
+    assert found.distance.max() < 0.01
+
+
 def test_an_injective_network_gives_the_image_back():
     torch.manual_seed(0)
     images = torch.rand(3, 1, 4, 4) * 0.8 + 0.1

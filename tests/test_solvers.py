@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from stir import Ball, invert
+from stir.architectures import build_model
 from stir.solvers import SOLVERS
 
 QUIET = {"device": "cpu", "progress": False}
@@ -33,13 +34,13 @@ def test_the_default_too_ends_at_the_projection_where_no_pixel_meets_its_bound(o
     offset = (images - seeds).flatten(1) @ (torch.linalg.pinv(matrix) @ matrix).T
     closed = seeds + offset.reshape(seeds.shape)
     found = invert(linear(matrix), images, layer="1", seeds=seeds, precision="float32", **QUIET)
-    assert found.distance.max() < 1e-5
-    assert torch.allclose(found.images, closed, atol=1e-4)
+    assert found.distance.max() < 1e-4
+    assert torch.allclose(found.images, closed, atol=1e-3)
 
 
 def test_what_the_last_steps_tell_is_used():
     """On a linear problem Anderson's method is GMRES, but for its damping and caution: far ahead of steps along the gradient alone."""
-    matrix, images, seeds = problem(20, noise=0.05)
+    matrix, images, seeds = problem(100, noise=0.05)
     options = dict(layer="1", seeds=seeds, steps=25, precision="float32", **QUIET)
     with pytest.MonkeyPatch.context() as patch:
         ours = invert(linear(matrix), images, **options).distance
@@ -49,16 +50,13 @@ def test_what_the_last_steps_tell_is_used():
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_long_descent_gains_by_what_more_steps_tell(seed):
-    """On a network that bends; 150 steps that remember 20 are well ahead of as many that remember 10."""
-    torch.manual_seed(seed)
-    network = nn.Sequential(
-        nn.Flatten(), nn.Linear(192, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-    )
-    images, options = torch.rand(16, 3, 8, 8), dict(steps=150, precision="float32", **QUIET)
+def test_a_long_descent_gains_by_what_more_steps_tell(digits, seed):
+    """On a network that bends; 100 steps that remember 13 are well ahead of as many that remember 3."""
+    network = build_model("resnet10", 10, width=8, channels=1, seed=seed)
+    images, options = digits.test.images[:16], dict(steps=100, precision="float32", **QUIET)
     with pytest.MonkeyPatch.context() as patch:
         ours = invert(network, images, **options).distance
-        patch.setattr(SOLVERS["anderson"], "memory", 0.8)
+        patch.setattr(SOLVERS["anderson"], "memory", 0.3)
         forgetful = invert(network, images, **options).distance
     assert ours.median() < 0.7 * forgetful.median()
 
