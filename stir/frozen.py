@@ -59,7 +59,8 @@ class Frozen:
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 # Channels last is what convolutions compute in on CPUs and GPUs alike; other layouts they reorder at each layer.
-                images = images.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+                # A copy in any case, as a network may write into its input.
+                images = images.to(self.device, self.dtype, copy=True, memory_format=torch.channels_last)
                 return functional_call(self.model, self._tensors, (images,))
         finally:
             self._running = False

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from stir.balls import Ball
 from stir.devices import check_precision, reproducible
 from stir.images import Images, gather_images
-from stir.representation import BATCH_SIZE, Representation
+from stir.representation import Representation
 from stir.seeds import draw_seeds
 from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_and_ball
 
@@ -86,7 +86,7 @@ def invert(
     tolerance: float = 0.1,
     precision: str = "auto",
     device: str | torch.device = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Inversion:
     """Images that `model` represents, at `layer`, as it represents `images`.
@@ -106,7 +106,8 @@ def invert(
             fast at it and the network allows it; the last are in float32 in any case. "float32", which a GPU
             shortens in convolutions while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
         device: where to compute; the results come back to the images' own.
-        batch_size: images inverted together; it changes the result by rounding alone.
+        batch_size: images inverted together, which changes the result by rounding alone; None for at most 256, and
+            fewer of those of which the network keeps much (see `stir.representation.Representation.batch_size`).
         progress: show a bar.
 
     Returns:
@@ -129,7 +130,7 @@ def invert(
             return lambda candidates: (found := residual(candidates), found.detach().norm(dim=1))
 
         half = precision == "auto" and represent.half_works
-        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
+        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size or represent.batch_size, progress)
     return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
 
 
@@ -150,7 +151,7 @@ def controversial(
     tolerance: float = 0.1,
     precision: str = "auto",
     device: str | torch.device = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Controversy:
     """Images that `given` represents as it represents `images`, and `target` as differently as it can.
@@ -180,6 +181,7 @@ def controversial(
         Representation(given, images, given_layer or layer, pool=pool, device=device) as by_given,
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
+        batch_size = batch_size or min(by_given.batch_size, by_target.batch_size)
         objective = partial(_disagreement, by_given, by_target, tolerance)
         half = precision == "auto" and by_given.half_works and by_target.half_works
         found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
@@ -192,10 +194,10 @@ def controversial(
     return Controversy(found, starts, near, rank < 0, steps, tolerance, far)
 
 
-def _check(steps: int, tolerance: float, batch_size: int) -> None:
+def _check(steps: int, tolerance: float, batch_size: int | None) -> None:
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     if not tolerance > 0:
         raise ValueError(f"tolerance={tolerance} must be above 0")

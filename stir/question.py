@@ -17,7 +17,7 @@ from stir.cka import MIN_IMAGES
 from stir.devices import can_be_sent, resolve_device, side_by_side
 from stir.images import Images, gather_images
 from stir.inversion import Inversion, controversial, invert
-from stir.representation import BATCH_SIZE, Representation
+from stir.representation import Representation
 from stir.similarity import Measure, get_measure, name_of
 
 
@@ -78,7 +78,7 @@ class Question:
     def features_of(self, network: nn.Module, layer: str | None) -> Iterator[Callable[[Tensor], Tensor]]:
         """What makes features of images, set up once for many."""
         with Representation(network, self.images, layer, **self._options("pool", "device")) as represent:
-            yield partial(represent.in_batches, batch_size=self.inversion.get("batch_size", BATCH_SIZE))
+            yield partial(represent.in_batches, batch_size=self.inversion.get("batch_size"))
 
     def check_layer(self, target: nn.Module) -> None:
         """Raise a ValueError where `target` has no such layer, ahead of the work."""

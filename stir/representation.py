@@ -17,7 +17,8 @@ from stir.images import Images, check_images, gather_images
 
 PENULTIMATE = "penultimate"
 POOLS = ("mean", "flatten")
-BATCH_SIZE = 256  # images computed together, where nothing else is said
+BATCH_SIZE = 256  # images computed together at most, where nothing else is said
+KEPT = 2**30  # bytes that the passes of so many may keep for their gradients; on a GPU a quarter of its memory instead
 
 
 class _Reached(BaseException):
@@ -99,6 +100,29 @@ class Representation:
             except RuntimeError:  # an operation that mixes precisions, or has none for bfloat16
                 return False
 
+    @cached_property
+    def batch_size(self) -> int:
+        """How many images to compute together: `BATCH_SIZE`, or as many as `KEPT` allows. It depends on nothing that varies on one machine."""
+        try:
+            each = self._kept(2) - self._kept(1)  # the weights are kept once, whatever the number of images
+        except RuntimeError:  # no gradients here, as in inference mode, so that nothing is kept for them
+            return BATCH_SIZE
+        room = torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
+        return max(1, min(BATCH_SIZE, room // max(each, 1)))
+
+    def _kept(self, count: int) -> int:
+        """Bytes of the memory that a pass of so many images keeps for its gradient."""
+        kept: dict[int, int] = {}  # by where it lies: several operations, and several views, may keep the same
+
+        def keep(tensor: Tensor) -> Tensor:
+            memory = tensor.untyped_storage()
+            kept[memory.data_ptr()] = memory.nbytes()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            self(self._example.to(self.device).repeat(count, 1, 1, 1).requires_grad_(True))
+        return sum(kept.values())
+
     def __call__(self, images: Tensor, half: bool = False) -> Float[Tensor, "n d"]:
         """Features of `images`, on the device, in the network's own precision; if `half`, by bfloat16 where PyTorch finds that safe."""
         self._calls = 0
@@ -110,10 +134,10 @@ class Representation:
             self._calls = None
         raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
 
-    def in_batches(self, images: Tensor, batch_size: int) -> Float[Tensor, "n d"]:
+    def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, so many at a time and without gradients, on the images' own device."""
         with torch.no_grad():
-            return torch.cat([self(batch) for batch in images.split(batch_size)]).to(images.device)
+            return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size)]).to(images.device)
 
     def _locate(self) -> tuple[nn.Module, int]:
         """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
@@ -186,11 +210,11 @@ def features(
     layer: str | None = None,
     pool: str = "mean",
     device: str | torch.device = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Float[Tensor, "n d"]:
     """The features of `images` at `layer`, on the images' own device.
 
-    Arguments and errors are those of `Representation` and of `stir.images.gather_images`.
+    So many are computed together as `batch_size` says; None for as many as suit memory. Other arguments and errors are those of `Representation` and of `stir.images.gather_images`.
     """
     images = gather_images(images)
     with Representation(model, images, layer, pool=pool, device=device) as represent:

@@ -8,8 +8,10 @@ import torch
 import torchvision
 from torch import nn
 
+from stir import representation
 from stir.architectures import build_model
-from stir.representation import Representation, features
+from stir.inversion import invert
+from stir.representation import BATCH_SIZE, Representation, features
 
 CPU = {"device": "cpu"}
 
@@ -53,6 +55,54 @@ def test_torchvision_resnet(resnet, images):
 
 def test_batches_change_nothing(resnet, images):
     assert torch.allclose(features(resnet, images, batch_size=2, **CPU), features(resnet, images, **CPU), atol=1e-5)
+
+
+def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
+    # What the gradient needs of a [1, 16, 16] image: itself for the convolution, which is 1 KiB, and four such maps for the ReLU.
+    seen = []
+
+    class Seen(nn.Identity):
+        def forward(self, x):
+            seen.append(len(x))
+            return x
+
+    torch.manual_seed(0)
+    model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 8)).eval()
+    images = torch.rand(7, 1, 16, 16)
+    with Representation(model, images, "4", **CPU) as represent:
+        assert represent.batch_size == BATCH_SIZE
+    at_once = features(model, images, layer="4", **CPU)
+    for kibibytes, size in ((15, 3), (14, 2), (1, 1)):
+        monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
+        with Representation(model, images, "4", **CPU) as represent:
+            assert represent.batch_size == size
+        seen.clear()
+        assert torch.allclose(features(model, images, layer="4", **CPU), at_once, atol=1e-6)
+        count = -(-7 // size)
+        assert max(seen[-count:]) == size and sum(seen[-count:]) == 7
+        seen.clear()
+        invert(model, images, layer="4", steps=2, progress=False, **CPU)
+        assert size in seen and max(seen) == max(size, 2)  # two are tried, to see what an image takes
+    assert torch.equal(features(model, images, layer="4", batch_size=7, **CPU), at_once)
+
+
+def test_a_network_may_write_into_its_input():
+    class Shifts(nn.Module):
+        def forward(self, x):
+            return x.sub_(0.5).flatten(1)
+
+    model = nn.Sequential(Shifts(), nn.Linear(16, 4))
+    images = torch.rand(3, 1, 4, 4)
+    before = images.clone()
+    assert torch.allclose(features(model, images, layer="0", **CPU), before.flatten(1) - 0.5)
+    assert invert(model, images, layer="1", steps=30, progress=False, **CPU).converged.all()
+    assert torch.equal(images, before)
+
+
+def test_features_in_inference_mode(resnet, images):
+    wanted = features(resnet, images, **CPU)
+    with torch.inference_mode():
+        assert torch.allclose(features(copy.deepcopy(resnet), images.clone(), **CPU), wanted, atol=1e-5)
 
 
 def test_densenet_and_vgg(images):
