@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,6 @@ from stir.representation import BATCH_SIZE, Representation
 from stir.seeds import draw_seeds
 from stir.training import Recipe, train
 
-BUDGETS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220, 300)  # steps, each about 1.4 times the last
 RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
 # What does best on few natural images in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
 SHORT = dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
@@ -85,20 +86,25 @@ def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
         curve[steps] = fast, ours.distance.median().item()
         return curve[steps][1] <= wanted
 
-    for steps in BUDGETS:
-        if near_enough(steps) and curve[steps][0] >= slow / 10:
-            break
-    enough = min((steps for steps, (_, distance) in curve.items() if distance <= wanted), default=None)
-    if enough is not None:
-        too_few = max((steps for steps in curve if steps < enough), default=0)
-        while enough - too_few > 1:  # the number of steps to the same distance, not the next one that happened to be tried
-            steps = (too_few + enough) // 2
-            too_few, enough = (too_few, steps) if near_enough(steps) else (steps, enough)
-    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted, 4), steps=enough, half_gain=bench.half_gain)
+    # As many steps as the time of 100 of theirs has room for.
+    most = max(1, int(20 * slow / 10 / bench.invert(model, steps=20)[1]))
+    near = near_enough(most)
+    while curve[most][0] > slow / 10 and most > 1:
+        most = int(0.95 * most)
+        near = near_enough(most)
+    # The fewest that are near enough: more than `too_few`.
+    enough, too_few = most, 0
+    while not near and enough < 1_000:
+        too_few, enough = enough, 2 * enough
+        near = near_enough(enough)
+    while near and enough - too_few > 1:
+        steps = min(max(round(math.sqrt(max(too_few, 4) * enough)), too_few + 1), enough - 1)
+        too_few, enough = (too_few, steps) if near_enough(steps) else (steps, enough)
+    seconds = statistics.median([curve[enough][0], *(bench.invert(model, steps=enough)[1] for _ in range(2))]) if near else math.nan
+    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted, 4), steps=enough if near else None, half_gain=bench.half_gain)
     more["curve"] = [(steps, round(seconds, 2), round(distance, 4)) for steps, (seconds, distance) in sorted(curve.items())]
-    bench.report("time-to-quality", slow / curve[enough][0] if enough else float("nan"), goal, **about, **more)
-    within = [distance for seconds, distance in curve.values() if seconds <= slow / 10]
-    bench.report("depth", min(within, default=float("nan")), 0.05 if architecture.startswith("vgg") else 0.02, **about)
+    bench.report("time-to-quality", slow / seconds, goal, **about, **more)
+    bench.report("depth", curve[most][1], 0.05 if architecture.startswith("vgg") else 0.02, **about)
 
 
 def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
@@ -134,13 +140,13 @@ def scale(bench: Bench) -> None:
     """Time per image of 10,000 images over that of 100 (in batches of 100), and the peak of memory above the model."""
     model = stir.build_model("resnet10", 10, width=16, channels=3)
     images = torch.rand(10_000, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    options = dict(steps=5, batch_size=100)
+    options = dict(steps=3, batch_size=100)
     bench.invert(model, images[:100], **options)
     few = min(bench.invert(model, images[:100], **options)[1] for _ in range(5)) / 100
     many = bench.invert(model, images, **options)[1] / 10_000
     bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
-    # The peak of all images in 2 steps, and what 100 steps of a batch add to 2 of them: at least that of all images in 100 steps.
-    one, all_, short, long = (peak(count, steps) for count, steps in ((1, 2), (10_000, 2), (BATCH_SIZE, 2), (BATCH_SIZE, 100)))
+    # The peak of all images in a step, and what 100 steps of a batch add to one: at least that of all images in 100 steps.
+    one, all_, short, long = (peak(count, steps) for count, steps in ((1, 1), (10_000, 1), (BATCH_SIZE, 1), (BATCH_SIZE, 100)))
     bench.report("memory-GiB", (all_ - one + long - short) / 2**20, 2.0, images="random", network="resnet10", count=10_000, device="cpu", hardware=hardware(torch.device("cpu")))
 
 
@@ -225,7 +231,7 @@ def loading(bench: Bench) -> None:
             del data  # memory for one is enough
     about = dict(count=count)
     bench.report("load-first-seconds", seconds[0], 10.0, **about)
-    bench.report("load-again-seconds", sorted(seconds[1:])[1], 1.0, **about)
+    bench.report("load-again-seconds", statistics.median(seconds[1:]), 1.0, **about)
 
 
 def recipe(bench: Bench) -> None:
@@ -243,7 +249,7 @@ def recipe(bench: Bench) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
-    parser.add_argument("--images", type=int, default=64, help="how many are inverted")
+    parser.add_argument("--images", type=int, default=48, help="how many are inverted")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", nargs="*", default=["quality", "efficiency", "scale", "faithful", "training"], help="any of these, loading, recipe")
     parser.add_argument("--output", type=Path, help="default: runs/bench-IMAGES.jsonl")
