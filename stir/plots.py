@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
@@ -75,9 +76,9 @@ def _image_rows(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
 
 
-def _log_axis(axis: Axes) -> None:
+def _log_axis(axis: Axes, marks: Sequence[int] = (1, 2, 5)) -> None:
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_locator(LogLocator(subs=marks))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
 
@@ -94,7 +95,9 @@ def stir_result(result: StirResult) -> Figure:
     for height, (label, value, (low, high), colour, marker) in zip((1, 0), points, strict=True):
         scale.plot([low, high], [height, height], color=colour, lw=2)
         scale.plot(value, height, marker, ms=8, color=colour)
-        scale.annotate(f"{value:.2f} [{low:.2f}, {high:.2f}]", (value, height), (0, 9), textcoords="offset points", ha="center")
+        # Beside the mark, where there is room: clear of the ceiling, as similarities often lie near 1.
+        shift, side = ((-2, "right"), (2, "left"))[value < 0.5]
+        scale.annotate(f"{value:.2f} [{low:.2f}, {high:.2f}]", (value, height), (shift, 9), textcoords="offset points", ha=side)
     for name, value in (("floor", result.floor), ("ceiling", result.ceiling)):
         scale.axvline(value, color="0.6", ls=":", lw=1.2)
         scale.annotate(name, (value, -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", color="0.4")
@@ -103,7 +106,7 @@ def stir_result(result: StirResult) -> Figure:
     found = result.distances.flatten().clamp_min(1e-6).numpy()
     distances.hist(found, bins=np.geomspace(found.min() * 0.9, found.max() * 1.1, 25), color="0.7")
     distances.axvline(result.inversion.tolerance, color="0.2", ls="--", lw=1.2)
-    _log_axis(distances)
+    _log_axis(distances, marks=(1, 3))
     distances.set(xlabel="relative distance reached", ylabel="images", title=f"{result.converged:.0%} within {result.inversion.tolerance:g}")
     sns.despine(above)
     _image_rows(below, {"$x$": result.images, "seed": result.inversion.seeds, "$x'$": result.inversion.images}, columns=10)
@@ -197,8 +200,9 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
         for number, (value, row) in enumerate(means.iterrows()):
-            # By turns above and below: neighbours are often close.
-            axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
+            # By turns above and below: neighbours are often close, and so are the lines, which a halo keeps off.
+            label = axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
         axis.set(title=title, xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
@@ -260,7 +264,7 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
     Args:
         groups: title -> network -> its `card["curve"]`.
     """
-    figure, axes = plt.subplots(1, len(groups), figsize=(4.6 * len(groups), 3.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(groups), figsize=(5.6 * len(groups), 3.6), squeeze=False)
     for axis, (title, curves) in zip(axes[0], groups.items(), strict=True):
         colours = sns.color_palette("colorblind", len(curves))
         for number, (name, curve) in enumerate(curves.items()):
@@ -268,7 +272,7 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
             axis.plot(range(1, len(losses) + 1), losses, ls=("-", "--", "-.", ":")[number % 4], color=colours[number], label=name)
         axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=title)
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.legend(frameon=False, fontsize="small")
+        axis.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(figure)
     figure.tight_layout()
     return figure

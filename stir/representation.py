@@ -103,25 +103,22 @@ class Representation:
     @cached_property
     def batch_size(self) -> int:
         """How many images to compute together: `BATCH_SIZE`, or as many as `KEPT` allows. It depends on nothing that varies on one machine."""
-        try:
-            each = self._kept(2) - self._kept(1)  # the weights are kept once, whatever the number of images
-        except RuntimeError:  # no gradients here, as in inference mode, so that nothing is kept for them
-            return BATCH_SIZE
-        room = torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
-        return max(1, min(BATCH_SIZE, room // max(each, 1)))
-
-    def _kept(self, count: int) -> int:
-        """Bytes of the memory that a pass of so many images keeps for its gradient."""
-        kept: dict[int, int] = {}  # by where it lies: several operations, and several views, may keep the same
+        kept: dict[int, int] = {}  # bytes, by where they lie: several operations, and several views, may keep the same
 
         def keep(tensor: Tensor) -> Tensor:
             memory = tensor.untyped_storage()
             kept[memory.data_ptr()] = memory.nbytes()
             return tensor
 
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            self(self._example.to(self.device).repeat(count, 1, 1, 1).requires_grad_(True))
-        return sum(kept.values())
+        try:
+            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                self(self._example.to(self.device, copy=True).requires_grad_(True))
+        except RuntimeError:  # no gradients here, as in inference mode, so that nothing is kept for them
+            return BATCH_SIZE
+        for weights in self._frozen.tensors.values():  # kept once, whatever the number of images
+            kept.pop(weights.untyped_storage().data_ptr(), None)
+        room = torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
+        return max(1, min(BATCH_SIZE, room // max(sum(kept.values()), 1)))
 
     def __call__(self, images: Tensor, half: bool = False) -> Float[Tensor, "n d"]:
         """Features of `images`, on the device, in the network's own precision; if `half`, by bfloat16 where PyTorch finds that safe."""

@@ -46,7 +46,7 @@ class Anderson:
     """
 
     default_steps = 100
-    coarse = 0.85  # of the steps may be computed in low precision; a smaller share brings distances below 0.004 further down, and no others
+    coarse = 0.9  # of the steps may be computed in low precision; a smaller share brings distances below 0.004 further down, and no others
     memory = 1.4  # iterates remembered, by the square root of the steps
     share = 0.2  # and at most, by the numbers in the representation
     damping = 0.03  # of the small system, by its diagonal
