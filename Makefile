@@ -17,7 +17,7 @@ test: $(VENV)/.ready
 	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
 
 bench: $(VENV)/.ready
-	GOMP_SPINCOUNT=1000 $(BIN)/python tests/benchmarks/run.py --data '$(DATA)'
+	GOMP_SPINCOUNT=5000 $(BIN)/python tests/benchmarks/run.py --data '$(DATA)'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not %d.%d; run make with PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'

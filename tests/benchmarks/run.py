@@ -75,7 +75,7 @@ def time_to_quality(bench: Bench, architecture: str, loss: str) -> None:
     """Wall time of the authors' algorithm to its end, over that of the default solver to the same median distance."""
     (model,) = bench.networks(architecture, {"it": {"loss": loss}}).values()
     goal = (40 if architecture.startswith("vgg") else 100) if fast_bf16(bench.device) else 25
-    about = dict(network=architecture, loss=loss)
+    about = dict(network=architecture, loss=loss, count=len(bench.images))
     bench.invert(model, steps=5)  # warm up
     theirs, slow = bench.invert(model, solver="paper", precision="float32", steps=1_000)
     wanted = theirs.distance.median().item()
