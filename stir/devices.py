@@ -59,7 +59,7 @@ def check_precision(precision: str) -> None:
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Within, a GPU computes the same from the same: of cuDNN's algorithms some add up in whatever order comes."""
+    """Within, cuDNN takes only algorithms that add up in a fixed order; what else PyTorch calls nondeterministic on a GPU may still vary by rounding."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False

@@ -51,7 +51,7 @@ class Frozen:
         self._shortcuts.close()
         for module, training in self._training.items():
             module.training = training
-        self._plain = self.tensors = {}
+        self._plain = self._tensors = {}
 
     def __call__(self, images: Tensor, half: bool = False) -> object:
         """The network's output on the device, in its own precision; if `half`, by bfloat16 where PyTorch finds that safe."""
@@ -61,7 +61,7 @@ class Frozen:
                 # Channels last is what convolutions compute in on CPUs and GPUs alike; other layouts they reorder at each layer.
                 # A copy in any case, as a network may write into its input.
                 images = images.to(self.device, self.dtype, copy=True, memory_format=torch.channels_last)
-                return functional_call(self.model, self.tensors, (images,))
+                return functional_call(self.model, self._tensors, (images,))
         finally:
             self._running = False
 
@@ -91,7 +91,7 @@ class Frozen:
     def _use(self, pairs: Pairs, tensors: dict[str, Tensor]) -> None:
         self._shortcuts.close()
         self._pairs = pairs
-        self.tensors = folded_tensors(self.model, tensors, pairs)
+        self._tensors = folded_tensors(self.model, tensors, pairs)
         # Only in passes of this one's own: another may be under way that knows nothing of folding.
         self._shortcuts.enter_context(passing_through(list(pairs.values()), lambda: self._running))
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 from stir.balls import Ball
 from stir.devices import check_precision, reproducible
 from stir.images import Images, gather_images
-from stir.representation import Representation
+from stir.representation import Representation, check_batch_size
 from stir.seeds import draw_seeds
 from stir.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit, Solver, box, box_and_ball
 
@@ -103,18 +104,18 @@ def invert(
         steps: of descent; None for the solver's own number: 100, 100, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
         precision: "auto" computes the first steps of the first two solvers in bfloat16 where the device is
-            fast at it and the network allows it; the last are in float32 in any case. "float32", which a GPU
-            shortens in convolutions while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
+            fast at it and the network allows it; the last are in float32 in any case. "float32" computes every step
+            so. On a GPU convolutions still round to TF32 while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
         device: where to compute; the results come back to the images' own.
-        batch_size: images inverted together, which changes the result by rounding alone; None for at most 256, and
-            fewer of those of which the network keeps much (see `stir.representation.Representation.batch_size`).
+        batch_size: how many images are inverted together, at least 1; it changes the results by rounding alone. None for
+            256, or fewer where network and solver would keep over 1 GiB of them, or a quarter of a GPU's memory.
         progress: show a bar.
 
     Returns:
-        The best image of each descent, with the distance it reached.
+        The best image of each descent, with the distance it reached; in float32, or float64 if the images are.
 
     Raises:
-        ValueError: an argument out of its range, or an image whose representation is all zeros.
+        ValueError: an argument out of its range, or an image whose representation is all zeros or not finite.
     """
     images = gather_images(images)
     if solver not in SOLVERS:
@@ -130,7 +131,10 @@ def invert(
             return lambda candidates: (found := residual(candidates), found.detach().norm(dim=1))
 
         half = precision == "auto" and represent.half_works
-        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size or represent.batch_size, progress)
+        remembered = SOLVERS[solver].remembered(steps, images[0].numel(), represent.numbers)
+        batch_size = batch_size or represent.batch_size(beside=remembered)
+        _check_lengths(represent, images, batch_size)
+        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
     return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
 
 
@@ -181,24 +185,25 @@ def controversial(
         Representation(given, images, given_layer or layer, pool=pool, device=device) as by_given,
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
-        batch_size = batch_size or min(by_given.batch_size, by_target.batch_size)
+        batch_size = batch_size or by_given.batch_size(beside=by_target.kept)
+        for represent in (by_given, by_target):
+            _check_lengths(represent, images, batch_size)
         objective = partial(_disagreement, by_given, by_target, tolerance)
         half = precision == "auto" and by_given.half_works and by_target.half_works
         found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
         with torch.no_grad():
             near, far = (
-                torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(images) for by in (by_given, by_target)
+                torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(found) for by in (by_given, by_target)
             )
     # Which side of the tolerance an image ended on was decided during the descent.
     return Controversy(found, starts, near, rank < 0, steps, tolerance, far)
 
 
 def _check(steps: int, tolerance: float, batch_size: int | None) -> None:
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    if not (isinstance(steps, Integral) and steps >= 1):
+        raise ValueError(f"steps={steps} must be a whole number, at least 1")
+    check_batch_size(batch_size)
     if not tolerance > 0:
         raise ValueError(f"tolerance={tolerance} must be above 0")
 
@@ -208,13 +213,22 @@ def _starts(images: Tensor, seeds: str | Tensor, seed: int, within: Ball | None)
     return drawn if within is None else box(drawn)  # the ball and the pixels' range must meet
 
 
+def _check_lengths(represent: Representation, images: Tensor, batch_size: int) -> None:
+    """Raise a ValueError where a distance could not be relative to an image's own representation."""
+    with torch.no_grad():
+        lengths = torch.cat([represent(batch).norm(dim=1) for batch in images.split(batch_size)])
+    for wrong, what in ((lengths == 0, "an all-zero"), (~lengths.isfinite(), "a non-finite")):
+        if wrong.any():
+            raise ValueError(
+                f"layer={represent.layer!r}: {int(wrong.sum())} image(s) have {what} representation, to which no distance is relative; leave them out or choose another layer"
+            )
+
+
 def _relative_residual(represent: Representation, images: Tensor, half: bool = False) -> Callable[[Tensor], Tensor]:
     """The function x' -> (m(x') - m(x)) / |m(x)|, whose length is the relative distance; both in the same precision, whose errors then partly cancel."""
     with torch.no_grad():
         wanted = represent(images, half).float()
     size = wanted.norm(dim=1, keepdim=True)
-    if (size == 0).any():
-        raise ValueError(f"layer={represent.layer!r}: {int((size == 0).sum())} image(s) have an all-zero representation, to which no distance is relative; leave them out or choose another layer")
 
     def residual(candidates: Tensor) -> Tensor:
         return (represent(candidates, half).float() - wanted) / size
@@ -247,7 +261,8 @@ def _in_batches(
     batch_size: int,
     progress: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The best image of each descent and its rank, as `images` are: on their device, of their dtype."""
+    """The best image of each descent and its rank, on the images' device."""
+    dtype = torch.promote_types(images.dtype, torch.float32)  # in shorter ones an image would not be at the distance that is reported
     found, ranks = [], []
     with tqdm(total=len(images) * steps, desc="inverting", unit="image-step", unit_scale=True, disable=not progress, leave=False) as bar:
         for batch, start in zip(images.split(batch_size), starts.split(batch_size), strict=True):
@@ -255,10 +270,10 @@ def _in_batches(
             project = box if within is None else box_and_ball(start, within)
             # A coarse way to the neighbourhood, an exact one from there.
             coarse = math.floor(solver.coarse * steps) if half else 0
-            phases = [(coarse, partial(objective, batch, True)), (steps - coarse, partial(objective, batch, False))]
+            phases = [(count, partial(objective, batch, low)) for count, low in ((coarse, True), (steps - coarse, False)) if count]
             best, rank = _descend(phases, solver(start, steps, project), lambda: bar.update(len(batch)))
-            found.append(best.to(images))
-            ranks.append(rank.to(images))
+            found.append(best.to(images.device, dtype))
+            ranks.append(rank.to(images.device, dtype))
     return torch.cat(found), torch.cat(ranks)
 
 
@@ -266,12 +281,12 @@ def _in_batches(
 def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, advance: Callable[[], object]) -> tuple[Tensor, Tensor]:
     """Run the solver for so many steps on each objective; the best iterate of each image by the last, and its rank."""
     best = solver.images().detach().clone()
-    for steps, objective in phases:
-        if not steps:
-            continue
+    none = least = torch.full((len(best),), torch.inf, device=best.device)
+    for number, (steps, objective) in enumerate(phases):
         evaluate = objective()
-        with torch.no_grad():  # the best so far, as this objective sees it
-            _, best, least = _evaluated(evaluate, best, best, torch.full((len(best),), torch.inf, device=best.device))
+        if number:
+            with torch.no_grad():  # the best so far, as this objective sees it
+                _, best, least = _evaluated(evaluate, best, best, none)
         for _ in range(steps):
             residual, best, least = _evaluated(evaluate, solver.images(), best, least)
             with torch.autocast(residual.device.type, enabled=False):  # a caller's own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from functools import cached_property
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -90,35 +91,57 @@ class Representation:
         self._frozen.__exit__()
 
     @cached_property
+    def _shown(self) -> Tensor:
+        """Features of the example."""
+        with torch.no_grad():
+            return self(self._example)
+
+    @property
+    def numbers(self) -> int:
+        """How many a representation consists of, d."""
+        return self._shown.shape[1]
+
+    @cached_property
     def half_works(self) -> bool:
-        """Whether bfloat16 is fast on the device and leaves the features what they are, to a few percent."""
+        """Whether bfloat16 is fast on the device and leaves the features what they are, to a tenth of their length."""
         if self._frozen.dtype != torch.float32 or not fast_bf16(self.device):
             return False
         with torch.no_grad():
             try:
-                return close(self(self._example, half=True).float(), self(self._example), 0.1)
+                return close(self(self._example, half=True).float(), self._shown, 0.1)
             except RuntimeError:  # an operation that mixes precisions, or has none for bfloat16
                 return False
 
+    def batch_size(self, beside: int = 0) -> int:
+        """How many images to compute together, where each needs so many bytes beside: `BATCH_SIZE`, or as many as `KEPT` allows.
+
+        It depends on nothing that varies on one machine.
+        """
+        return max(1, min(BATCH_SIZE, self._room // max(self.kept + beside, 1)))
+
+    @property
+    def _room(self) -> int:
+        return torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
+
     @cached_property
-    def batch_size(self) -> int:
-        """How many images to compute together: `BATCH_SIZE`, or as many as `KEPT` allows. It depends on nothing that varies on one machine."""
-        kept: dict[int, int] = {}  # bytes, by where they lie: several operations, and several views, may keep the same
+    def kept(self) -> int:
+        """Bytes that a pass keeps for its gradient, an image."""
+        one = self._kept(1)
+        # Some are kept once for all images, as weights are; a second pass tells, where so much would matter.
+        return one if one * BATCH_SIZE <= self._room else self._kept(2) - one
+
+    def _kept(self, count: int) -> int:
+        """The same of so many images together."""
+        kept: dict[int, int] = {}  # by where they lie: several operations, and several views, may keep the same
 
         def keep(tensor: Tensor) -> Tensor:
             memory = tensor.untyped_storage()
             kept[memory.data_ptr()] = memory.nbytes()
             return tensor
 
-        try:
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                self(self._example.to(self.device, copy=True).requires_grad_(True))
-        except RuntimeError:  # no gradients here, as in inference mode, so that nothing is kept for them
-            return BATCH_SIZE
-        for weights in self._frozen.tensors.values():  # kept once, whatever the number of images
-            kept.pop(weights.untyped_storage().data_ptr(), None)
-        room = torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
-        return max(1, min(BATCH_SIZE, room // max(sum(kept.values()), 1)))
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            self(self._example.repeat(count, 1, 1, 1).requires_grad_(True))
+        return sum(kept.values())
 
     def __call__(self, images: Tensor, half: bool = False) -> Float[Tensor, "n d"]:
         """Features of `images`, on the device, in the network's own precision; if `half`, by bfloat16 where PyTorch finds that safe."""
@@ -134,7 +157,7 @@ class Representation:
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, so many at a time and without gradients, on the images' own device."""
         with torch.no_grad():
-            return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size)]).to(images.device)
+            return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size())]).to(images.device)
 
     def _locate(self) -> tuple[nn.Module, int]:
         """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
@@ -200,6 +223,12 @@ def _some(names: object) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
 
 
+def check_batch_size(batch_size: int | None) -> None:
+    """Raise a ValueError unless it is a number of images, or None for one that suits."""
+    if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size >= 1):
+        raise ValueError(f"batch_size={batch_size} must be a whole number, at least 1, or None")
+
+
 def features(
     model: nn.Module,
     images: Images,
@@ -211,8 +240,10 @@ def features(
 ) -> Float[Tensor, "n d"]:
     """The features of `images` at `layer`, on the images' own device.
 
-    So many are computed together as `batch_size` says; None for as many as suit memory. Other arguments and errors are those of `Representation` and of `stir.images.gather_images`.
+    `batch_size` of them, at least 1, are computed together; None for 256, or fewer where the network keeps much. Other arguments and
+    errors are those of `Representation` and of `stir.images.gather_images`.
     """
     images = gather_images(images)
+    check_batch_size(batch_size)
     with Representation(model, images, layer, pool=pool, device=device) as represent:
         return represent.in_batches(images, batch_size)

@@ -30,13 +30,25 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
     return lambda pixels: box(centre + ball.project(pixels - centre))
 
 
-class Anderson:
-    """What the last steps together can undo of the residual they undo; a step along the gradient takes what is left.
+class Solver:
+    """What every solver has."""
+
+    default_steps: int
+    coarse: float  # share of the steps that may be computed in low precision
+
+    @classmethod
+    def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
+        """Bytes of an image of so many pixels and its representation of so many numbers that are kept from step to step, if these are many."""
+        return 0
+
+
+class Anderson(Solver):
+    """Of the residual, the last steps together undo what they can; a step along the gradient takes the rest.
 
     Of all combinations of this iterate and some before, one has the residuals that, combined alike, are shortest: a small
     system for each image (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two
     classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend; the further
-    away an iterate lies, the less weight it gets; and no combination counts that lies further away than the straight line to 0
+    away an iterate lies, the less weight it gets; and a combination is shortened that lies further away than the straight line to 0
     would be long, for there the network is another. How many are remembered grows with the square root of the steps: in a
     long descent the last ones lie closer together, and more of them tell the same network. But as many as the representation
     has numbers would account for any residual, whatever the network. For the residual
@@ -46,13 +58,23 @@ class Anderson:
     """
 
     default_steps = 100
-    coarse = 0.9  # of the steps may be computed in low precision; a smaller share brings distances below 0.004 further down, and no others
+    coarse = 0.9  # a smaller share brings distances below 0.01 further down, and no others
     memory = 1.4  # iterates remembered, by the square root of the steps
-    share = 0.2  # and at most, by the numbers in the representation
+    share = 0.2  # and at most so many for each number in the representation, but one in any case
     damping = 0.03  # of the small system, by its diagonal
     trust = 0.5
-    reach = 0.75  # of a combination, by the length of the straight line to 0
+    reach = 0.75  # how far away a combination may lie, by the length of the straight line to 0
     first, last = 2.3, 0.05
+
+    @classmethod
+    def room(cls, steps: int, numbers: int) -> int:
+        """How many iterates are remembered."""
+        return max(1, round(min(cls.memory * math.sqrt(steps), cls.share * numbers)))
+
+    @classmethod
+    def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
+        # Iterates, their residuals, and these once more, less the last.
+        return 4 * cls.room(steps, numbers) * (pixels + 2 * numbers)
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
@@ -93,13 +115,14 @@ class Anderson:
         weights = torch.linalg.solve_ex(system.to(place), -(change @ residual[:, :, None]).to(place))[0].to(system.device)
         # As the past times its weights, with no copy of the differences.
         moved = (weights.mT @ past)[:, 0] - weights.sum(dim=1) * pixels
+        # The straight line's length is that at the slope of the step before.
         within = self.reach * self.way * residual.norm(dim=1) / moved.norm(dim=1).clamp_min(1e-20)
         share = within.clamp(max=1)[:, None]
         return share * moved, residual + share * (weights.mT @ change)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor) -> None:
         if self.past is None:
-            room = max(1, round(min(self.memory * math.sqrt(self.steps), self.share * residual.shape[1])))
+            room = self.room(self.steps, residual.shape[1])
             self.past = pixels.new_empty(len(pixels), room, pixels.shape[1])
             self.residuals = residual.new_empty(len(residual), room, residual.shape[1])
         place = self.taken % self.past.shape[1]  # the oldest; their order does not matter
@@ -107,7 +130,7 @@ class Anderson:
         self.taken += 1
 
 
-class AdamLogit:
+class AdamLogit(Solver):
     """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
 
     Descends on the logarithm of the cost, whose gradient does not fade on the way, with a step that
@@ -115,7 +138,7 @@ class AdamLogit:
     """
 
     default_steps = 100
-    coarse = 0.85  # of the steps may be computed in low precision
+    coarse = 0.85
     rate = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -139,7 +162,7 @@ class AdamLogit:
                 self.logits.copy_(torch.logit(self.project(self.images()), eps=1e-6))
 
 
-class NormalizedGradient:
+class NormalizedGradient(Solver):
     """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each."""
 
     default_steps = 1_000
@@ -160,7 +183,7 @@ class NormalizedGradient:
         self.pixels = self.project(self.pixels.detach() - step).requires_grad_(True)
 
 
-class Nearest:
+class Nearest(Solver):
     """Dual averaging: gradients pile up on the seed, and the sum's projection into [0, 1] is the image.
 
     For a linear network this ends at the image nearest to the seed of all that cost nothing: the
@@ -198,8 +221,6 @@ class Nearest:
         # Where a network bends so that the two points say nothing, no step is longer than the first.
         return torch.minimum(rate, first)
 
-
-Solver = Anderson | AdamLogit | NormalizedGradient | Nearest
 
 SOLVERS: dict[str, type[Solver]] = {"anderson": Anderson, "adam-logit": AdamLogit, "nearest": Nearest, "paper": NormalizedGradient}
 DEFAULT_SOLVER = "anderson"

@@ -12,6 +12,7 @@ from stir import representation
 from stir.architectures import build_model
 from stir.inversion import invert
 from stir.representation import BATCH_SIZE, Representation, features
+from stir.solvers import Anderson
 
 CPU = {"device": "cpu"}
 
@@ -70,20 +71,54 @@ def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
     model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 8)).eval()
     images = torch.rand(7, 1, 16, 16)
     with Representation(model, images, "4", **CPU) as represent:
-        assert represent.batch_size == BATCH_SIZE
+        assert represent.batch_size() == BATCH_SIZE
     at_once = features(model, images, layer="4", **CPU)
     for kibibytes, size in ((15, 3), (14, 2), (1, 1)):
         monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
         with Representation(model, images, "4", **CPU) as represent:
-            assert represent.batch_size == size
+            assert represent.batch_size() == size
+            assert represent.batch_size(beside=5 * 2**10) == max(kibibytes // 10, 1)
         seen.clear()
         assert torch.allclose(features(model, images, layer="4", **CPU), at_once, atol=1e-6)
         count = -(-7 // size)
         assert max(seen[-count:]) == size and sum(seen[-count:]) == 7
         seen.clear()
-        invert(model, images, layer="4", steps=2, progress=False, **CPU)
-        assert max(seen) == size
+        invert(model, images, layer="4", solver="paper", steps=2, progress=False, **CPU)
+        assert max(seen) == max(size, 2)  # two are tried where memory is short, to see what an image takes
     assert torch.equal(features(model, images, layer="4", batch_size=7, **CPU), at_once)
+
+
+def test_what_is_kept_once_is_no_images(monkeypatch):
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3, padding=1)), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 4096)).eval()
+    with Representation(model, torch.rand(1, 1, 16, 16), "3", **CPU) as represent:
+        assert represent._kept(1) > 2**24  # the linear layer's weights
+        monkeypatch.setattr(representation, "KEPT", 15 * 2**10)
+        assert represent.kept == 5 * 2**10
+
+
+def test_what_a_solver_remembers_counts(monkeypatch):
+    seen = []
+
+    class Seen(nn.Identity):
+        def forward(self, x):
+            seen.append(len(x))
+            return x
+
+    model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1)).eval()
+    images = torch.rand(9, 1, 16, 16)
+    # An image keeps 1 KiB, and of four iterates their 256 pixels and, twice, their 1024 numbers: 4 * 9 KiB.
+    assert Anderson.room(8, 1024) == 4 and Anderson.remembered(8, 256, 1024) == 36 * 2**10
+    for kibibytes, size in ((37 * 4, 4), (37 * 3 - 1, 2)):
+        monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
+        seen.clear()
+        invert(model, images, layer="1", pool="flatten", steps=8, progress=False, **CPU)
+        assert max(seen) == size
+
+
+def test_wrong_batch_sizes(resnet, images):
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size={size} must be a whole number, at least 1, or None"):
+            features(resnet, images, batch_size=size, **CPU)
 
 
 def test_a_network_may_write_into_its_input():
