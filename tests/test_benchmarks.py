@@ -30,7 +30,7 @@ def test_the_fewest_steps_to_the_authors_distance(monkeypatch, tmp_path):
     invert = bench.Bench.invert
     monkeypatch.setattr(bench.Bench, "invert", lambda self, model, **options: invert(self, model, **options | {"steps": min(options["steps"], 100)}))
     one = bench.Bench("digits", 3, "cpu", tmp_path / "figures.jsonl")
-    bench.time_to_quality(one, "resnet10", "standard")
+    bench.time_to_quality(one, (("resnet10", "standard"),))
     quality, depth = one.figures
     reached = {steps: distance for steps, _, distance in quality["curve"]}
     assert reached[quality["steps"]] <= quality["paper_distance"] + 1e-4
