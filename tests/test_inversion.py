@@ -52,6 +52,13 @@ def test_a_representation_of_few_numbers_is_met(images, architecture, layer):
     assert found.distance.max() < 0.001
 
 
+@pytest.mark.parametrize("architecture", ["vgg11", "vgg16"])
+def test_a_short_descent_is_not_led_astray(images, architecture):
+    # Where a combination may lie further away than the straight line to 0, both end above 1.
+    model = build_model(architecture, 10, width=4, channels=1, seed=1).eval()
+    assert invert(model, images, layer="stage1", steps=30, **QUIET).distance.max() < 0.01
+
+
 def test_an_injective_network_gives_the_image_back():
     torch.manual_seed(0)
     images = torch.rand(3, 1, 4, 4) * 0.8 + 0.1
