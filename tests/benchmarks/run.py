@@ -46,7 +46,7 @@ class Bench:
         self.source, self.data = source, stir.load_dataset(source, image_size=SIZE)
         if len(self.data.train) > MOST:
             self.data = stir.load_dataset(source, image_size=SIZE, n_train=MOST)
-        self.images = self.data.test.images[:images]
+        self.images, self.pairs_images = self.data.test.images[:images], self.data.test.images[: 2 * images]
         self.device = resolve_device(device)
         self.output = output
         self.figures: list[dict] = []
@@ -186,20 +186,35 @@ def own_peak(count: int, steps: int) -> int:
 
 def faithful(bench: Bench) -> None:
     """The difference that the fast path makes to STIR over all pairs of four networks, beside that of seeds moved by what no eye sees."""
+    plain = stir_of_pairs(bench, precision="float32")
+    for figure, goal, other in (
+        ("faithful", 0.01, stir_of_pairs(bench)),
+        # No goal: this is what a descent through a network makes of a change that means nothing.
+        ("nudged", None, stir_of_pairs(bench, nudge=NUDGE, precision="float32")),
+    ):
+        report_change(bench, figure, goal, other - plain)
+
+
+def authors(bench: Bench) -> None:
+    """The difference that seeds moved so make to STIR by the authors' algorithm."""
+    plain, moved = (stir_of_pairs(bench, nudge=nudge, solver="paper", precision="float32") for nudge in (0, NUDGE))
+    report_change(bench, "nudged-authors", None, moved - plain)
+
+
+def stir_of_pairs(bench: Bench, nudge: float = 0.0, **options) -> pd.Series:
+    """STIR of all ordered pairs of four networks, from seeds with so much noise added."""
     models = bench.networks("resnet10", {f"{loss} {seed}": {"loss": loss, "seed": seed} for loss in ("standard", "adversarial-l2") for seed in (0, 1)})
-    images = bench.data.test.images[: 2 * len(bench.images)]
+    images = bench.pairs_images
     seeds = draw_seeds(images, "gaussian", 0)
-    moved = seeds + NUDGE * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
-    ways = {"fast": ("auto", seeds), "plain": ("float32", seeds), "nudged": ("float32", moved)}
-    tables = {way: stir.pairwise(models, images, precision=precision, seeds=start, device=bench.device, progress=False) for way, (precision, start) in ways.items()}
-    found = {way: table.stir[table.reference != table.target] for way, table in tables.items()}  # with itself a network shares nearly all
-    fast, nudged = (found[way] - found["plain"] for way in ("fast", "nudged"))
-    about = dict(network="resnet10", pairs=len(fast), count=len(images), nudge=NUDGE)
-    bench.report("faithful", fast.abs().max(), 0.01, mean_size=round(fast.abs().mean(), 4), **about)
-    bench.report("faithful-mean", abs(fast.mean()), 0.01, **about)
-    # No goal: this is what a descent through a network makes of a change that means nothing.
-    bench.report("nudged", nudged.abs().max(), None, mean_size=round(nudged.abs().mean(), 4), **about)
-    bench.report("nudged-mean", abs(nudged.mean()), None, **about)
+    seeds = seeds + nudge * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
+    table = stir.pairwise(models, images, seeds=seeds, device=bench.device, progress=False, **options)
+    return table.stir[table.reference != table.target]  # with itself a network shares nearly all
+
+
+def report_change(bench: Bench, figure: str, goal: float | None, change: pd.Series) -> None:
+    about = dict(network="resnet10", pairs=len(change), count=len(bench.pairs_images), nudge=NUDGE)
+    bench.report(figure, change.abs().max(), goal, mean_size=round(change.abs().mean(), 4), **about)
+    bench.report(f"{figure}-mean", abs(change.mean()), goal, **about)
 
 
 def training(bench: Bench) -> None:
@@ -275,7 +290,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=40, help="how many are inverted")
     parser.add_argument("--device", default="auto")
     own = ["quality", "efficiency", "scale", "faithful", "training"]
-    parser.add_argument("--only", nargs="+", choices=[*own, "loading", "recipe"], default=own, help="some of the figures; all but the last two, which need a folder of natural images, if not given")
+    parser.add_argument("--only", nargs="+", choices=[*own, "authors", "loading", "recipe"], default=own, help="some of the figures; all but the last three if not given, of which the first takes long and the others need a folder of natural images")
     parser.add_argument("--output", type=Path, help="default: runs/bench-IMAGES.jsonl")
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -289,7 +304,7 @@ def main(arguments: list[str] | None = None) -> None:
     bench = Bench(asked.data, asked.images, asked.device, output)
     if "quality" in asked.only:
         time_to_quality(bench, (("resnet18", "adversarial-l2"), ("resnet18", "standard"), ("vgg16", "standard")))
-    for figure in (efficiency, scale, faithful, training, loading, recipe):
+    for figure in (efficiency, scale, faithful, training, authors, loading, recipe):
         if figure.__name__ in asked.only:
             figure(bench)
     print(pd.DataFrame(bench.figures, columns=["figure", "network", "value", "goal"]).to_string(index=False))
