@@ -11,7 +11,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
@@ -200,9 +199,8 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
         for number, (value, row) in enumerate(means.iterrows()):
-            # By turns above and below: neighbours are often close, and so are the lines, which a halo keeps off.
-            label = axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
-            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
+            # By turns above and below: neighbours are often close.
+            axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
         axis.set(title=title, xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
