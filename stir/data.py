@@ -104,7 +104,8 @@ def load_dataset(
         name: "digits", scikit-learn's 1,797 handwritten digits enlarged from 8x8, with 1,400 of
             them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
             downloaded once by torchvision; or "folder:PATH", images in `PATH/train/<class>/` and
-            `PATH/test/<class>/`, in any format that Pillow reads, decoded once.
+            `PATH/test/<class>/`, in any format that Pillow reads, decoded once, in an order drawn by the
+            files' names alone: the first n images are of all classes, on every machine the same.
         classes: which to keep, numbered anew in the order given: "0-4", "cat, dog", "0, 3-5" or a
             list of such; all if None. Numbers are places, but for classes that are all called by numbers.
         n_train: how many training images to keep, drawn at random by `seed`; all if None. With the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 import warnings
 from functools import cache
 from pathlib import Path
@@ -19,12 +20,15 @@ from tqdm.auto import tqdm
 from stir.files import store_folder, write_whole
 
 UNREADABLE = ("refuse", "skip")
-# Raise when the same files come to give other pixels.
-FORMAT = 1
+# Raise when the same files come to give other pixels, or the same in another order.
+FORMAT = 2
 
 
 def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", progress: bool = True) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Pixels uint8 [N, 3, H, W], class numbers [N] and class names of the images in `root/<class>/`.
+
+    The order of the images is drawn once, by their names alone (see `mixed_order`), so that the first n hold
+    the classes in about the proportions of all.
 
     Args:
         root: a folder of class folders; images in any format that Pillow reads.
@@ -41,17 +45,33 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
         folder = ImageFolder(str(root), is_valid_file=lambda path: _suffix(path) in _suffixes())
     except FileNotFoundError as error:
         raise ValueError(f"no images in {str(root)!r}: {error}") from error
-    kept = store_folder() / "images" / f"{_key(root, folder.samples, size)}.safetensors"
+    samples = mixed_order(folder.samples, root)
+    kept = store_folder() / "images" / f"{_key(root, samples, size)}.safetensors"
     try:
         tensors = load_file(kept)
     except (OSError, SafetensorError):  # not there, or damaged: decoding gives it again
-        tensors = _decode(root, folder.samples, folder.classes, size, unreadable, progress)
+        tensors = _decode(root, samples, folder.classes, size, unreadable, progress)
         if len(tensors["labels"]) == len(folder):  # files that could not be read may be mended
             try:
                 write_whole(kept, lambda path: save_file(tensors, path))
             except (OSError, SafetensorError) as error:
                 warnings.warn(f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time", stacklevel=4)
     return tensors["images"], tensors["labels"], tuple(folder.classes)
+
+
+def mixed_order(samples: list[tuple[str, int]], root: Path) -> list[tuple[str, int]]:
+    """The same (path, class) pairs in an order that mixes the classes: by the SHA-256 of each path below `root`.
+
+    No generator is involved, so the order is the same with every version of every library, on every machine and
+    file system; and a file that is added or removed leaves the others in their order.
+    """
+
+    def place(sample: tuple[str, int]) -> bytes:
+        below = Path(sample[0]).relative_to(root).as_posix()
+        # Some file systems return accented letters composed, others in parts.
+        return hashlib.sha256(unicodedata.normalize("NFC", below).encode(errors="surrogateescape")).digest()
+
+    return sorted(samples, key=place)
 
 
 def _suffix(path: str) -> str:

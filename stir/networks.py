@@ -180,7 +180,7 @@ def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, dev
     versions = {package: version(package) for package in ("stir-companion", "torchvision")} | {"torch": torch.__version__}
     label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
     curve = train(model, dataset.train, recipe, seed=made_by["seed"], device=device, progress=progress, label=label, checkpoint=checkpoint)
-    # Drawn, since folders come class by class.
+    # Drawn, so that the order of the test images plays no part.
     attacked = dataset.test[torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ATTACKED_IMAGES]]
     card = {
         "made_by": made_by,
