@@ -29,6 +29,8 @@ TORCHVISION = {
     "svhn": ("SVHN", ""),
     "stl10": ("STL10", "stl10_binary/"),
 }
+# Those whose authors do not say that the order of their files mixes the classes, as CIFAR's and Fashion-MNIST's do, nor is known to.
+UNORDERED = ("stl10",)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def load_dataset(
     Args:
         name: "digits", scikit-learn's 1,797 handwritten digits enlarged from 8x8, with 1,400 of
             them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
-            downloaded once by torchvision; or "folder:PATH", images in `PATH/train/<class>/` and
+            downloaded once by torchvision, in their own order where that is mixed (see `UNORDERED`); or "folder:PATH", images in `PATH/train/<class>/` and
             `PATH/test/<class>/`, in any format that Pillow reads, decoded once, in an order drawn by the
             files' names alone: the first n images are of all classes, on every machine the same.
         classes: which to keep, numbered anew in the order given: "0-4", "cat, dog", "0, 3-5" or a
@@ -196,9 +198,15 @@ def _torchvision(name: str, size: int | None) -> Dataset:
                 f"dataset={name!r} is not in {root} and could not be downloaded ({' '.join(str(error).split())}). Where there is a network, "
                 f"torchvision.datasets.{kind}(FOLDER, download=True) gets it; put its files into {root / below}, or set $STIR_STORE"
             ) from error
-        splits.append(_split(raw, size))
+        split = _split(raw, size)
+        splits.append(split[_mixed(len(split))] if name in UNORDERED else split)
     classes = getattr(raw, "classes", None) or [str(number) for number in range(10)]
     return Dataset(name, *splits, tuple(classes))
+
+
+def _mixed(n_images: int) -> Int[Tensor, "n"]:
+    """A fixed permutation, by the SHA-256 of each number, in the spirit of `stir.folders.mixed_order`."""
+    return torch.tensor(sorted(range(n_images), key=lambda place: hashlib.sha256(str(place).encode()).digest()))
 
 
 def _split(raw: object, size: int | None) -> Split:

@@ -206,23 +206,42 @@ def test_svhn_files(downloads, monkeypatch):
     assert np.allclose(dataset.test.images.numpy(), data.transpose(3, 2, 0, 1) / 255, atol=1e-6)
 
 
-def test_stl10_files(downloads, monkeypatch):
+@pytest.fixture
+def stl10(downloads, monkeypatch):
+    """20 cats, then 20 dogs, in the format of STL-10's files: the pixels of each image, as stored, and what is loaded of them."""
     made, random = torchvision.datasets.STL10, np.random.default_rng(0)
     base = downloads / made.base_folder
     base.mkdir()
     (base / made.class_names_file).write_text("cat\ndog\n")
-    data = random.integers(0, 256, (2, 3, 96, 96), np.uint8)
+    data = random.integers(0, 256, (40, 3, 96, 96), np.uint8)
     lists = {}
     for split, listed in {"train": made.train_list, "test": made.test_list}.items():
         (base / listed[0][0]).write_bytes(data.tobytes())
-        (base / listed[1][0]).write_bytes(bytes([2, 1]))  # from 1, as in the original
+        (base / listed[1][0]).write_bytes(bytes([1] * 20 + [2] * 20))  # from 1, as in the original
         lists[split] = [[file, md5(base / file)] for file, _ in listed[:2]]
     monkeypatch.setattr(made, "train_list", lists["train"])
     monkeypatch.setattr(made, "test_list", lists["test"])
-    dataset = load_dataset("stl10")
-    assert dataset.classes == ("cat", "dog") and dataset.train.labels.tolist() == [1, 0]
+    return data, load_dataset("stl10")
+
+
+def test_stl10_files(stl10):
+    data, dataset = stl10
+    assert dataset.classes == ("cat", "dog") and len(dataset.train) == len(dataset.test) == 40
     # Stored column by column.
-    assert np.allclose(dataset.train.images.numpy(), data.transpose(0, 1, 3, 2) / 255, atol=1e-6)
+    stored = torch.from_numpy(data.transpose(0, 1, 3, 2) / 255).float().flatten(1)
+    places = torch.cdist(dataset.test.images.flatten(1), stored).argmin(dim=1)
+    assert torch.allclose(dataset.test.images.flatten(1), stored[places], atol=1e-6)
+    assert sorted(places.tolist()) == list(range(40))
+    assert torch.equal(dataset.test.labels, (places >= 20).long())
+
+
+def test_stl10_comes_mixed(stl10):
+    """Its page does not say in which order the files hold the classes."""
+    _, dataset = stl10
+    for split in (dataset.train, dataset.test):
+        assert 5 <= split.labels[:20].sum() <= 15 and split.labels[:5].unique().tolist() == [0, 1]
+    again = load_dataset("stl10", classes="dog, cat")
+    assert torch.equal(again.test.images, dataset.test.images) and torch.equal(again.test.labels, 1 - dataset.test.labels)
 
 
 @pytest.mark.parametrize("name", list(TORCHVISION))
