@@ -16,7 +16,7 @@ from stir import runner
 from stir.findings import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "run-it-yourself", "bibliography")
+PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "paper", "run-it-yourself", "bibliography")
 
 
 @pytest.fixture(scope="module")

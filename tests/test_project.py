@@ -7,6 +7,8 @@ import tomllib
 import yaml
 
 from paths import PROJECT
+from stir import parameters
+from stir.findings import ORDER
 from stir.runner import load_scale
 
 
@@ -51,3 +53,23 @@ def test_modules_import_only_those_before_them():
 def test_the_citation_parses():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
     assert citation["preferred-citation"]["year"] == 2022
+
+
+def test_the_page_on_the_paper_states_the_set_up_as_it_is():
+    """`name: value` stands for the value on each of the paper's four findings, a list for theirs in turn, and `len(name)` for a list's length."""
+    page = (PROJECT / "book" / "paper.md").read_text()
+    stated = 0
+    for line in page.splitlines():
+        scale = re.match(r": \*(?:`(\S+)`|Here)\*: ", line)
+        for shown, name, value in re.findall(r"`((?:len\()?(\w+)\)?): (.+?)`", line if scale else ""):
+            used = []
+            for finding in ORDER[:4]:
+                source = PROJECT / "notebooks" / f"{finding}.ipynb"
+                own = {each: ast.literal_eval(declared.default) for each, declared in parameters.declared(source).items()}
+                own |= load_scale(PROJECT, scale[1] or "digits", source)
+                if name in own:
+                    used.append(len(own[name]) if shown.startswith("len") else own[name])
+            wanted = yaml.safe_load(value)
+            assert used == (wanted if isinstance(wanted, list) else [wanted] * len(used)) != [], f"{line}: {shown} is {used}"
+            stated += 1
+    assert stated > 20
