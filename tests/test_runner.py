@@ -23,7 +23,7 @@ from stir.verdict import Hypothesis, judge
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
 FIGURES = {
     "networks": ("images", "curves"),
-    "measure": ("result", "steps", "seeds", "images", "measures", "worst"),
+    "measure": ("known", "known-images", "result", "steps", "seeds", "images", "measures", "worst"),
     "performance": ("quality", "cost"),
     "initialization": ("concept", "layers", "pairs"),
     "architecture": ("standard", "robust", "skip"),
