@@ -64,6 +64,21 @@ class Split:
             raise ValueError(f"n_images={n_images} must lie between 5 and {len(self)}")
         return self.images[:n_images]
 
+    def one_of_each(self, n_images: int) -> Float[Tensor, "n c h w"]:
+        """Images for a gallery: the first of each class, in the order of the classes, then the second of each, and so on.
+
+        Raises:
+            ValueError: there are not `n_images`, or it is below 1.
+        """
+        if not 1 <= n_images <= len(self):
+            raise ValueError(f"n_images={n_images} must lie between 1 and {len(self)}")
+        turns = torch.zeros_like(self.labels)
+        for label in self.labels.unique():
+            members = self.labels == label
+            turns[members] = torch.arange(int(members.sum()))
+        order = torch.argsort(turns * (int(self.labels.max()) + 1) + self.labels)
+        return self.images[order[:n_images]]
+
 
 @dataclass(frozen=True)
 class Dataset:

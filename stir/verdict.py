@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from stir.intervals import GROUPS
+from stir.score import LOW_CONVERGED
 
 VALUES = ("stir", "cka", "gap")  # gap: cka less stir
 
@@ -93,6 +94,15 @@ class Estimate:
         """95% confidence interval."""
         reach = self.error * student.ppf(0.975, self.freedom) if self.freedom else math.nan
         return self.value - reach, self.value + reach
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the value being 0, by the interval's own t statistic; 1 where there are too few networks to tell."""
+        if not self.replicated:
+            return 1.0
+        if not self.error:
+            return float(self.value == 0)
+        return float(2 * student.sf(abs(self.value) / self.error, self.freedom))
 
     def __str__(self) -> str:
         return number(self.value, *self.interval)
@@ -223,6 +233,9 @@ def _image_error(value: str, rows: pd.DataFrame) -> float:
 def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
     """One row for each hypothesis: both quantities and their difference with 95% intervals, and the verdict.
 
+    Besides those of `Estimate` there is the verdict "not judged": fewer than `LOW_CONVERGED` of the inversions behind one of the
+    means converged, so that its X' are not what STIR is about.
+
     Args:
         hypotheses: what to judge.
         table: rows as `stir.pairwise` makes them, `described`.
@@ -230,8 +243,9 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
 
     Returns:
         Columns claim; more, less: labels; more_value, more_low, more_high, and so for less and
-        difference; verdict; networks, how many; replicated, whether the intervals count them;
-        images, how many; measure; definition, the hypothesis as JSON.
+        difference; verdict; p_value of the difference, 1 where it is not judged; converged, the share of the images, the
+        least among the means that depend on X'; networks, how many; replicated, whether the intervals count them; images, how
+        many; measure; definition, the hypothesis as JSON.
     """
     measure = measure or table.measure.iloc[0]
     rows = table[table.measure == measure]
@@ -241,10 +255,23 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
         found = {"claim": each.claim, "more": each.more.label, "less": each.less.label}
         for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
             found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
-        found |= {"verdict": difference.verdict, "networks": difference.networks, "replicated": difference.replicated}
-        found["images"] = int(rows.n_images.max())
+        share = _converged(each, rows)
+        enough = share >= LOW_CONVERGED
+        found |= {"verdict": difference.verdict if enough else "not judged", "p_value": difference.p_value if enough else 1.0, "converged": share}
+        found |= {"networks": difference.networks, "replicated": difference.replicated, "images": int(rows.n_images.max())}
         judged.append(found | {"measure": measure, "definition": each.to_json()})
     return pd.DataFrame(judged)
+
+
+def _converged(hypothesis: Hypothesis, rows: pd.DataFrame) -> float:
+    """The least share of converged images among the means that depend on X', 1 if none does."""
+    terms = hypothesis.more.terms + hypothesis.less.terms
+    return min((float(pairs_where(rows, where).converged.mean()) for _, value, where in terms if value != "cka"), default=1.0)
+
+
+def word(row: pd.Series) -> str:
+    """The verdict of one row that `judge` made, with what other solvers say (`stir.findings.conclude`) where they say otherwise."""
+    return row.verdict + (f", but {row.otherwise}" if row.get("otherwise") else "")
 
 
 def shown(judged: pd.DataFrame) -> pd.DataFrame:
@@ -259,7 +286,7 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
             "is this": f"{row.more}: {text(row, 'more')}",
             "above that?": f"{row.less}: {text(row, 'less')}",
             "difference": text(row, "difference") + ("" if row.replicated else " (over images alone)"),
-            "verdict": row.verdict,
+            "verdict": word(row),
         }
         for _, row in judged.iterrows()
     ]

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 # Colours of Okabe & Ito (2008), as in `stir.plots`; the markers tell the same in black and white.
-VERDICT_STYLES = {"supported": ("#009E73", "o"), "not supported": ("0.5", "s"), "contradicted": ("#CC79A7", "X")}
+VERDICT_STYLES = {"supported": ("#009E73", "o"), "not supported": ("0.5", "s"), "contradicted": ("#CC79A7", "X"), "not judged": ("0.85", "x")}
 
 
 def verdict_rows(judged: pd.DataFrame) -> Figure:
@@ -25,7 +25,8 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(8.2, 1.1 + 0.44 * len(judged)))
     heights = np.arange(len(judged))[::-1]
-    for verdict, (colour, marker) in VERDICT_STYLES.items():
+    styles = {verdict: style for verdict, style in VERDICT_STYLES.items() if verdict in set(judged.verdict)}
+    for verdict, (colour, marker) in styles.items():
         at = (judged.verdict == verdict).to_numpy()
         rows = judged[at]
         errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
@@ -34,23 +35,24 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
     claims = [textwrap.fill(claim, 50) for claim in judged.claim]
     axis.set(yticks=heights, yticklabels=claims, ylim=(-0.6, len(judged) - 0.4), xlabel="difference that the hypothesis says is above 0")
     axis.tick_params(axis="y", labelsize=9)
-    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(styles))
     sns.despine(figure)
     figure.tight_layout()
     return figure
 
 
-def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """The verdict on each hypothesis under each measure; a cell's number is the difference behind it.
+def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], by: str = "measure") -> Figure:
+    """The verdict on each hypothesis under each measure, or whatever else varies; a cell's number is the difference behind it.
 
     Args:
         judged: as `stir.verdict.judge` makes it under several measures, with the column `row`, which names the hypothesis.
         rows: the hypotheses, from top to bottom.
         columns: the measures, from left to right.
+        by: the column of `judged` that holds what varies.
     """
     figure, axis = plt.subplots(figsize=(3.6 + 0.72 * len(columns), 1.6 + 0.52 * len(rows)))
     for _, each in judged.iterrows():
-        place = list(columns).index(each.measure), list(rows)[::-1].index(each.row)
+        place = list(columns).index(each[by]), list(rows)[::-1].index(each.row)
         colour, marker = VERDICT_STYLES[each.verdict]
         axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
         axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
@@ -59,8 +61,8 @@ def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[st
     axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
     axis.tick_params(labelsize=9, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items()]
-    axis.legend(handles=handles, frameon=False, loc="upper right", bbox_to_anchor=(1, 0), ncols=3)
+    handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items() if verdict in set(judged.verdict)]
+    axis.legend(handles=handles, frameon=False, loc="upper right", bbox_to_anchor=(1, 0), ncols=len(handles))
     sns.despine(figure, left=True, bottom=True)
     figure.tight_layout()
     return figure

@@ -6,6 +6,7 @@ PROJECT = Path(__file__).parents[1]
 
 FEW = {"n_train": 200, "width": 4, "epochs": 1}
 LITTLE = FEW | {"attack_steps": 1, "n_images": 24, "steps": 3, "measures": ["linear-cka", "procrustes"]}
+LITTLE |= {"solver_images": 8, "solver_steps": 2, "tolerance": 2.0}  # so few steps converge to nothing less
 # Enough for every cell to have something to show, and no more.
 TINY = {
     "networks": FEW | {"epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"]},
@@ -19,9 +20,10 @@ TINY = {
     "dataset": LITTLE | {"seeds": [0, 1]},
     "robustness": LITTLE | {"epsilons": [0, 0.5, 1.0], "seeds": [0, 1]},
     "updates": {name: value for name, value in LITTLE.items() if name != "n_train"} | {"sizes": [100, 150, 200]},
-    "controversial": LITTLE | {"worst_steps": 3},
+    "controversial": {name: value for name, value in LITTLE.items() if name != "solver_images"} | {"worst_steps": 3},
     "glance": {},
     "measures": {},
+    "solvers": {},
 }
 
 

@@ -27,6 +27,17 @@ def test_digits(digits):
     assert digits.channels == 1 and digits.classes == tuple("0123456789")
 
 
+def test_a_gallery_has_one_of_each_class_in_turn():
+    labels = torch.tensor([2, 2, 0, 2, 1, 0])
+    split = Split(torch.arange(6).float().view(6, 1, 1, 1) / 6, labels)
+    shown = (split.one_of_each(6).flatten() * 6).round().int().tolist()
+    assert shown == [2, 4, 0, 5, 1, 3]  # places: the first of classes 0, 1 and 2, then the second, then the third
+    assert torch.equal(split.one_of_each(2), split.one_of_each(6)[:2])
+    for count in (0, 7):
+        with pytest.raises(ValueError, match=f"n_images={count} must lie between 1 and 6"):
+            split.one_of_each(count)
+
+
 def test_digits_at_their_own_size_are_scikit_learns():
     raw, dataset = load_digits(), load_dataset("digits", image_size=8)
     images = torch.cat([dataset.train.images, dataset.test.images])[:, 0].numpy()

@@ -16,7 +16,9 @@ from paths import PROJECT, TINY, notebook
 from stir import runner
 from stir.cli import main
 from stir.findings import ORDER
+from stir.multiplicity import after_holm
 from stir.result import COLUMNS
+from stir.solvers import DEFAULT_SOLVER
 from stir.verdict import Hypothesis, judge
 
 
@@ -33,6 +35,7 @@ FIGURES = {
     "updates": ("chain",),
     "controversial": ("images", "fall"),
 }
+OF_TABLES = {"glance": "glance.png", "measures": "measures-grid.png", "solvers": "solvers-grid.png"}
 
 
 def write_notebook(path, *cells):
@@ -45,7 +48,7 @@ def write_notebook(path, *cells):
 
 
 def test_every_notebook_has_its_tiny_run():
-    assert set(TINY) == {path.stem for path in (PROJECT / "notebooks").glob("*.ipynb")} == {*FIGURES, "glance", "measures"}
+    assert set(TINY) == {path.stem for path in (PROJECT / "notebooks").glob("*.ipynb")} == {*FIGURES, *OF_TABLES}
     assert set(ORDER) == set(FIGURES) - {"networks", "measure", "performance"}
 
 
@@ -53,8 +56,8 @@ def test_pages_leave_their_tables_and_figures(executed):
     wanted = set()
     for name, figures in FIGURES.items():
         wanted |= {f"{name}.{end}" for end in ("ipynb", "csv", "json")} | {f"{name}-{figure}.png" for figure in figures}
-    wanted |= {f"{name}-verdicts.csv" for name in ORDER}
-    wanted |= {f"{name}.{end}" for name in ("glance", "measures") for end in ("ipynb", "csv", "json")} | {"glance.png", "measures-grid.png"}
+    wanted |= {f"{name}-{end}.csv" for name in ORDER for end in ("solvers", "verdicts")}
+    wanted |= {f"{name}.{end}" for name in OF_TABLES for end in ("ipynb", "csv", "json")} | set(OF_TABLES.values())
     assert {path.name for path in executed.iterdir()} == wanted
 
 
@@ -66,9 +69,15 @@ def test_the_table_of_a_finding(executed, name):
     assert first[["stir", "stir_low", "cka", "cka_high", "ceiling", "floor"]].notna().all().all()
     assert set(table.measure) == {"linear-cka", "procrustes"} and len(first) * 2 == len(table)
     assert set(judged.verdict) <= {"supported", "not supported", "contradicted"} and set(judged.finding) == {name}
+    by_solver = pd.read_csv(executed / f"{name}-solvers.csv")
+    assert list(by_solver.solver.unique()) == [DEFAULT_SOLVER, "nearest", "paper"] and by_solver.solver.value_counts().nunique() == 1
+    own, *others = (rows.reset_index(drop=True) for _, rows in by_solver.groupby("solver", sort=False))
+    for other in others:  # the same pairs and images, X' of their own
+        pd.testing.assert_frame_equal(own[["reference", "target", "cka"]], other[["reference", "target", "cka"]])
+        assert not own.stir.equals(other.stir)
     # What the page says follows from the table alone.
     again = judge([Hypothesis.from_json(text) for text in judged.definition], table)
-    pd.testing.assert_frame_equal(again, judged.drop(columns=["finding", "question", "dataset"]), check_dtype=False)
+    pd.testing.assert_frame_equal(again, judged.drop(columns=["finding", "question", "dataset", "otherwise"]), check_dtype=False)
 
 
 def test_the_table_of_the_initialization_has_all_pairs(executed):
@@ -91,12 +100,14 @@ def test_the_page_of_the_networks_lists_each_once(executed):
 def test_pages_of_tables_follow_the_tables(executed, tmp_path):
     folder = tmp_path / "runs"
     shutil.copytree(executed, folder)
-    assert runner.reads_tables(notebook("glance")) and runner.reads_tables(notebook("measures")) and not runner.reads_tables(NOTEBOOK)
-    glance, measures = (pd.read_csv(folder / f"{name}.csv") for name in ("glance", "measures"))
+    assert all(runner.reads_tables(notebook(name)) for name in OF_TABLES) and not runner.reads_tables(NOTEBOOK)
+    glance, measures, solvers = (pd.read_csv(folder / f"{name}.csv") for name in OF_TABLES)
     everything = pd.concat([pd.read_csv(folder / f"{name}-verdicts.csv") for name in ORDER], ignore_index=True)
-    pd.testing.assert_frame_equal(glance, everything)
+    pd.testing.assert_frame_equal(glance.drop(columns="after_holm"), everything, check_dtype=False)
+    assert list(glance.after_holm) == list(after_holm(everything))
     assert list(measures.claim[measures.measure == "procrustes"]) == list(everything.claim)
-    assert all(runner.is_current(notebook(name), {}, folder) for name in ("glance", "measures"))
+    assert list(solvers.claim[solvers.solver == "paper"]) == list(everything.claim)
+    assert all(runner.is_current(notebook(name), {}, folder) for name in OF_TABLES)
     table = folder / "loss-verdicts.csv"
     table.write_text(table.read_text().replace("supported", "contradicted"))
     assert not runner.is_current(notebook("glance"), {}, folder)

@@ -14,7 +14,7 @@ def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):
     """All ordered pairs of networks, each with itself too; a pair's STIR is `stir` plus both networks' effects."""
     rows = [
         {
-            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate",
+            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate", "converged": 1.0,
             "stir": stir + effects[a] + effects[b], "cka": cka,
             "stir_low": stir - width, "stir_high": stir + width, "cka_low": cka - width, "cka_high": cka + width,
         }
@@ -83,6 +83,7 @@ def test_two_samples_are_welchs():
     truth = ttest_ind(a, b, equal_var=False)
     assert found.freedom == pytest.approx(truth.df)
     assert found.interval == pytest.approx(tuple(truth.confidence_interval()))
+    assert found.p_value == pytest.approx(truth.pvalue)
 
 
 @pytest.mark.parametrize("each", [3, 4])
@@ -105,6 +106,13 @@ def test_intervals_cover_the_truth(each):
             low, high = estimate(table, more, less).interval
             covered[name] += low <= truth <= high
     assert all(0.90 <= count / trials for count in covered.values()), covered
+
+
+@pytest.mark.parametrize(("value", "error"), [(0.5, 0.1), (-0.5, 0.1), (0.21, 0.1), (0.19, 0.1), (0.0, 0.1), (0.5, 0.0), (0.0, 0.0)])
+def test_the_p_value_and_the_interval_agree(value, error):
+    found = Estimate(value, error, 12.5, 4, True)
+    assert (found.p_value < 0.05) == (found.verdict != "not supported")
+    assert Estimate(value, error, 12.5, 2, False).p_value == 1
 
 
 def test_images_and_networks_add_up():
@@ -170,3 +178,15 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     assert not alone.replicated[0] and alone.verdict[0] == "not supported" and "over images alone" in shown(alone).difference[0]
     text = shown(judge([GAP], table)).iloc[0]
     assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
+
+
+def test_what_did_not_converge_is_not_judged():
+    table = described(pairs({"a0": 0.0, "a1": 0.0, "a2": 0.0, "b0": 0.0, "b1": 0.0, "b2": 0.0}), kinds_of(dict.fromkeys(["a0", "a1", "a2", "b0", "b1", "b2"])))
+    table["converged"] = table.reference_kind.map({"a": 0.9, "b": 0.4})
+    a, b = ({"reference_kind": kind} for kind in "ab")
+    gaps = [Hypothesis("", Quantity("", "cka", one), Quantity("", "stir", other)) for one, other in ((a, a), (b, a), (a, b))]
+    judged = judge(gaps, table)
+    assert list(judged.verdict) == ["supported", "supported", "not judged"]  # plain similarity does not depend on X'
+    assert list(judged.converged) == pytest.approx([0.9, 0.9, 0.4]) and judged.p_value[2] == 1 and judged.p_value[0] < 0.05
+    mixed = judge([Hypothesis("", Quantity("", "stir", a, minus=b), Quantity("", "stir", a, minus=a))], table)
+    assert mixed.verdict[0] == "not judged"

@@ -29,5 +29,6 @@ def test_verdict_rows_draw_differences_from_top_to_bottom(judged):
 def test_a_verdict_grid_has_a_cell_each(judged):
     both = pd.concat([judged.assign(measure="rsa"), judged.assign(measure="linear-cka").iloc[:2]]).assign(row=lambda rows: rows.claim)
     (axis,) = verdict_plots.verdict_grid(both, list(judged.claim), ["linear-cka", "rsa"]).axes
-    assert len(axis.patches) == 5
+    (same,) = verdict_plots.verdict_grid(both.rename(columns={"measure": "solver"}), list(judged.claim), ["linear-cka", "rsa"], by="solver").axes
+    assert len(axis.patches) == len(same.patches) == 5
     assert sorted(text.get_text() for text in axis.texts) == sorted(["+0.30", "+0.10", "-0.30", "+0.30", "+0.10"])
