@@ -46,6 +46,25 @@ def test_difference_and_words():
     assert str(Estimate(0.5, 0.1, 1e9, 2, True)) == "0.50 [0.30, 0.70]"
 
 
+def test_beyond_is_what_stir_has_over_the_pixels():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).assign(pixels=[0.3, 0.1, 0.2] * 3)
+    table.loc[table.reference == table.target, "pixels"] = 99.0
+    beyond, zero = Quantity("beyond", "beyond", {}), Quantity("CKA less itself", "cka", {}, minus={})
+    found = estimate(table, beyond)
+    assert found.value == pytest.approx(0.5 - 0.2)
+    images = (0.02 / student.ppf(0.975, 39)) ** 2  # those of STIR alone; the networks differ in their pixels
+    alone = estimate(table.assign(stir_low=table.stir, stir_high=table.stir), beyond)
+    assert alone.error > 0 and found.error**2 == pytest.approx(alone.error**2 + images)
+    assert estimate(table, beyond, zero).verdict == "supported"
+    assert estimate(table.assign(pixels=0.9), beyond, zero).verdict == "contradicted"
+
+
+@pytest.mark.parametrize("lack", [lambda table: table, lambda table: table.assign(pixels=math.nan)])
+def test_beyond_pixels_that_nobody_scored_nothing_is_known(lack):
+    with pytest.raises(ValueError, match="value='beyond' needs the score of the pixels .* measure again"):
+        estimate(lack(pairs({"a": 0.0, "b": 0.0, "c": 0.0})), Quantity("", "beyond", {}))
+
+
 def test_a_network_with_itself_never_counts():
     table = pairs({"a": 0.0, "b": 0.0, "c": 0.0})
     table.loc[table.reference == table.target, "stir"] = 99.0
