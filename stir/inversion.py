@@ -43,6 +43,7 @@ class Inversion:
         converged: [N], whether that is at most `tolerance`.
         steps: of descent, for every image.
         tolerance: the largest distance that counts as converged.
+        originals: [N, C, H, W], x, what was inverted.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -51,6 +52,18 @@ class Inversion:
     converged: Bool[Tensor, "n"]
     steps: int
     tolerance: float
+    originals: Float[Tensor, "n c h w"]
+
+    @property
+    def moved(self) -> Float[Tensor, "n"]:
+        """How far each x' lies from its seed clamped to [0, 1]: the length of the difference over all pixels."""
+        return _lengths(self.images - self.seeds.clamp(0, 1))
+
+    @property
+    def towards(self) -> Float[Tensor, "n"]:
+        """Distance of each x' from x over that of its clamped seed: 1 where the descent came no nearer to x, 0 where x' is x, NaN where the seed is x."""
+        first = _lengths(self.seeds.clamp(0, 1) - self.originals)
+        return _lengths(self.images - self.originals) / first.masked_fill(first == 0, math.nan)
 
     def __repr__(self) -> str:
         return (
@@ -135,7 +148,7 @@ def invert(
         batch_size = batch_size or represent.batch_size(beside=remembered)
         _check_lengths(represent, images, batch_size)
         found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
-    return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance)
+    return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance, images)
 
 
 @torch.inference_mode(False)
@@ -197,7 +210,11 @@ def controversial(
                 torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(found) for by in (by_given, by_target)
             )
     # Which side of the tolerance an image ended on was decided during the descent.
-    return Controversy(found, starts, near, rank < 0, steps, tolerance, far)
+    return Controversy(found, starts, near, rank < 0, steps, tolerance, images, far)
+
+
+def _lengths(differences: Tensor) -> Tensor:
+    return differences.flatten(1).norm(dim=1)
 
 
 def _check(steps: int, tolerance: float, batch_size: int | None) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     "reference", "target", "reference_layer", "target_layer",
     "stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high",
-    "ceiling", "floor", "distance_median", "distance_p90", "converged",
+    "ceiling", "floor", "pixels", "untrained",
+    "distance_median", "distance_p90", "converged", "moved", "towards",
     "n_images", "n_draws", "seeds", "seed", "solver", "steps", "measure",
 )  # fmt: skip
 
@@ -34,11 +35,16 @@ class StirResult:
         cka_interval: its 95% confidence interval over images.
         ceiling: STIR(reference | reference) on the same X': 1 if the inversion is exact. A value
             above it says nothing.
-        floor: the value with the X' dealt out to other images at random: what two networks score
-            that share no invariance at all.
+        floor: the value with the X' dealt out to other images at random: what a target scores that X'
+            tells nothing of X.
+        pixels: S(X, X') of the images' own pixels, the mean over draws: what a target scores that has no invariance at all. NaN where the
+            measure refuses them.
+        untrained: the value of the target's architecture with fresh weights, see `stir.baselines`; NaN where they cannot be had. STIR tells
+            of what the target learnt to the extent that it is above `pixels` and `untrained`.
         images: [N, C, H, W], X.
         inversion: X', from the first draw.
         distances: [draws, N], the relative distance that each X' reached.
+        moved, towards: those of `stir.Inversion`, the means over all draws.
         reference, target: names.
         reference_layer, target_layer: where X' was made and where it was looked at.
         measure, seeds, solver: names.
@@ -51,9 +57,13 @@ class StirResult:
     cka_interval: Interval
     ceiling: float
     floor: float
+    pixels: float
+    untrained: float
     images: Float[Tensor, "n c h w"]
     inversion: Inversion
     distances: Float[Tensor, "draws n"]
+    moved: float
+    towards: float
     reference: str
     target: str
     reference_layer: str
@@ -78,7 +88,8 @@ class StirResult:
         name = "worst-case STIR" if self.worst_case else "STIR"
         return (
             f"{name}({self.target} | {self.reference}) = {self.value:.3f} [{low:.3f}, {high:.3f}], "
-            f"{self.measure} {self.cka:.3f}, floor {self.floor:.3f}, ceiling {self.ceiling:.3f}, "
+            f"{self.measure} {self.cka:.3f}, pixels {self.pixels:.3f}, untrained {self.untrained:.3f}, "
+            f"floor {self.floor:.3f}, ceiling {self.ceiling:.3f}, "
             f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images)"
         )
 
@@ -103,7 +114,7 @@ class StirResult:
         return pd.DataFrame([self.as_row()])
 
     def plot(self) -> Figure:
-        """The value between floor and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
+        """The value between baselines and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
         from stir import plots  # drawing libraries load slowly, and who only measures never needs them
 
         return plots.stir_result(self)

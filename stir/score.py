@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from stir.baselines import Baselines, Scores
 from stir.images import Images, gather_images
 from stir.intervals import Interval, mean_similarity
 from stir.inversion import Controversy
@@ -135,15 +136,19 @@ def _answer(asked: Question, made: Sequence[Made], references: Mapping[str, nn.M
             own = see(asked.images)
             seen |= {id(each): _Seen(own, see(each.images).chunk(asked.draws)) for each in made if each.reference == name}
     plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities of X itself
+    baselines = Baselines(asked)
     results: dict[tuple, list[StirResult]] = {}
     pairs = [(each, name) for each in made for name in each.targets]
     with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not asked.progress, leave=False) as bar:
         for name in dict.fromkeys(name for _, name in pairs):
+            own = [each for each, other in pairs if other == name]
+            untrained = baselines.untrained(targets[name], own)
             with asked.features_of(targets[name], asked.layer) as see:
                 theirs = see(asked.images)
-                for each in (each for each, other in pairs if other == name):
+                for each in own:
                     again = see(each.images).chunk(asked.draws)
-                    results[id(each), name] = _results(asked, each, name, seen[id(each)], theirs, again, plain)
+                    beside = {"pixels": baselines.pixels(each), "untrained": untrained[id(each)]}
+                    results[id(each), name] = _results(asked, each, name, seen[id(each)], theirs, again, plain, beside)
                     bar.update()
     for each in made:
         _warn_if_poor(results[id(each), each.targets[0]][0])
@@ -151,23 +156,17 @@ def _answer(asked: Question, made: Sequence[Made], references: Mapping[str, nn.M
 
 
 def _results(
-    asked: Question, made: Made, target: str, seen: _Seen, theirs: Tensor, again: Sequence[Tensor], plain: dict[frozenset, tuple[float, Interval]]
+    asked: Question,
+    made: Made,
+    target: str,
+    seen: _Seen,
+    theirs: Tensor,
+    again: Sequence[Tensor],
+    plain: dict[frozenset, tuple[float, Interval]],
+    baselines: Mapping[str, Scores],
 ) -> list[StirResult]:
     """The scores of one target by all measures, from its features of X and of each draw of X'."""
-    layers = asked.given_layer or PENULTIMATE, asked.layer or PENULTIMATE
-    first = made.draws[0]
-    about = dict(
-        images=asked.images,
-        inversion=first,
-        distances=torch.stack([draw.distance for draw in made.draws]),
-        reference=made.reference,
-        reference_layer=layers[0],
-        target_layer=layers[1],
-        seeds=asked.seeds,
-        seed=asked.inversion.get("seed", 0),
-        solver="adam-logit" if isinstance(first, Controversy) else asked.inversion.get("solver", DEFAULT_SOLVER),
-        target=target,
-    )
+    about = _about(asked, made) | {"target": target}
     results = []
     for measure in asked.measures:
         try:
@@ -178,13 +177,32 @@ def _results(
             else:
                 numbers = _values(measure, seen.own, theirs, again)
         except ValueError as error:
-            told = f"reference {made.reference!r} at layer={layers[0]!r}, target {target!r} at layer={layers[1]!r}: {error}"
+            told = f"reference {made.reference!r} at layer={about['reference_layer']!r}, target {target!r} at layer={about['target_layer']!r}: {error}"
             if measure == asked.measure:
                 raise ValueError(told) from error
             warnings.warn(f"{name_of(measure)} is left out for {told}", stacklevel=4)
             continue
-        results.append(StirResult(**about, **numbers, ceiling=seen.ceilings[measure], measure=name_of(measure)))
+        beside = {name: scores[measure] for name, scores in baselines.items()}
+        results.append(StirResult(**about, **numbers, **beside, ceiling=seen.ceilings[measure], measure=name_of(measure)))
     return results
+
+
+def _about(asked: Question, made: Made) -> dict:
+    """What a `StirResult` holds of X' alone."""
+    first = made.draws[0]
+    return dict(
+        images=asked.images,
+        inversion=first,
+        distances=torch.stack([draw.distance for draw in made.draws]),
+        moved=torch.stack([draw.moved for draw in made.draws]).mean().item(),
+        towards=torch.stack([draw.towards for draw in made.draws]).nanmean().item(),
+        reference=made.reference,
+        reference_layer=asked.given_layer or PENULTIMATE,
+        target_layer=asked.layer or PENULTIMATE,
+        seeds=asked.seeds,
+        seed=asked.inversion.get("seed", 0),
+        solver="adam-logit" if isinstance(first, Controversy) else asked.inversion.get("solver", DEFAULT_SOLVER),
+    )
 
 
 def _numbers(asked: Question, own: Tensor, theirs: Tensor, again: Sequence[Tensor], known: dict[frozenset, tuple], pair: frozenset) -> dict:

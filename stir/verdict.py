@@ -6,70 +6,17 @@ numbers. Images are the smaller source of error, and are counted too.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from stir.hypothesis import Hypothesis, Quantity
 from stir.intervals import GROUPS
 from stir.score import LOW_CONVERGED
-
-VALUES = ("stir", "cka", "gap")  # gap: cka less stir
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A mean over ordered pairs of different networks, or the difference of two such means.
-
-    Attributes:
-        label: how the book calls it.
-        value: "stir", "cka", or "gap", which is the second less the first.
-        where: column of the table -> the value, or the list of values, that a pair must have there.
-        minus: the same for the pairs whose mean is taken off; None for a single mean.
-    """
-
-    label: str
-    value: str
-    where: Mapping[str, object]
-    minus: Mapping[str, object] | None = None
-
-    def __post_init__(self) -> None:
-        if self.value not in VALUES:
-            raise ValueError(f"value={self.value!r} is unknown; use one of {', '.join(VALUES)}")
-
-    @property
-    def terms(self) -> list[tuple[int, str, Mapping[str, object]]]:
-        """Sign, value and condition of each mean."""
-        return [(1, self.value, self.where)] + ([(-1, self.value, self.minus)] if self.minus is not None else [])
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """That one quantity is larger than another.
-
-    Attributes:
-        claim: the hypothesis in words.
-        more, less: what is said to be the larger, and the smaller.
-    """
-
-    claim: str
-    more: Quantity
-    less: Quantity
-
-    def to_json(self) -> str:
-        """All of it, as text that `from_json` reads."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Hypothesis:
-        """The hypothesis that `to_json` wrote."""
-        found = json.loads(text)
-        return cls(found["claim"], Quantity(**found["more"]), Quantity(**found["less"]))
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -147,7 +94,7 @@ def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFr
 
 
 def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
-    """The rows of different networks that meet the condition of a `Quantity`, with the column `gap`.
+    """The rows of different networks that meet the condition of a `Quantity`, with the columns that its values may name.
 
     Raises:
         ValueError: the condition names a column that is not there, or no pair meets it, or it leaves a pair at several layers.
@@ -162,7 +109,8 @@ def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFram
     if rows.empty or rows.duplicated(["reference", "target"]).any():
         found = "no pair of different networks" if rows.empty else "the same pair several times, as at several layers or by several measures"
         raise ValueError(f"where={dict(where)} leaves {found}; it must leave each ordered pair at most once")
-    return rows.assign(gap=rows.cka - rows.stir)
+    beyond = rows.stir - rows.pixels
+    return rows.assign(**{"gap": rows.cka - rows.stir, "beyond": beyond, "gap beyond": rows.cka - beyond})
 
 
 def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) -> Estimate:
@@ -225,7 +173,8 @@ def _image_freedom(rows: pd.DataFrame) -> int:
 
 
 def _image_error(value: str, rows: pd.DataFrame) -> float:
-    columns = ("cka", "stir") if value == "gap" else (value,)
+    # The pixels' own similarity has no interval: as STIR rises and falls with it, its part is at most small.
+    columns = {"gap": ("cka", "stir"), "beyond": ("stir",), "gap beyond": ("cka", "stir")}.get(value, (value,))
     reach = student.ppf(0.975, _image_freedom(rows))
     return math.hypot(*(((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / reach).fillna(0).mean() for name in columns))
 
@@ -233,8 +182,8 @@ def _image_error(value: str, rows: pd.DataFrame) -> float:
 def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
     """One row for each hypothesis: both quantities and their difference with 95% intervals, and the verdict.
 
-    Besides those of `Estimate` there is the verdict "not judged": fewer than `LOW_CONVERGED` of the inversions behind one of the
-    means converged, so that its X' are not what STIR is about.
+    Besides those of `Estimate` there is the verdict "not judged": fewer than `LOW_CONVERGED` of the images behind one of the means
+    converged, so that its X' are not what STIR is about; or the measure refused what a mean is of.
 
     Args:
         hypotheses: what to judge.
@@ -256,7 +205,7 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
         for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
             found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
         share = _converged(each, rows)
-        enough = share >= LOW_CONVERGED
+        enough = share >= LOW_CONVERGED and not math.isnan(difference.value)
         found |= {"verdict": difference.verdict if enough else "not judged", "p_value": difference.p_value if enough else 1.0, "converged": share}
         found |= {"networks": difference.networks, "replicated": difference.replicated, "images": int(rows.n_images.max())}
         judged.append(found | {"measure": measure, "definition": each.to_json()})
@@ -270,7 +219,7 @@ def _converged(hypothesis: Hypothesis, rows: pd.DataFrame) -> float:
 
 
 def word(row: pd.Series) -> str:
-    """The verdict of one row that `judge` made, with what other solvers say (`stir.findings.conclude`) where they say otherwise."""
+    """The verdict of one row that `judge` made, with what other solvers say (`stir.conclusions.conclude`) where they say otherwise."""
     return row.verdict + (f", but {row.otherwise}" if row.get("otherwise") else "")
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stir.architectures import build_model
-from stir.inversion import controversial, invert
+from stir.inversion import Inversion, controversial, invert
 from stir.seeds import SEEDS, draw_seeds
 from stir.solvers import SOLVERS
 from stir.representation import features
@@ -415,3 +415,19 @@ def _distance(model, x, images, layer):
         model(x), model(images)
     there, wanted = (each.flatten(2).mean(dim=2) if each.ndim == 4 else each for each in taken)
     return (there - wanted).norm(dim=1) / wanted.norm(dim=1)
+
+
+def test_how_far_an_inversion_moved_and_how_near_it_came_to_the_image():
+    x, seeds = torch.full((3, 1, 2, 2), 0.5), torch.full((3, 1, 2, 2), -4.0)  # which count as 0
+    seeds[2] = 0.5
+    again = torch.stack([torch.zeros(1, 2, 2), x[1], x[2]])  # stayed at its seed, ended at x, had nowhere to go
+    found = Inversion(again, seeds, torch.zeros(3), torch.ones(3, dtype=torch.bool), 1, 0.1, x)
+    assert found.moved.tolist() == [0.0, 1.0, 0.0]
+    assert found.towards[:2].tolist() == [1.0, 0.0] and found.towards[2].isnan()
+
+
+def test_an_inversion_knows_what_was_inverted():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 2))
+    images = torch.rand(6, 1, 4, 4)
+    for found in (invert(model, images, steps=2, progress=False), controversial(model, model, images, steps=2, progress=False)):
+        assert torch.equal(found.originals, images)

@@ -152,6 +152,14 @@ def test_result_carries_what_defines_it(nested):
     assert result.value == pytest.approx(sum(values) / 2, abs=1e-6)
     frame = result.to_frame()
     assert tuple(frame.columns) == COLUMNS
+    order = "floor pixels untrained distance_median distance_p90 converged moved towards n_images"
+    assert order in " ".join(COLUMNS)
+    both = [result.inversion, stir.invert(m1, images, steps=50, seed=4, progress=False)]
+    for name in ("moved", "towards"):
+        means = [getattr(draw, name).mean().item() for draw in both]
+        assert frame[name].item() == pytest.approx(sum(means) / 2, abs=1e-5)
+    pixels = [linear_cka(images.flatten(1), draw.images.flatten(1)) for draw in both]
+    assert frame.pixels.item() == pytest.approx(sum(pixels) / 2, abs=1e-6)
     assert frame.n_draws.item() == 2
     assert frame.n_images.item() == len(images)
     assert frame.stir_low.item() <= frame.stir.item() <= frame.stir_high.item()
