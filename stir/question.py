@@ -17,7 +17,7 @@ from stir.cka import MIN_IMAGES
 from stir.devices import can_be_sent, resolve_device, side_by_side
 from stir.images import Images, gather_images
 from stir.inversion import Inversion, controversial, invert
-from stir.representation import Representation
+from stir.representation import Representation, check_layer_name
 from stir.similarity import Measure, get_measure, name_of
 
 
@@ -34,7 +34,7 @@ class Question:
         also: further measures of the same X'.
 
     Raises:
-        ValueError: images, measures or draws that no score can be had of. What is handed on to `invert` shows there.
+        ValueError: images, layers' names, measures or draws that no score can be had of. What is handed on to `invert` shows there.
     """
 
     images: Tensor
@@ -46,6 +46,8 @@ class Question:
     also: tuple[str | Measure, ...] = ()
 
     def __post_init__(self) -> None:
+        check_layer_name(self.layer)
+        check_layer_name(self.given_layer, "given_layer")
         for measure in self.measures:
             get_measure(measure)
         if len(set(self.measures)) <= len(self.also):

@@ -49,7 +49,7 @@ class Representation:
 
     Raises:
         ValueError: images that are no images (see `check_images`) or that the network cannot take,
-            an unknown layer, one that the forward pass never reaches, no linear layer where one is
+            an unknown layer or an empty name, one that the forward pass never reaches, no linear layer where one is
             needed, or a layer whose output is no tensor with one row an image.
     """
 
@@ -65,8 +65,9 @@ class Representation:
         check_images(images)
         if pool not in POOLS:
             raise ValueError(f"pool={pool!r} is unknown; use one of {', '.join(POOLS)}")
+        check_layer_name(layer)
         self.model = model
-        self.layer = layer or PENULTIMATE
+        self.layer = PENULTIMATE if layer is None else layer
         self.pool = pool
         self.device = resolve_device(device)
         self._example = images[:1]
@@ -166,7 +167,7 @@ class Representation:
             candidates = [module for module in modules.values() if isinstance(module, nn.Linear)]
             if not candidates:
                 raise ValueError(f"layer={self.layer!r} is the input of the last linear layer, but {type(self.model).__name__} has none; name a layer, such as {_some(modules)}")
-        elif self.layer not in modules or not self.layer:
+        elif self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
             raise ValueError(f"layer={self.layer!r} does not exist in {type(self.model).__name__}; did you mean {_some(near or modules)}?")
         else:
@@ -221,6 +222,12 @@ def _channels_last(features: torch.Size, images: torch.Size) -> bool:
 
 def _some(names: object) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
+
+
+def check_layer_name(layer: str | None, argument: str = "layer") -> None:
+    """Raise a ValueError where the name that `argument` gives is empty, which PyTorch takes for the network as a whole."""
+    if layer == "":
+        raise ValueError(f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the last linear layer")
 
 
 def check_batch_size(batch_size: int | None) -> None:

@@ -445,6 +445,7 @@ def raises(text, model, images, **arguments):
 def test_unknown_layers_and_near_names(images):
     model = untidy_network()
     raises("layer='stage22' does not exist in Sequential; did you mean .*'stage2'", model, images, layer="stage22")
+    raises("layer='' names no submodule; give a dotted name, such as 'stage3', or None", model, images, layer="")
     raises("layer='xyzzy' does not exist in Sequential; did you mean 'normalize'", model, images, layer="xyzzy")
 
 

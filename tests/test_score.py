@@ -320,6 +320,30 @@ def test_warns_of_an_inversion_that_failed(nested):
         stir.score(m2, given=m1, images=images, steps=1, progress=False)
 
 
+def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
+    m1, m2, images = nested
+    options = dict(given=m2, images=images, seeds="uniform", tolerance=0.01, progress=False)
+    told = r"inverting 'reference' at layer 'penultimate' against 'target' .* the worst case is not to be trusted; use more than steps=110 or a larger"
+    with pytest.warns(UserWarning, match=told):
+        worst = stir.score(m1, worst_case=True, steps=110, **options)
+    assert 0.5 < worst.converged < 0.9 and worst.ceiling > 0.95  # enough for an average, which would not be warned of
+    stir.score(m1, worst_case=True, steps=600, **options)
+
+
+@pytest.mark.parametrize("call", ["score", "pairwise"])
+def test_warns_of_an_interval_without_the_seeds_share(nested, call):
+    m1, m2, images = nested
+    options = dict(seeds="gaussian-shared", steps=100, tolerance=1.0, progress=False)
+    measure = {
+        "score": lambda **more: stir.score(m2, given=m1, images=images, **options, **more).to_frame(),
+        "pairwise": lambda **more: stir.pairwise({"a": m1, "b": m2}, images, layers=["1", None], **options, **more),
+    }[call]
+    with pytest.warns(UserWarning, match="seeds='gaussian-shared' with draws=1: .* leave out how STIR varies with the one seed image; use draws=") as warned:
+        measure()
+    assert len(warned) == 1  # for all layers
+    measure(draws=2)  # a warning would end the test
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -329,6 +353,8 @@ def test_warns_of_an_inversion_that_failed(nested):
         ({"draws": 0}, "draws=0"),
         ({"draws": 2, "seeds": "white"}, "same at every draw"),
         ({"layer": "9"}, "layer='9' does not exist"),
+        ({"layer": ""}, "^layer='' names no submodule; give a dotted name"),
+        ({"given_layer": ""}, "^given_layer='' names no submodule.* or None for the input of the last linear layer"),
         ({"solver": "sgd"}, "solver='sgd' is unknown.*paper"),
         ({"seeds": "noise"}, "seeds='noise' is unknown.*gaussian"),
     ],

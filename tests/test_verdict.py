@@ -69,6 +69,27 @@ def test_a_baseline_that_the_measure_refused_is_not_judged():
     assert judged.verdict[1] == "not judged" != judged.verdict[0] and judged.p_value[1] == 1
 
 
+def test_beyond_is_what_stir_has_over_the_pixels():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).assign(pixels=[0.3, 0.1, 0.2] * 3)
+    table.loc[table.reference == table.target, "pixels"] = 99.0
+    beyond, zero = Quantity("beyond", "beyond", {}), Quantity("CKA less itself", "cka", {}, minus={})
+    found = estimate(table, beyond)
+    assert found.value == pytest.approx(0.5 - 0.2)
+    images = (0.02 / student.ppf(0.975, 39)) ** 2  # those of STIR alone; the networks differ in their pixels
+    alone = estimate(table.assign(stir_low=table.stir, stir_high=table.stir), beyond)
+    assert alone.error > 0 and found.error**2 == pytest.approx(alone.error**2 + images)
+    assert estimate(table, beyond, zero).verdict == "supported"
+    assert estimate(table.assign(pixels=0.9), beyond, zero).verdict == "contradicted"
+
+
+def test_beyond_pixels_that_nobody_scored_nothing_is_known():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).drop(columns="pixels")
+    for value in ("beyond", "gap beyond"):
+        with pytest.raises(ValueError, match=f"value='{value}' needs the score of the pixels, which the table lacks"):
+            estimate(table, Quantity("", value, {}))
+    assert estimate(table, STIR).value == pytest.approx(0.5)
+
+
 def test_a_network_with_itself_never_counts():
     table = pairs({"a": 0.0, "b": 0.0, "c": 0.0})
     table.loc[table.reference == table.target, "stir"] = 99.0
@@ -211,5 +232,7 @@ def test_what_did_not_converge_is_not_judged():
     judged = judge(gaps, table)
     assert list(judged.verdict) == ["supported", "supported", "not judged"]  # plain similarity does not depend on X'
     assert list(judged.converged) == pytest.approx([0.9, 0.9, 0.4]) and judged.p_value[2] == 1 and judged.p_value[0] < 0.05
+    strict = judge(gaps, table.assign(converged_needed=table.reference_kind.map({"a": 0.95, "b": 0.3})))
+    assert list(strict.verdict) == ["not judged", "not judged", "supported"]
     mixed = judge([Hypothesis("", Quantity("", "stir", a, minus=b), Quantity("", "stir", a, minus=a))], table)
     assert mixed.verdict[0] == "not judged"
