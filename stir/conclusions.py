@@ -111,10 +111,11 @@ def left_beyond_pixels(judged: pd.DataFrame) -> str:
     return "\n".join([lines[0], "", *lines[1:]])
 
 
-def tables_in(folder: Path) -> list[Path]:
-    """The tables of all findings in `folder`, those of the book in its order: for each, what was measured, the same by solver, the verdicts."""
+def tables_in(folder: Path, ends: Sequence[str] = (".csv", BY_SOLVER, SUFFIX)) -> list[Path]:
+    """The tables of all findings in `folder`, those of the book in its order: of each finding what was measured, the same by solver, the verdicts."""
     names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
-    return [folder / f"{name}{end}" for name in sorted(names, key=[*ORDER, *names].index) for end in (".csv", BY_SOLVER, SUFFIX)]
+    paths = [folder / f"{name}{end}" for name in sorted(names, key=[*ORDER, *names].index) for end in ends]
+    return [path for path in paths if path.exists()]
 
 
 def read_verdicts(folder: Path) -> pd.DataFrame:
@@ -123,7 +124,7 @@ def read_verdicts(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: there is none.
     """
-    found = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder)[2::3]]
+    found = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [SUFFIX])]
     if not found:
         raise ValueError(f"tables={str(folder)!r} holds no {'*' + SUFFIX}; run the findings first, or name the folder of their tables")
     return pd.concat(found, ignore_index=True).fillna({"otherwise": ""})

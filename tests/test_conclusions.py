@@ -41,6 +41,7 @@ def test_what_is_concluded_can_be_read_again(folder):
     judged = conclude("zebra", "What?", dataset="stripes", paper=0.95)
     conclude()
     assert [path.name for path in conclusions.tables_in(folder)] == [f"{name}{end}.csv" for name in ("loss", "zebra") for end in ("", "-solvers", "-verdicts")]
+    assert [path.name for path in conclusions.tables_in(folder, [conclusions.BY_SOLVER])] == ["loss-solvers.csv", "zebra-solvers.csv"]
     read = conclusions.read_verdicts(folder)
     assert list(read.finding) == ["loss", "zebra"]  # the book's own come first, in its order
     pd.testing.assert_frame_equal(read[read.finding == "zebra"].reset_index(drop=True), judged)
