@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # markers tell the same in black and white.
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
+BASELINE_COLOUR = "0.45"  # what learnt no invariance
 
 LOSS_NAMES = {
     "adversarial-l2": "adversarial (L2)",
@@ -83,25 +85,11 @@ def _log_axis(axis: Axes, marks: Sequence[int] = (1, 2, 5)) -> None:
 
 
 def stir_result(result: StirResult) -> Figure:
-    """One score: its place between floor and ceiling, how far the inversion came, and some of X, seeds and X'."""
+    """One score: its place among baselines, floor and ceiling, how far the inversion came, and some of X, seeds and X'."""
     figure = plt.figure(figsize=(9, 5.2), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1))
     scale, distances = above.subplots(1, 2, width_ratios=(3, 2))
-    points = (
-        ("STIR", result.value, result.interval, STIR_COLOUR, "o"),
-        (result.measure, result.cka, result.cka_interval, CKA_COLOUR, "s"),
-    )
-    for height, (label, value, (low, high), colour, marker) in zip((1, 0), points, strict=True):
-        scale.plot([low, high], [height, height], color=colour, lw=2)
-        scale.plot(value, height, marker, ms=8, color=colour)
-        # Beside the mark, where there is room: clear of the ceiling, as similarities often lie near 1.
-        shift, side = ((-2, "right"), (2, "left"))[value < 0.5]
-        scale.annotate(f"{value:.2f} [{low:.2f}, {high:.2f}]", (value, height), (shift, 9), textcoords="offset points", ha=side)
-    for name, value in (("floor", result.floor), ("ceiling", result.ceiling)):
-        scale.axvline(value, color="0.6", ls=":", lw=1.2)
-        scale.annotate(name, (value, -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", color="0.4")
-    scale.set(yticks=(1, 0), yticklabels=[label for label, *_ in points], ylim=(-0.6, 1.6), xlabel="similarity", title=f"{result.target} given {result.reference}")
-    scale.set_xlim(min(-0.02, result.interval[0], result.floor), 1.03)
+    _scale(scale, result)
     found = result.distances.flatten().clamp_min(1e-6).numpy()
     distances.hist(found, bins=np.geomspace(found.min() * 0.9, found.max() * 1.1, 25), color="0.7")
     distances.axvline(result.inversion.tolerance, color="0.2", ls="--", lw=1.2)
@@ -112,10 +100,37 @@ def stir_result(result: StirResult) -> Figure:
     return figure
 
 
+def _scale(axis: Axes, result: StirResult) -> None:
+    """The numbers of one score, a line for each."""
+    unknown = (math.nan, math.nan)
+    points = [
+        ("STIR", result.value, result.interval, STIR_COLOUR, "o"),
+        (result.measure, result.cka, result.cka_interval, CKA_COLOUR, "s"),
+        ("untrained", result.untrained, unknown, BASELINE_COLOUR, "d"),
+        ("pixels", result.pixels, unknown, BASELINE_COLOUR, "D"),
+    ]
+    points = [point for point in points if not math.isnan(point[1])]
+    heights = range(len(points))[::-1]
+    for height, (_, value, (low, high), colour, marker) in zip(heights, points, strict=True):
+        axis.plot([low, high], [height, height], color=colour, lw=2)
+        axis.plot(value, height, marker, ms=8 if marker in "os" else 6, color=colour)
+        text = f"{value:.2f}" if math.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        # Beside the mark, where there is room: clear of the ceiling, as similarities often lie near 1.
+        shift, side = ((-2, "right"), (2, "left"))[value < 0.5]
+        axis.annotate(text, (value, height), (shift, 7), textcoords="offset points", ha=side)
+    for name, value in (("floor", result.floor), ("ceiling", result.ceiling)):
+        axis.axvline(value, color="0.6", ls=":", lw=1.2)
+        axis.annotate(name, (value, -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", va="bottom", color="0.4")
+    title = f"{result.target} given {result.reference}"
+    axis.set(yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity", title=title)
+    axis.set_xlim(min(-0.02, result.interval[0], *(value for _, value, *_ in points), result.floor), 1.03)
+
+
 def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabel: str, ticks: Mapping[str, Sequence[str]] | None = None) -> Figure:
     """STIR beside CKA from step to step of something, such as from layer to layer: a panel for each group of pairs.
 
-    Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs.
+    Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs, the thin gray
+    one those of the pixels, where they were scored.
 
     Args:
         panels: title -> rows as `stir.pairwise` makes them, of pairs of different networks.
@@ -142,7 +157,12 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
                 axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
                 means.append(at[name].mean())
             axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
-        low = min(low, rows[["stir", "cka"]].min().min() - 0.03)
+        shown = ["stir", "cka"]
+        if "pixels" in rows and rows.pixels.notna().any():
+            baseline = [rows.pixels[rows[by] == value].mean() for value in order]
+            axis.plot(np.arange(len(order)), baseline, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
+            shown.append("pixels")
+        low = min(low, rows[shown].min().min() - 0.03)
         axis.set(title=title, xlabel=xlabel)
         names = ticks[title] if ticks else [str(value) for value in order]
         axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
@@ -150,7 +170,7 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set(ylabel="similarity", ylim=(low, 1.03))
-    axes[0][0].legend(frameon=False, loc="lower left")
+    axes[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(figure)
     figure.tight_layout()
     return figure
@@ -187,7 +207,7 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
     """STIR and CKA of each network against something else that is known of it: a panel for each way to look at it.
 
     Args:
-        panels: title -> one row a network, with the columns `x`, `labels`, stir and cka.
+        panels: title -> one row a network, with the columns `x`, `labels`, stir and cka, and perhaps pixels, whose means are joined in thin gray.
         x: the column on the horizontal axis, a share in [0, 1].
         xlabel: what it is.
         labels: the column whose values group the networks; each group's mean is marked with it.
@@ -198,6 +218,9 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
+        if "pixels" in rows:
+            baseline = rows.groupby(labels, sort=False)[[x, "pixels"]].mean()
+            axis.plot(baseline[x], baseline.pixels, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
         for number, (value, row) in enumerate(means.iterrows()):
             # By turns above and below: neighbours are often close.
             axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
@@ -205,14 +228,14 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
     axes[0][0].margins(y=0.12)
-    axes[0][0].legend(frameon=False, loc="lower right")
+    axes[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(figure)
     figure.tight_layout()
     return figure
 
 
 def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
-    """STIR beside plain similarity with their 95% intervals, a line for each row; gray ticks are floor and ceiling.
+    """STIR beside plain similarity with their 95% intervals, a line for each row; gray ticks are floor and ceiling, gray diamonds the pixels.
 
     Args:
         table: rows with columns as `stir.pairwise` makes them.
@@ -225,6 +248,8 @@ def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
         axis.errorbar(table[name], heights + shift, xerr=errors, fmt=marker, ms=5, lw=1.6, color=colour, label=label)
     for name in ("floor", "ceiling"):
         axis.plot(table[name], heights, "|", ms=16, color="0.6", label="floor and ceiling" if name == "floor" else None)
+    if "pixels" in table:
+        axis.plot(table.pixels, heights, "D", ms=4, color=BASELINE_COLOUR, label="pixels", zorder=1)
     axis.set(yticks=heights, yticklabels=table[labels], xlabel="similarity", ylim=(-0.6, len(table) - 0.4))
     axis.set_xlim(min(-0.02, table[["stir_low", "cka_low", "floor"]].min().min()), 1.03)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

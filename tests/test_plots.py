@@ -36,6 +36,21 @@ def test_profiles_draw_the_means(table):
     assert [label.get_text() for label in axis.get_xticklabels()] == ["stage1", "stage2"]
 
 
+def test_pixels_are_drawn_where_they_were_scored(table):
+    table = table.assign(pixels=[0.3, 0.5, 0.1, 0.3])
+    figures = {
+        "profiles": plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"),
+        "against": plots.against({"one": table.assign(x=[0.1, 0.3, 0.6, 0.8])}, x="x", xlabel="accuracy", labels="reference_layer"),
+        "rows": plots.interval_rows(table.assign(floor=0.05, ceiling=0.99), labels="reference_layer"),
+    }
+    drawn = {name: next(line for line in figure.axes[0].lines if line.get_label() == "pixels") for name, figure in figures.items()}
+    assert list(drawn["profiles"].get_ydata()) == pytest.approx([0.4, 0.2])
+    assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2]) and list(drawn["against"].get_xdata()) == pytest.approx([0.2, 0.7])
+    assert list(drawn["rows"].get_xdata()) == pytest.approx([0.3, 0.5, 0.1, 0.3])
+    refused = plots.profiles({"one": table.assign(pixels=float("nan"))}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
+    assert "pixels" not in [line.get_label() for line in refused.axes[0].lines]
+
+
 def test_heatmap_has_the_reference_as_row(table):
     one = table[table.reference_layer == "stage1"]
     own = one.assign(target=one.reference, stir=1.0, cka=1.0)

@@ -1,6 +1,7 @@
 """STIR against closed forms, and its intervals against known truths."""
 
 import sys
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -228,7 +229,16 @@ def test_a_measure_may_be_a_function(nested):
 def test_a_result_draws_itself(nested):
     m1, m2, images = nested
     result = stir.score(m2, given=m1, images=images, steps=50, progress=False, tolerance=1.0)
+    assert f"pixels {result.pixels:.3f}, untrained {result.untrained:.3f}, floor" in repr(result)
     figure = result.plot()
+    scale = figure.get_axes()[0]
+    marks = {label.get_text(): line.get_xdata() for label, line in zip(scale.get_yticklabels(), scale.lines[1::2], strict=False)}
+    assert {name: float(*value) for name, value in marks.items()} == {
+        "STIR": result.value, "linear-cka": result.cka, "untrained": result.untrained, "pixels": result.pixels,
+    }  # fmt: skip
+    without = replace(result, untrained=float("nan")).plot()
+    assert [label.get_text() for label in without.get_axes()[0].get_yticklabels()] == ["STIR", "linear-cka", "pixels"]
+    plt.close(without)
     texts = [text.get_text() for axis in figure.get_axes() for text in axis.texts]
     low, high = result.interval
     assert f"{result.value:.2f} [{low:.2f}, {high:.2f}]" in texts and {"floor", "ceiling"} <= set(texts)
