@@ -24,7 +24,7 @@ import yaml
 
 from stir import parameters
 from stir.devices import hardware, resolve_device
-from stir.findings import tables_in
+from stir.conclusions import tables_in
 
 # How long an idle thread of PyTorch's spins before it sleeps. At OpenMP's own number, a busy second process makes two threads
 # on two cores 60 times slower; at this one, not twice.

@@ -6,73 +6,22 @@ numbers. Images are the smaller source of error, and are counted too.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from stir.hypothesis import Hypothesis, Quantity
 from stir.intervals import GROUPS
 from stir.score import LOW_CONVERGED
 
-VALUES = ("stir", "cka", "gap", "beyond")  # gap: cka less stir; beyond: stir less pixels, what the target has beyond raw pixels
 # Whose intervals make up the error over images. Pixels have none. They share X and X' with STIR, and so part of its error: over 28 pairs of networks on
 # digits the jackknife's error of the difference was 1.1 times STIR's own in the mean, and up to 2.4 times where STIR is nearly 1, then 0.005 instead of 0.002.
 # Both are small beside the error over networks.
-MEASURED = {"gap": ("cka", "stir"), "beyond": ("stir",)}
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A mean over ordered pairs of different networks, or the difference of two such means.
-
-    Attributes:
-        label: how the book calls it.
-        value: "stir"; "cka"; "gap", the second less the first; or "beyond", the first less the pixels' own score.
-        where: column of the table -> the value, or the list of values, that a pair must have there.
-        minus: the same for the pairs whose mean is taken off; None for a single mean.
-    """
-
-    label: str
-    value: str
-    where: Mapping[str, object]
-    minus: Mapping[str, object] | None = None
-
-    def __post_init__(self) -> None:
-        if self.value not in VALUES:
-            raise ValueError(f"value={self.value!r} is unknown; use one of {', '.join(VALUES)}")
-
-    @property
-    def terms(self) -> list[tuple[int, str, Mapping[str, object]]]:
-        """Sign, value and condition of each mean."""
-        return [(1, self.value, self.where)] + ([(-1, self.value, self.minus)] if self.minus is not None else [])
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """That one quantity is larger than another.
-
-    Attributes:
-        claim: the hypothesis in words.
-        more, less: what is said to be the larger, and the smaller.
-    """
-
-    claim: str
-    more: Quantity
-    less: Quantity
-
-    def to_json(self) -> str:
-        """All of it, as text that `from_json` reads."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Hypothesis:
-        """The hypothesis that `to_json` wrote."""
-        found = json.loads(text)
-        return cls(found["claim"], Quantity(**found["more"]), Quantity(**found["less"]))
+MEASURED = {"gap": ("cka", "stir"), "beyond": ("stir",), "gap beyond": ("cka", "stir")}
 
 
 @dataclass(frozen=True)
@@ -151,7 +100,7 @@ def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFr
 
 
 def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
-    """The rows of different networks that meet the condition of a `Quantity`, with the column `gap` and, where pixels were scored, `beyond`.
+    """The rows of different networks that meet the condition of a `Quantity`, with the columns `gap` and, where pixels were scored, `beyond` and `gap beyond`.
 
     Raises:
         ValueError: the condition names a column that is not there, or no pair meets it, or it leaves a pair at several layers.
@@ -167,7 +116,10 @@ def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFram
         found = "no pair of different networks" if rows.empty else "the same pair several times, as at several layers or by several measures"
         raise ValueError(f"where={dict(where)} leaves {found}; it must leave each ordered pair at most once")
     rows = rows.assign(gap=rows.cka - rows.stir)
-    return rows.assign(beyond=rows.stir - rows.pixels) if "pixels" in rows else rows
+    if "pixels" not in rows:
+        return rows
+    beyond = rows.stir - rows.pixels
+    return rows.assign(**{"beyond": beyond, "gap beyond": rows.cka - beyond})
 
 
 def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) -> Estimate:
@@ -185,16 +137,16 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
         table: rows as `stir.pairwise` makes them, with the columns that the conditions name.
 
     Raises:
-        ValueError: as `pairs_where`; or pixels that were not scored.
+        ValueError: as `pairs_where`; or the table lacks the score of the pixels.
 
     Source: Arvesen (1969), "Jackknifing U-statistics"; Satterthwaite (1946), "An approximate
     distribution of estimates of variance components".
     """
     terms = more.terms + ([(-sign, value, where) for sign, value, where in less.terms] if less else [])
     chosen = [(sign, value, pairs_where(table, where)) for sign, value, where in terms]
-    for _, value, rows in chosen:
-        if value == "beyond" and ("pixels" not in rows or rows.pixels.isna().any()):
-            raise ValueError("value='beyond' needs the score of the pixels of every pair, which the table lacks; measure again, by a measure that takes pixels")
+    lacking = [value for _, value, rows in chosen if value not in rows]
+    if lacking:
+        raise ValueError(f"value={lacking[0]!r} needs the score of the pixels, which the table lacks; measure again")
     sides = ("reference_unit", "target_unit") if "reference_unit" in table else ("reference", "target")
     parts: dict[str, set] = {}
     for place, (_, _, rows) in enumerate(chosen):
@@ -241,8 +193,8 @@ def _image_error(value: str, rows: pd.DataFrame) -> float:
 def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
     """One row for each hypothesis: both quantities and their difference with 95% intervals, and the verdict.
 
-    Besides those of `Estimate` there is the verdict "not judged": fewer than `LOW_CONVERGED` of the inversions behind one of the
-    means converged, so that its X' are not what STIR is about.
+    Besides those of `Estimate` there is the verdict "not judged": the share of the images that converged, in one of the means, is below `LOW_CONVERGED`, or
+    below what the column converged_needed says if there is one, so that its X' are not what STIR is about; or the measure refused what a mean is of.
 
     Args:
         hypotheses: what to judge.
@@ -263,22 +215,29 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
         found = {"claim": each.claim, "more": each.more.label, "less": each.less.label}
         for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
             found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
-        share = _converged(each, rows)
-        enough = share >= LOW_CONVERGED
+        share, enough = _converged(each, rows)
+        enough = enough and not math.isnan(difference.value)
         found |= {"verdict": difference.verdict if enough else "not judged", "p_value": difference.p_value if enough else 1.0, "converged": share}
         found |= {"networks": difference.networks, "replicated": difference.replicated, "images": int(rows.n_images.max())}
         judged.append(found | {"measure": measure, "definition": each.to_json()})
     return pd.DataFrame(judged)
 
 
-def _converged(hypothesis: Hypothesis, rows: pd.DataFrame) -> float:
-    """The least share of converged images among the means that depend on X', 1 if none does."""
-    terms = hypothesis.more.terms + hypothesis.less.terms
-    return min((float(pairs_where(rows, where).converged.mean()) for _, value, where in terms if value != "cka"), default=1.0)
+def _converged(hypothesis: Hypothesis, rows: pd.DataFrame) -> tuple[float, bool]:
+    """The least share of converged images among the means that depend on X', 1 if none does, and whether it is enough in each."""
+    least, enough = 1.0, True
+    for _, value, where in hypothesis.more.terms + hypothesis.less.terms:
+        if value != "cka":
+            pairs = pairs_where(rows, where)
+            share = float(pairs.converged.mean())
+            least = min(least, share)
+            needed = float(pairs.converged_needed.max()) if "converged_needed" in pairs else LOW_CONVERGED
+            enough = enough and share >= needed
+    return least, enough
 
 
 def word(row: pd.Series) -> str:
-    """The verdict of one row that `judge` made, with what other solvers say (`stir.findings.conclude`) where they say otherwise."""
+    """The verdict of one row that `judge` made, with what other solvers say (`stir.conclusions.conclude`) where they say otherwise."""
     return row.verdict + (f", but {row.otherwise}" if row.get("otherwise") else "")
 
 

@@ -1,133 +1,13 @@
 """What all findings do alike."""
 
-import math
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import torch
 
 from stir import findings
-from stir.verdict import Hypothesis, Quantity, described, judge, shown, word
 from test_verdict import kinds_of, pairs
 
-HYPOTHESES = [Hypothesis("CKA is above STIR", Quantity("CKA", "cka", {}), Quantity("STIR", "stir", {}))]
 EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def table():
-    other = pairs(EFFECTS, stir=0.95, measure="rsa", width=math.nan)
-    return described(pd.concat([pairs(EFFECTS), other]), kinds_of(EFFECTS))
-
-
-def by_solver(**stir):
-    """The same pairs with other solvers: what each makes of STIR."""
-    rows = [described(pairs(EFFECTS, stir=value), kinds_of(EFFECTS)).assign(solver=name) for name, value in stir.items()]
-    return pd.concat(rows, ignore_index=True)
-
-
-def conclude(finding="loss", question="Why?", rows=None, dataset="digits", **stir):
-    again = by_solver(**{"adam": 0.5} | stir)
-    return findings.conclude(finding, question, HYPOTHESES, table() if rows is None else rows, again, dataset=dataset)
-
-
-def test_what_is_concluded_can_be_read_again(folder):
-    judged = conclude("zebra", "What?", dataset="stripes", paper=0.95)
-    conclude()
-    assert [path.name for path in findings.tables_in(folder)] == [f"{name}{end}.csv" for name in ("loss", "zebra") for end in ("", "-solvers", "-verdicts")]
-    read = findings.read_verdicts(folder)
-    assert list(read.finding) == ["loss", "zebra"]  # the book's own come first, in its order
-    pd.testing.assert_frame_equal(read[read.finding == "zebra"].reset_index(drop=True), judged)
-
-
-def test_another_measure_judges_from_the_tables_alone(folder):
-    conclude()
-    again = findings.judge_again(folder, "measure")
-    assert dict(zip(again.measure, again.verdict, strict=True)) == {"linear-cka": "supported", "rsa": "contradicted"}
-    # The networks alone: these do not differ, so that nothing is left of the interval.
-    first, other = again.to_dict("records")
-    assert first["difference_low"] == pytest.approx(first["difference_high"]) == pytest.approx(0.4)
-    assert other["finding"] == "loss" and other["question"] == "Why?"
-
-
-def test_a_measure_that_refused_a_pair_judges_nothing(folder):
-    conclude(rows=table().iloc[:-1])
-    assert list(findings.judge_again(folder, "measure").measure) == ["linear-cka"]
-
-
-def test_another_solver_judges_from_the_tables_alone(folder):
-    conclude(paper=0.95, nearest=0.4)
-    again = findings.judge_again(folder, "solver")
-    assert dict(zip(again.solver, again.verdict, strict=True)) == {"adam": "supported", "paper": "contradicted", "nearest": "supported"}
-    assert set(again.dataset) == {"digits"}
-
-
-@pytest.mark.parametrize(
-    ("stir", "words"),
-    [
-        ({"nearest": 0.5, "paper": 0.7}, "supported"),
-        ({"paper": 0.95}, "supported, but contradicted by the solver paper"),
-        ({"nearest": 0.9, "paper": 0.9}, "supported, but not by the solvers nearest and paper"),
-        ({"nearest": 0.95, "paper": 0.9}, "supported, but contradicted by the solver nearest, not by the solver paper"),
-        # So few images may lead to another word, whatever the solver.
-        ({"adam": 0.9, "paper": 0.9}, "supported"),
-        ({"adam": 0.9, "paper": 0.5}, "supported"),
-    ],
-)
-def test_where_solvers_disagree_the_word_says_so(folder, stir, words):
-    (row,) = conclude(**stir).iloc
-    assert word(row) == words and shown(pd.DataFrame([row])).verdict[0] == words
-    assert word(findings.read_verdicts(folder).iloc[0]) == words
-
-
-def test_a_solver_that_hardly_converged_is_named_with_its_share(folder):
-    judged = judge(HYPOTHESES, table())
-    for share, words in ((0.95, "not by the solver paper"), (0.62, "not by the solver paper (62% converged)"), (0.3, "")):
-        again = [judge(HYPOTHESES, by_solver(x=stir).assign(converged=share)).assign(solver=name) for name, stir in {"adam": 0.5, "paper": 0.9}.items()]
-        if share < 0.5:
-            again[0] = again[0].assign(verdict="supported")
-        assert findings.disagreement(judged, pd.concat(again)) == [words]
-
-
-def test_the_page_s_solver_and_others_measure_the_same(digits):
-    asked = []
-
-    def measured(images, **options):
-        asked.append((len(images), options))
-        return pairs(EFFECTS)
-
-    measurement = {"layers": ["stage1"], "measure": "rsa", "also": ["mean-cca"], "draws": 1, "steps": 7, "solver": "nearest"}
-    made = findings.by_solvers(measured, digits.test.images[:6], measurement, ["nearest", "paper"])
-    assert list(made.solver.unique()) == ["nearest", "paper"] and len(made) == 2 * len(pairs(EFFECTS))
-    own = measurement | {"also": []}
-    assert asked == [(6, own), (6, own | {"solver": "paper", "steps": None})]
-    findings.by_solvers(measured, digits.test.images[:6], measurement, ["paper"], steps=2)
-    assert asked[-1] == (6, own | {"solver": "paper", "steps": 2})
-
-
-def test_no_tables(tmp_path):
-    with pytest.raises(ValueError, match="holds no .*-verdicts.csv; run the findings first"):
-        findings.read_verdicts(tmp_path)
-
-
-def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
-    conclude()
-    before = Path("loss.csv").read_bytes()
-
-    def fail(self, path, **_):
-        Path(path).write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
-    with pytest.raises(KeyboardInterrupt):
-        conclude()
-    assert Path("loss.csv").read_bytes() == before and not list(folder.glob("*.partial"))
 
 
 def linear(seed):

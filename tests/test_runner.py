@@ -15,11 +15,12 @@ from papermill.exceptions import PapermillExecutionError
 from paths import PROJECT, TINY, notebook
 from stir import runner
 from stir.cli import main
-from stir.findings import ORDER
+from stir.conclusions import ORDER
 from stir.multiplicity import after_holm
 from stir.result import COLUMNS
 from stir.solvers import DEFAULT_SOLVER
-from stir.verdict import Hypothesis, judge
+from stir.hypothesis import Hypothesis
+from stir.verdict import judge
 
 
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]

@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from stir.verdict import Estimate, Hypothesis, Quantity, described, estimate, judge, pairs_where, shown
+from stir.hypothesis import Hypothesis, Quantity
+from stir.verdict import Estimate, described, estimate, judge, pairs_where, shown
 
 
 def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):
     """All ordered pairs of networks, each with itself too; a pair's STIR is `stir` plus both networks' effects."""
     rows = [
         {
-            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate", "converged": 1.0,
+            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate", "converged": 1.0, "pixels": 0.3,
             "stir": stir + effects[a] + effects[b], "cka": cka,
             "stir_low": stir - width, "stir_high": stir + width, "cka_low": cka - width, "cka_high": cka + width,
         }
@@ -46,6 +47,28 @@ def test_difference_and_words():
     assert str(Estimate(0.5, 0.1, 1e9, 2, True)) == "0.50 [0.30, 0.70]"
 
 
+def test_what_is_beyond_the_pixels():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).assign(pixels=lambda rows: rows.reference.map({"a": 0.1, "b": 0.2, "c": 0.3}))
+    of_a, of_c = (Quantity(name, "stir", {"reference": name}) for name in "ac")
+    plain, beyond = (estimate(table, each.more, each.less) for each in (Hypothesis("", of_a, of_c), Hypothesis("", of_a, of_c).beyond_pixels()))
+    assert (plain.value, beyond.value) == pytest.approx((0, 0.2))  # the same STIR, of which the pixels have less
+    assert plain.error == pytest.approx(beyond.error)
+    gap = Hypothesis("narrows", Quantity("gap a", "gap", {"reference": "a"}), Quantity("gap c", "gap", {"reference": "c"})).beyond_pixels()
+    assert estimate(table, gap.more).value == pytest.approx(0.9 - 0.4) and estimate(table, gap.more, gap.less).value == pytest.approx(-0.2)
+    assert (gap.claim, gap.more.label) == ("narrows, beyond the pixels", "gap a, beyond the pixels")
+    with pytest.raises(ValueError, match="value='cka' of 'CKA' has no pixel baseline; use one of stir, gap"):
+        GAP.beyond_pixels()
+    with pytest.raises(ValueError, match="value='gap beyond'"):
+        gap.beyond_pixels()
+
+
+def test_a_baseline_that_the_measure_refused_is_not_judged():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).assign(pixels=math.nan)
+    of_a, of_c = (Quantity(name, "stir", {"reference": name}) for name in "ac")
+    judged = judge([Hypothesis("", of_a, of_c), Hypothesis("", of_a, of_c).beyond_pixels()], table)
+    assert judged.verdict[1] == "not judged" != judged.verdict[0] and judged.p_value[1] == 1
+
+
 def test_beyond_is_what_stir_has_over_the_pixels():
     table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).assign(pixels=[0.3, 0.1, 0.2] * 3)
     table.loc[table.reference == table.target, "pixels"] = 99.0
@@ -59,10 +82,12 @@ def test_beyond_is_what_stir_has_over_the_pixels():
     assert estimate(table.assign(pixels=0.9), beyond, zero).verdict == "contradicted"
 
 
-@pytest.mark.parametrize("lack", [lambda table: table, lambda table: table.assign(pixels=math.nan)])
-def test_beyond_pixels_that_nobody_scored_nothing_is_known(lack):
-    with pytest.raises(ValueError, match="value='beyond' needs the score of the pixels .* measure again"):
-        estimate(lack(pairs({"a": 0.0, "b": 0.0, "c": 0.0})), Quantity("", "beyond", {}))
+def test_beyond_pixels_that_nobody_scored_nothing_is_known():
+    table = pairs({"a": 0.0, "b": 0.0, "c": 0.0}).drop(columns="pixels")
+    for value in ("beyond", "gap beyond"):
+        with pytest.raises(ValueError, match=f"value='{value}' needs the score of the pixels, which the table lacks"):
+            estimate(table, Quantity("", value, {}))
+    assert estimate(table, STIR).value == pytest.approx(0.5)
 
 
 def test_a_network_with_itself_never_counts():
@@ -207,5 +232,7 @@ def test_what_did_not_converge_is_not_judged():
     judged = judge(gaps, table)
     assert list(judged.verdict) == ["supported", "supported", "not judged"]  # plain similarity does not depend on X'
     assert list(judged.converged) == pytest.approx([0.9, 0.9, 0.4]) and judged.p_value[2] == 1 and judged.p_value[0] < 0.05
+    strict = judge(gaps, table.assign(converged_needed=table.reference_kind.map({"a": 0.95, "b": 0.3})))
+    assert list(strict.verdict) == ["not judged", "not judged", "supported"]
     mixed = judge([Hypothesis("", Quantity("", "stir", a, minus=b), Quantity("", "stir", a, minus=a))], table)
     assert mixed.verdict[0] == "not judged"

@@ -1,0 +1,149 @@
+"""What findings conclude, keep, and judge again."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stir import conclusions
+from stir.hypothesis import Hypothesis, Quantity
+from stir.verdict import described, judge, shown, word
+from test_verdict import kinds_of, pairs
+
+HYPOTHESES = [Hypothesis("CKA is above STIR", Quantity("CKA", "cka", {}), Quantity("STIR", "stir", {}))]
+EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def table():
+    other = pairs(EFFECTS, stir=0.95, measure="rsa", width=math.nan)
+    return described(pd.concat([pairs(EFFECTS), other]), kinds_of(EFFECTS))
+
+
+def by_solver(**stir):
+    """The same pairs with other solvers: what each makes of STIR."""
+    rows = [described(pairs(EFFECTS, stir=value), kinds_of(EFFECTS)).assign(solver=name) for name, value in stir.items()]
+    return pd.concat(rows, ignore_index=True)
+
+
+def conclude(finding="loss", question="Why?", rows=None, dataset="digits", **stir):
+    again = by_solver(**{"adam": 0.5} | stir)
+    return conclusions.conclude(finding, question, HYPOTHESES, table() if rows is None else rows, again, dataset=dataset)
+
+
+def test_what_is_concluded_can_be_read_again(folder):
+    judged = conclude("zebra", "What?", dataset="stripes", paper=0.95)
+    conclude()
+    assert [path.name for path in conclusions.tables_in(folder)] == [f"{name}{end}.csv" for name in ("loss", "zebra") for end in ("", "-solvers", "-verdicts")]
+    assert [path.name for path in conclusions.tables_in(folder, [conclusions.BY_SOLVER])] == ["loss-solvers.csv", "zebra-solvers.csv"]
+    read = conclusions.read_verdicts(folder)
+    assert list(read.finding) == ["loss", "zebra"]  # the book's own come first, in its order
+    pd.testing.assert_frame_equal(read[read.finding == "zebra"].reset_index(drop=True), judged)
+
+
+def test_another_measure_judges_from_the_tables_alone(folder):
+    conclude()
+    again = conclusions.judge_again(folder, "measure")
+    assert dict(zip(again.measure, again.verdict, strict=True)) == {"linear-cka": "supported", "rsa": "contradicted"}
+    # The networks alone: these do not differ, so that nothing is left of the interval.
+    first, other = again.to_dict("records")
+    assert first["difference_low"] == pytest.approx(first["difference_high"]) == pytest.approx(0.4)
+    assert other["finding"] == "loss" and other["question"] == "Why?"
+
+
+def test_a_measure_that_refused_a_pair_judges_nothing(folder):
+    conclude(rows=table().iloc[:-1])
+    assert list(conclusions.judge_again(folder, "measure").measure) == ["linear-cka"]
+
+
+def test_another_solver_judges_from_the_tables_alone(folder):
+    conclude(paper=0.95, nearest=0.4)
+    again = conclusions.judge_again(folder, "solver")
+    assert dict(zip(again.solver, again.verdict, strict=True)) == {"adam": "supported", "paper": "contradicted", "nearest": "supported"}
+    assert set(again.dataset) == {"digits"}
+
+
+@pytest.mark.parametrize(
+    ("stir", "words"),
+    [
+        ({"nearest": 0.5, "paper": 0.7}, "supported"),
+        ({"paper": 0.95}, "supported, but contradicted by the solver paper"),
+        ({"nearest": 0.9, "paper": 0.9}, "supported, but not by the solvers nearest and paper"),
+        ({"nearest": 0.95, "paper": 0.9}, "supported, but contradicted by the solver nearest, not by the solver paper"),
+        # So few images may lead to another word, whatever the solver.
+        ({"adam": 0.9, "paper": 0.9}, "supported"),
+        ({"adam": 0.9, "paper": 0.5}, "supported"),
+    ],
+)
+def test_where_solvers_disagree_the_word_says_so(folder, stir, words):
+    (row,) = conclude(**stir).iloc
+    assert word(row) == words and shown(pd.DataFrame([row])).verdict[0] == words
+    assert word(conclusions.read_verdicts(folder).iloc[0]) == words
+
+
+def test_what_is_left_beyond_the_pixels_is_told():
+    claims = {"x": "supported", "x, beyond the pixels": "not supported", "y": "supported", "y, beyond the pixels": "supported"}
+    claims |= {"z": "not supported", "z, beyond the pixels": "not supported", "w": "supported"}
+    told = conclusions.left_beyond_pixels(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
+    assert told.startswith("3 of these") and "Of the 2 among them that are supported, 1 are supported beyond" in told
+    assert told.endswith("\n\n- *x*: supported; beyond the pixels not supported.")
+
+
+def test_pixels_that_a_measure_refuses_leave_its_other_verdicts(folder):
+    claims = [Hypothesis(name, Quantity("", "stir", {"reference": "a0"}), Quantity("", "stir", {"reference": "b0"})) for name in "xy"]
+    claims[1] = claims[1].beyond_pixels()
+    rows = table()
+    rows["pixels"] = rows.pixels.where(rows.measure == "linear-cka")
+    conclusions.conclude("loss", "Why?", claims, rows, by_solver(adam=0.5), dataset="digits")
+    again = conclusions.judge_again(folder, "measure")
+    assert list(zip(again.measure, again.claim, strict=True)) == [("linear-cka", "x"), ("linear-cka", "y, beyond the pixels"), ("rsa", "x")]
+
+
+def test_a_solver_that_hardly_converged_is_named_with_its_share(folder):
+    judged = judge(HYPOTHESES, table())
+    for share, words in ((0.95, "not by the solver paper"), (0.62, "not by the solver paper (62% converged)"), (0.3, "")):
+        again = [judge(HYPOTHESES, by_solver(x=stir).assign(converged=share)).assign(solver=name) for name, stir in {"adam": 0.5, "paper": 0.9}.items()]
+        if share < 0.5:
+            again[0] = again[0].assign(verdict="supported")
+        assert conclusions.disagreement(judged, pd.concat(again)) == [words]
+
+
+def test_the_page_s_solver_and_others_measure_the_same(digits):
+    asked = []
+
+    def measured(images, **options):
+        asked.append((len(images), options))
+        return pairs(EFFECTS)
+
+    measurement = {"layers": ["stage1"], "measure": "rsa", "also": ["mean-cca"], "draws": 1, "steps": 7, "solver": "nearest"}
+    made = conclusions.by_solvers(measured, digits.test.images[:6], measurement, ["nearest", "paper"])
+    assert list(made.solver.unique()) == ["nearest", "paper"] and len(made) == 2 * len(pairs(EFFECTS))
+    own = measurement | {"also": []}
+    assert asked == [(6, own), (6, own | {"solver": "paper", "steps": None})]
+    conclusions.by_solvers(measured, digits.test.images[:6], measurement, ["paper"], steps=2)
+    assert asked[-1] == (6, own | {"solver": "paper", "steps": 2})
+
+
+def test_no_tables(tmp_path):
+    with pytest.raises(ValueError, match="holds no .*-verdicts.csv; run the findings first"):
+        conclusions.read_verdicts(tmp_path)
+
+
+def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
+    conclude()
+    before = Path("loss.csv").read_bytes()
+
+    def fail(self, path, **_):
+        Path(path).write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    with pytest.raises(KeyboardInterrupt):
+        conclude()
+    assert Path("loss.csv").read_bytes() == before and not list(folder.glob("*.partial"))
