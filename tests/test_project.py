@@ -8,7 +8,7 @@ import yaml
 
 from paths import PROJECT
 from stir import parameters
-from stir.findings import ORDER
+from stir.conclusions import ORDER
 from stir.runner import load_scale
 
 

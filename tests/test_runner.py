@@ -1,6 +1,7 @@
 """Real notebooks through real papermill."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,14 @@ def test_the_page_of_the_networks_lists_each_once(executed):
     # The standard network of both groups is one.
     assert list(zip(table.network, table.loss, strict=True)) == [("resnet10", "standard"), ("vgg11", "standard"), ("resnet10", "trades")]
     assert table[["accuracy", "L2 attack", "L∞ attack"]].stack().between(0, 1).all()
+
+
+def test_the_page_on_the_paper_has_the_verdict_on_every_hypothesis(executed):
+    page = (PROJECT / "book" / "paper.md").read_text()
+    shown = sorted(re.findall(r"glance\.ipynb::(\w+_\d+):s`", page))
+    of_claims = [name for name in ORDER if name not in ("initialization", "controversial")]  # by layer, and beyond the paper
+    counts = {name: len(pd.read_csv(executed / f"{name}-verdicts.csv")) for name in of_claims}
+    assert shown == sorted(f"{name}_{number + 1}" for name, count in counts.items() for number in range(count))
 
 
 def test_pages_of_tables_follow_the_tables(executed, tmp_path):
