@@ -26,10 +26,11 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
 
     Every submodule is reset by its own `reset_parameters`, statistics of batch norms included; buffers of modules without
     one, such as the constants of `stir.Normalize`, stay. Of a network of `stir.build_model` it is what that function makes of
-    `seed`, but for DenseNets, whose weights torchvision draws in a way of its own.
+    `seed`, but for DenseNets, whose weights torchvision draws in a way of its own, as it does for most of its networks.
 
     Raises:
-        ValueError: the network cannot be copied, or a submodule has parameters of its own and no `reset_parameters`.
+        ValueError: the network cannot be copied, or a submodule has parameters of its own and no `reset_parameters`, as in torchvision's
+            ConvNeXt, Swin and ViT.
     """
     try:
         fresh = copy.deepcopy(network).cpu()

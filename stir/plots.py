@@ -102,12 +102,11 @@ def stir_result(result: StirResult) -> Figure:
 
 def _scale(axis: Axes, result: StirResult) -> None:
     """The numbers of one score, a line for each."""
-    unknown = (math.nan, math.nan)
     points = [
         ("STIR", result.value, result.interval, STIR_COLOUR, "o"),
         (result.measure, result.cka, result.cka_interval, CKA_COLOUR, "s"),
-        ("untrained", result.untrained, unknown, BASELINE_COLOUR, "d"),
-        ("pixels", result.pixels, unknown, BASELINE_COLOUR, "D"),
+        ("untrained", result.untrained, (math.nan, math.nan), BASELINE_COLOUR, "d"),
+        ("pixels", result.pixels, (math.nan, math.nan), BASELINE_COLOUR, "D"),
     ]
     points = [point for point in points if not math.isnan(point[1])]
     heights = range(len(points))[::-1]
@@ -121,8 +120,8 @@ def _scale(axis: Axes, result: StirResult) -> None:
     for name, value in (("floor", result.floor), ("ceiling", result.ceiling)):
         axis.axvline(value, color="0.6", ls=":", lw=1.2)
         axis.annotate(name, (value, -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", va="bottom", color="0.4")
-    title = f"{result.target} given {result.reference}"
-    axis.set(yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity", title=title)
+    axis.set(yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity")
+    axis.set_title(f"{result.target} given {result.reference}")
     axis.set_xlim(min(-0.02, result.interval[0], *(value for _, value, *_ in points), result.floor), 1.03)
 
 
@@ -157,12 +156,9 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
                 axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
                 means.append(at[name].mean())
             axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
-        shown = ["stir", "cka"]
         if "pixels" in rows and rows.pixels.notna().any():
-            baseline = [rows.pixels[rows[by] == value].mean() for value in order]
-            axis.plot(np.arange(len(order)), baseline, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
-            shown.append("pixels")
-        low = min(low, rows[shown].min().min() - 0.03)
+            _baseline(axis, np.arange(len(order)), np.array([rows.pixels[rows[by] == value].mean() for value in order]))
+        low = min(low, rows.filter(["stir", "cka", "pixels"]).min().min() - 0.03)
         axis.set(title=title, xlabel=xlabel)
         names = ticks[title] if ticks else [str(value) for value in order]
         axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
@@ -174,6 +170,10 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
     sns.despine(figure)
     figure.tight_layout()
     return figure
+
+
+def _baseline(axis: Axes, x: np.ndarray, pixels: np.ndarray) -> None:
+    axis.plot(x, pixels, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
 
 
 def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: str = "") -> Figure:
@@ -219,8 +219,7 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
         if "pixels" in rows:
-            baseline = rows.groupby(labels, sort=False)[[x, "pixels"]].mean()
-            axis.plot(baseline[x], baseline.pixels, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
+            _baseline(axis, means[x].to_numpy(), rows.groupby(labels, sort=False).pixels.mean().to_numpy())
         for number, (value, row) in enumerate(means.iterrows()):
             # By turns above and below: neighbours are often close.
             axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)

@@ -39,8 +39,8 @@ class StirResult:
             tells nothing of X.
         pixels: S(X, X') of the images' own pixels, the mean over draws: what a target scores that has no invariance at all. NaN where the
             measure refuses them.
-        untrained: the value of the target's architecture with fresh weights, see `stir.baselines`; NaN where they cannot be had. STIR tells
-            of what the target learnt to the extent that it is above `pixels` and `untrained`.
+        untrained: the value of the target's architecture with fresh weights, of one seed, see `stir.baselines`; NaN where they cannot be
+            had. STIR tells of what the target learnt to the extent that it is above `pixels` and `untrained`.
         images: [N, C, H, W], X.
         inversion: X', from the first draw.
         distances: [draws, N], the relative distance that each X' reached.

@@ -98,7 +98,7 @@ def pairwise(
         images, measure, draws, **inversion: as in `score`.
         layers: each is used on both sides.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
-        also: further measures, of the same X'. Their rows have no floor and no intervals, which would take nearly all the time.
+        also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would take nearly all the time.
 
     Returns:
         One row for each ordered pair, layer and measure, with the columns of `stir.result.COLUMNS`.

@@ -73,7 +73,7 @@ def test_a_gpu_gives_the_same_score(gpu, nested):
     m1, m2, images = nested
     here, there = (stir.score(m1, given=m2, images=images, solver="nearest", device=device, progress=False) for device in ("cpu", gpu))
     assert 0.1 < here.value < 0.9
-    for name in ("value", "interval", "cka", "ceiling", "floor"):
+    for name in ("value", "interval", "cka", "ceiling", "floor", "pixels", "untrained"):
         assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.01)
 
 
@@ -174,7 +174,7 @@ def test_images_may_come_in_any_batches(nested, batch_size):
     whole = stir.score(m2, images=images, **options)
     loader = DataLoader(TensorDataset(images, torch.zeros(60)), batch_size=batch_size)
     batched = stir.score(m2, images=loader, batch_size=batch_size, **options)
-    for name in ("value", "cka", "ceiling", "floor"):
+    for name in ("value", "cka", "ceiling", "floor", "pixels", "untrained", "moved", "towards"):
         assert getattr(batched, name) == pytest.approx(getattr(whole, name), abs=1e-5)
     assert batched.interval == pytest.approx(whole.interval, abs=1e-5)
 
