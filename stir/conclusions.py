@@ -104,8 +104,8 @@ def left_beyond_pixels(judged: pd.DataFrame) -> str:
     both = {claim: (said, verdicts[claim + BEYOND_PIXELS]) for claim, said in verdicts.items() if claim + BEYOND_PIXELS in verdicts}
     supported = [beyond for said, beyond in both.values() if said == "supported"]
     lines = [
-        f"{len(both)} of these hypotheses are judged on what STIR has beyond the pixels' own similarity as well. Of the {len(supported)} among them that "
-        f"are supported, {supported.count('supported') or 'none'} are supported beyond the pixels too."
+        f"Hypotheses that are judged on what STIR has beyond the pixels' own similarity as well: {len(both)}. Supported of these: {len(supported)}; "
+        f"supported beyond the pixels too: {supported.count('supported')}."
     ]
     lines += [f"- *{claim}*: {said}; beyond the pixels {beyond}." for claim, (said, beyond) in both.items() if beyond != said]
     return "\n".join([lines[0], "", *lines[1:]])

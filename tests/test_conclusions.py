@@ -91,7 +91,7 @@ def test_what_is_left_beyond_the_pixels_is_told():
     claims = {"x": "supported", "x, beyond the pixels": "not supported", "y": "supported", "y, beyond the pixels": "supported"}
     claims |= {"z": "not supported", "z, beyond the pixels": "not supported", "w": "supported"}
     told = conclusions.left_beyond_pixels(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
-    assert told.startswith("3 of these") and "Of the 2 among them that are supported, 1 are supported beyond" in told
+    assert "as well: 3. Supported of these: 2; supported beyond the pixels too: 1." in told
     assert told.endswith("\n\n- *x*: supported; beyond the pixels not supported.")
 
 
