@@ -105,6 +105,9 @@ def invert(
 ) -> Inversion:
     """Images that `model` represents, at `layer`, as it represents `images`.
 
+    The x' that is meant is, of all images in [0, 1] that are so represented, the one nearest in L2 to the seed image,
+    whose pixels are clamped to [0, 1]. How near a solver comes to it, `Inversion.distance` and `Inversion.moved` tell.
+
     Args:
         model: any network that takes images [N, C, H, W] in [0, 1]; it is left as it was.
         images: what to invert: a tensor [N, C, H, W], a data set or a data loader (see
@@ -112,11 +115,11 @@ def invert(
         layer, pool: of the representation, as in `stir.representation.Representation`.
         seeds, seed: where the descent begins, as in `stir.seeds.draw_seeds`.
         within: a ball around each seed, clamped to [0, 1], that x' stays in; None for anywhere.
-        solver: "anderson" or "adam-logit"; "nearest", which stays as near to the seed as it can; or
-            "paper", the authors' algorithm.
-        steps: of descent; None for the solver's own number: 100, 100, 300 and 1,000.
+        solver: "tethered", which arrives and stays near to the seed; "nearest", slower, whose end is known where the network is
+            linear; or "paper", the authors' algorithm.
+        steps: of descent; None for the solver's own number: 200, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
-        precision: "auto" computes the first steps of the first two solvers in bfloat16 where the device is
+        precision: "auto" computes the first steps of "tethered" in bfloat16 where the device is
             fast at it and the network allows it; the last are in float32 in any case. "float32" computes every step
             so. On a GPU convolutions still round to TF32 while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
         device: where to compute; the results come back to the images' own.
@@ -180,7 +183,7 @@ def controversial(
     Args:
         given: m1, which cannot tell x' from x; `target`: m2, which can.
         layer, given_layer: the layer of both, or of each, as in `stir.score`.
-        steps: of descent, by the solver "adam-logit".
+        steps: of descent, by `stir.solvers.AdamLogit`.
         images, pool, seeds, seed, within, tolerance, precision, device, batch_size, progress: as in `invert`.
 
     Returns:
@@ -195,7 +198,7 @@ def controversial(
     _check(steps, tolerance, batch_size)
     starts = _starts(images, seeds, seed, within)
     with (
-        Representation(given, images, given_layer or layer, pool=pool, device=device) as by_given,
+        Representation(given, images, layer if given_layer is None else given_layer, pool=pool, device=device) as by_given,
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
         batch_size = batch_size or by_given.batch_size(beside=by_target.kept)
@@ -317,7 +320,5 @@ def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, 
 def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The candidates' residuals, and the best so far with its rank."""
     residual, rank = evaluate(candidates)
-    # The paper's start may lie outside the range of pixels, and then is no result.
-    inside = ((candidates >= 0) & (candidates <= 1)).flatten(1).all(dim=1)
-    better = inside & (rank < least)
+    better = rank < least
     return residual, torch.where(better[:, None, None, None], candidates.detach(), best), torch.where(better, rank, least)

@@ -42,102 +42,131 @@ class Solver:
         return 0
 
 
-class Anderson(Solver):
-    """Of the residual, the last steps together undo what they can; a step along the gradient takes the rest.
+class Tethered(Solver):
+    """Descends to cost 0 on a tether to the seed image, which is slackened as far as an image needs to arrive.
 
-    Of all combinations of this iterate and some before, one has the residuals that, combined alike, are shortest: a small
-    system for each image (Anderson 1965, "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two
-    classes of multisecant methods for nonlinear acceleration"). Half the way there is gone, since networks bend; the further
-    away an iterate lies, the less weight it gets; and a combination is shortened that lies further away than the straight line to 0
-    would be long, for there the network is another. How many are remembered grows with the square root of the steps: in a
-    long descent the last ones lie closer together, and more of them tell the same network. But as many as the representation
-    has numbers would account for any residual, whatever the network. For the residual
-    left there, the gradient here is followed as far as a straight descent to 0, which is known to be there, would go
-    (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that falls on a cosine, from far beyond the straight
-    line to almost nothing: no rate to tune.
+    An image is to be represented as asked, and to be the one nearest to its seed image among those that are. Each
+    step adds three moves:
+
+    - Towards the best combination of the last iterates: the residuals, which combine as the iterates do, are to be
+      short, and the combined iterate is to be near the seed, a small system for each image (Anderson 1965, "Iterative
+      procedures for nonlinear integral equations"; Fang and Saad 2009, "Two classes of multisecant methods for nonlinear
+      acceleration"; the second term is Tikhonov's). Networks bend, so only a part of the way is gone, and none
+      further than `reach` allows.
+    - Along the gradient for the residual left there, as far as a straight descent to cost 0, which is known to exist,
+      would go (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that fades to almost nothing.
+    - Back to the seed, across the last gradients, since along them lies what the network asks for (Rosen 1960, "The
+      gradient projection method for nonlinear programming"); this fades to nothing, as it disturbs the rest.
+
+    How much the combination is drawn to the seed is decided for each image: less while its cost lags behind a straight
+    line, in logarithms, from 1 at the start to `goal` at the end, and more again once it is ahead (the discrepancy
+    principle, Morozov 1966).
     """
 
-    default_steps = 100
-    coarse = 0.9  # a smaller share brings distances below 0.01 further down, and no others
-    memory = 1.4  # iterates remembered, by the square root of the steps
-    share = 0.2  # and at most so many for each number in the representation, but one in any case
-    damping = 0.03  # of the small system, by its diagonal
-    trust = 0.5
-    reach = 0.75  # how far away a combination may lie, by the length of the straight line to 0
-    first, last = 2.3, 0.05
-
-    @classmethod
-    def room(cls, steps: int, numbers: int) -> int:
-        """How many iterates are remembered."""
-        return max(1, round(min(cls.memory * math.sqrt(steps), cls.share * numbers)))
+    default_steps = 200
+    coarse = 0.9
+    memory = 10  # iterates and gradients remembered; of the former not more than the residual has numbers
+    damping = 0.1  # of the small system, by its diagonal
+    trust = 0.2  # how much of the way to the combination is gone
+    reach = 0.5  # how far away a combination may lie, by the length of the straight descent to 0
+    last = 0.05  # what the factor of the gradient step fades to, from 1
+    pull = 0.1  # how much of the way back to the seed is gone, at first
+    goal = 0.05
+    slack, pace = 0.1, 0.3  # the least weight of nearness in the combination, of 1, and how fast it follows the cost
 
     @classmethod
     def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
-        # Iterates, their residuals, and these once more, less the last.
-        return 4 * cls.room(steps, numbers) * (pixels + 2 * numbers)
+        # Iterates and gradients, residuals, and the differences to the former and to the latter.
+        return 4 * min(cls.memory, steps) * (3 * pixels + 2 * numbers)
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
         self.pixels = project(start).requires_grad_(True)
+        self.seed = self.pixels.detach().flatten(1)
         self.taken, self.steps = 0, steps
-        self.past: Tensor | None = None  # pixels [n, room, p], and their residuals [n, room, d]
-        self.residuals: Tensor | None = None
+        self.weight = start.new_ones(len(start))  # of nearness, for each image
+        # The last iterates [n, memory, p], their residuals [n, memory, d], the directions of their gradients [n, memory, p].
+        self.past, self.residuals, self.gradients = (None,) * 3
         self.way: Tensor | None = None  # [n], how far the gradient has to be followed for a residual of length 1
 
     def images(self) -> Tensor:
         return self.pixels
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
-        pixels, known = self.pixels.detach(), residual.detach()
-        moved, left = self._combined(pixels.flatten(1), known)
+        pixels, known = self.pixels.detach().flatten(1), residual.detach()
+        fade = (1 + math.cos(math.pi * self.taken / self.steps)) / 2
+        self._slacken(known.norm(dim=1))
+        moved, left = self._combined(pixels, known)
         (gradient,) = torch.autograd.grad((residual * left).sum(), self.pixels)
+        gradient = gradient.flatten(1)
         # Not for pixels at a bound that it would push beyond.
         gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
-        factor = self.last + (self.first - self.last) * (1 + math.cos(math.pi * self.taken / self.steps)) / 2
         # This gradient's length is that of what is left, times the slope of the latter.
-        self.way = left.norm(dim=1) / gradient.flatten(1).norm(dim=1).clamp_min(1e-10)
-        self._remember(pixels.flatten(1), known)
-        step = self.trust * moved.reshape_as(pixels) - factor * self.way.square().reshape(-1, 1, 1, 1) * gradient
-        self.pixels = self.project(pixels + step).requires_grad_(True)
+        length = gradient.norm(dim=1).clamp_min(1e-10)
+        self.way = left.norm(dim=1) / length
+        self._remember(pixels, known, gradient / length[:, None])
+        step = self.trust * moved - (self.last + (1 - self.last) * fade) * self.way.square()[:, None] * gradient
+        step = step + self.pull * fade * self._back(pixels)
+        self.pixels = self.project((pixels + step).reshape_as(self.pixels)).requires_grad_(True)
+
+    def _slacken(self, cost: Tensor) -> None:
+        """Adapt the weight of nearness to how far each image's cost is ahead of its schedule or behind."""
+        ahead = (self.goal ** (self.taken / self.steps) / cost.clamp_min(1e-12)).log()
+        self.weight = (self.weight * (self.pace * ahead.clamp(-1, 1)).exp()).clamp(self.slack, 1)
 
     def _combined(self, pixels: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """From here to the best combination of what is remembered, or as far towards it as it can be trusted, and the residual to be expected there."""
+        """The move to the best combination of what is remembered, or as far towards it as allowed, and the residual to be expected there."""
         if self.past is None:
             return torch.zeros_like(pixels), residual
         kept = min(self.taken, self.past.shape[1])
-        past, change = self.past[:, :kept], self.residuals[:, :kept] - residual[:, None]
-        system = change @ change.mT
+        moves, changes = self.past[:, :kept] - pixels[:, None], self.residuals[:, :kept] - residual[:, None]
+        away = pixels - self.seed
+        # Both terms count alike at weight 1, whatever their units.
+        nearness = (self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12))[:, None, None]
+        system = changes @ changes.mT + nearness * (moves @ moves.mT)
         # Each by its own size: an iterate whose residual differs much lies far away, and what it tells of the network here is worth less.
         system = system + torch.diag_embed(self.damping * system.diagonal(dim1=1, dim2=2) + 1e-12)
-        # Not `solve`, which on a GPU would wait for the result, to see that the system has one; the ridge sees to that. On the CPU
-        # for MPS, for which older versions of PyTorch have no such function.
-        place = "cpu" if system.device.type == "mps" else system.device
-        weights = torch.linalg.solve_ex(system.to(place), -(change @ residual[:, :, None]).to(place))[0].to(system.device)
-        # As the past times its weights, with no copy of the differences.
-        moved = (weights.mT @ past)[:, 0] - weights.sum(dim=1) * pixels
-        # The straight line's length is that at the slope of the step before.
+        weights = _solve(system, -(changes @ residual[:, :, None] + nearness * (moves @ away[:, :, None])))
+        moved = (weights.mT @ moves)[:, 0]
+        # The straight descent's length is that at the slope of the step before.
         within = self.reach * self.way * residual.norm(dim=1) / moved.norm(dim=1).clamp_min(1e-20)
         share = within.clamp(max=1)[:, None]
-        return share * moved, residual + share * (weights.mT @ change)[:, 0]
+        return share * moved, residual + share * (weights.mT @ changes)[:, 0]
 
-    def _remember(self, pixels: Tensor, residual: Tensor) -> None:
+    def _back(self, pixels: Tensor) -> Tensor:
+        """The way back to the seed, less what of it lies along the remembered gradients."""
+        back, along = self.seed - pixels, self.gradients[:, : self.taken]
+        system = along @ along.mT
+        weights = _solve(system + 1e-4 * torch.eye(len(system[0])).to(system), along @ back[:, :, None])
+        return back - (weights.mT @ along)[:, 0]
+
+    def _remember(self, pixels: Tensor, residual: Tensor, gradient: Tensor) -> None:
         if self.past is None:
-            room = self.room(self.steps, residual.shape[1])
+            room, memory = min(self.memory, residual.shape[1], self.steps), min(self.memory, self.steps)
             self.past = pixels.new_empty(len(pixels), room, pixels.shape[1])
             self.residuals = residual.new_empty(len(residual), room, residual.shape[1])
+            self.gradients = pixels.new_empty(len(pixels), memory, pixels.shape[1])
         place = self.taken % self.past.shape[1]  # the oldest; their order does not matter
         self.past[:, place], self.residuals[:, place] = pixels, residual
+        self.gradients[:, self.taken % self.gradients.shape[1]] = gradient
         self.taken += 1
+
+
+def _solve(system: Tensor, wanted: Tensor) -> Tensor:
+    """The solution of small systems that a ridge makes regular."""
+    # Not `solve`, which on a GPU would wait for the result, to see that the system is regular. On the CPU for MPS, for which
+    # older versions of PyTorch have no such function.
+    place = "cpu" if system.device.type == "mps" else system.device
+    return torch.linalg.solve_ex(system.to(place), wanted.to(place))[0].to(system.device)
 
 
 class AdamLogit(Solver):
     """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
 
-    Descends on the logarithm of the cost, whose gradient does not fade on the way, with a step that
-    falls to zero on a cosine.
+    Descends on the logarithm of any cost, one that has no 0 included, as that of `stir.controversial`; the step
+    falls to zero on a cosine. It ends further from the seed image than it need.
     """
 
-    default_steps = 100
     coarse = 0.85
     rate = 0.5
 
@@ -163,7 +192,11 @@ class AdamLogit(Solver):
 
 
 class NormalizedGradient(Solver):
-    """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each."""
+    """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each.
+
+    Its first gradient is that at the clamped seed image, and 0 for the pixels that were clamped; but the first step is taken from the
+    seed image as it was drawn.
+    """
 
     default_steps = 1_000
     coarse = 0.0  # theirs is in float32
@@ -171,11 +204,10 @@ class NormalizedGradient(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        # Theirs begins at the seed itself, which may lie outside [0, 1].
         self.pixels = (start if project is box else project(start)).clone().requires_grad_(True)
 
     def images(self) -> Tensor:
-        return self.pixels
+        return box(self.pixels)  # as their networks do with what they are given
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
@@ -184,11 +216,11 @@ class NormalizedGradient(Solver):
 
 
 class Nearest(Solver):
-    """Dual averaging: gradients pile up on the seed, and the sum's projection into [0, 1] is the image.
+    """Dual averaging: gradients pile up on the seed image, and the sum's projection into [0, 1] is the image.
 
-    For a linear network this ends at the image nearest to the seed of all that cost nothing: the
-    point x = project(seed + A^T u) with Ax as wanted meets that problem's optimality conditions.
-    So it has a ground truth where other solvers' ends depend on the path (Nesterov 2009,
+    The seed image is first projected itself. For a linear network this ends at the image nearest to it of all that cost
+    nothing: the point x = project(seed + A^T u) with Ax as wanted meets that problem's optimality conditions.
+    So it has a ground truth (Nesterov 2009,
     "Primal-dual subgradient methods for convex problems"). Descends on half the squared cost, with
     the step of Barzilai and Borwein (1988), "Two-point step size gradient methods", for each image.
     """
@@ -199,7 +231,8 @@ class Nearest(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        self.total = start.clone()
+        # Not the seed as it was drawn: a Gaussian pixel far outside [0, 1] would have a long way back, and stall there.
+        self.total = project(start)
         self.before: tuple[Tensor, Tensor] | None = None
         self.pixels = project(self.total).requires_grad_(True)
 
@@ -222,5 +255,5 @@ class Nearest(Solver):
         return torch.minimum(rate, first)
 
 
-SOLVERS: dict[str, type[Solver]] = {"anderson": Anderson, "adam-logit": AdamLogit, "nearest": Nearest, "paper": NormalizedGradient}
-DEFAULT_SOLVER = "anderson"
+SOLVERS: dict[str, type[Solver]] = {"tethered": Tethered, "nearest": Nearest, "paper": NormalizedGradient}
+DEFAULT_SOLVER = "tethered"
