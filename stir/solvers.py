@@ -204,15 +204,17 @@ class NormalizedGradient(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        self.pixels = (start if project is box else project(start)).clone().requires_grad_(True)
+        self.origin = start if project is box else project(start)  # of the next step; outside [0, 1] only at the first
+        self.pixels = project(start).requires_grad_(True)
 
     def images(self) -> Tensor:
-        return box(self.pixels)  # as their networks do with what they are given
+        return self.pixels
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
-        step = self.length * gradient / (image_norms(gradient) + 1e-10)
-        self.pixels = self.project(self.pixels.detach() - step).requires_grad_(True)
+        gradient = gradient * (self.origin == self.pixels)  # their networks clamp what they are given
+        self.origin = self.project(self.origin - self.length * gradient / (image_norms(gradient) + 1e-10))
+        self.pixels = self.origin.clone().requires_grad_(True)
 
 
 class Nearest(Solver):
