@@ -71,7 +71,7 @@ class Tethered(Solver):
     reach = 0.5  # how far away a combination may lie, by the length of the straight descent to 0
     last = 0.05  # what the factor of the gradient step fades to, from 1
     pull = 0.1  # how much of the way back to the seed is gone, at first
-    goal = 0.04
+    goal = 0.03
     slack, pace = 0.01, 0.3  # the least weight of nearness, of 1, and how fast it follows the cost
 
     @classmethod

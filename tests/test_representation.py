@@ -108,7 +108,7 @@ def test_what_a_solver_remembers_counts(monkeypatch):
     images = torch.rand(9, 1, 16, 16)
     # An image keeps 1 KiB, and of eight steps three times their 256 pixels and twice their 1024 numbers: 8 * 11 KiB.
     assert Tethered.remembered(8, 256, 1024) == 88 * 2**10
-    for kibibytes, size in ((89 * 4, 4), (89 * 3 - 1, 2)):
+    for kibibytes, size in ((90 * 4, 4), (89 * 3 - 1, 2)):
         monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
         seen.clear()
         invert(model, images, layer="1", pool="flatten", steps=8, progress=False, **CPU)
