@@ -86,16 +86,19 @@ def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...] = NETWOR
             bench.invert(model, layer=layer, steps=5)  # warm up
             theirs, slow = bench.invert(model, layer=layer, solver="paper", precision="float32")
             steps, ours, fast = fewest_steps(bench, model, layer, theirs.distance.median().item())
-            paper = {f"paper_{name}": value for name, value in quality(theirs, slow).items()}
-            bench.report("time-to-quality", slow / fast, None, steps=steps, half_gain=bench.half_gain, **about, **quality(ours, fast), **paper)
             whole, seconds = bench.invert(model, layer=layer)
-            more = dict(steps=whole.steps, **about, **quality(whole, seconds))
-            bench.report("distance", more["distance"], 0.05, **more)
-            bench.report("converged", more["converged"], 0.9, **more)
+            runs = {"": (ours, fast), "paper_": (theirs, slow), "end_": (whole, seconds)}
+            more = {prefix + name: value for prefix, run in runs.items() for name, value in quality(*run).items()}
+            bench.report("time-to-quality", slow / fast, None, steps=steps, half_gain=bench.half_gain, **about, **more)
+            for name, goal in (("distance", 0.05), ("converged", 0.9)):
+                bench.report(name, more[f"end_{name}"], goal, steps=whole.steps, **about)
 
 
 def fewest_steps(bench: Bench, model: torch.nn.Module, layer: str, wanted: float) -> tuple[int | None, stir.Inversion, float]:
-    """The first of STEPS after which the default solver is so near in the median, its inversion, and the median of its seconds; None, and NaN, if there is none."""
+    """The first of STEPS after which the default solver is so near in the median, its inversion, and the median of its seconds.
+
+    If it never is, None, the inversion after the last of STEPS, and NaN.
+    """
     for steps in STEPS:
         ours, seconds = bench.invert(model, layer=layer, steps=steps)
         if ours.distance.median() <= wanted:
