@@ -58,9 +58,9 @@ class Tethered(Solver):
     - Back to the seed, across the last gradients, since along them lies what the network asks for (Rosen 1960, "The
       gradient projection method for nonlinear programming"); this fades to nothing, as it disturbs the rest.
 
-    How much the combination is drawn to the seed is decided for each image: less while its cost lags behind a straight
-    line, in logarithms, from 1 at the start to `goal` at the end, and more again once it is ahead (the discrepancy
-    principle, Morozov 1966).
+    How much nearness counts, in the combination and on the way back, is decided for each image: less while its cost lags
+    behind a straight line, in logarithms, from 1 at the start to `goal` at the end, and more again once it is ahead (after
+    the discrepancy principle, Morozov 1966).
     """
 
     default_steps = 200
@@ -71,8 +71,8 @@ class Tethered(Solver):
     reach = 0.5  # how far away a combination may lie, by the length of the straight descent to 0
     last = 0.05  # what the factor of the gradient step fades to, from 1
     pull = 0.1  # how much of the way back to the seed is gone, at first
-    goal = 0.05
-    slack, pace = 0.1, 0.3  # the least weight of nearness in the combination, of 1, and how fast it follows the cost
+    goal = 0.04
+    slack, pace = 0.01, 0.3  # the least weight of nearness, of 1, and how fast it follows the cost
 
     @classmethod
     def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
@@ -106,7 +106,7 @@ class Tethered(Solver):
         self.way = left.norm(dim=1) / length
         self._remember(pixels, known, gradient / length[:, None])
         step = self.trust * moved - (self.last + (1 - self.last) * fade) * self.way.square()[:, None] * gradient
-        step = step + self.pull * fade * self._back(pixels)
+        step = step + self.pull * fade * self.weight[:, None] * self._back(pixels)
         self.pixels = self.project((pixels + step).reshape_as(self.pixels)).requires_grad_(True)
 
     def _slacken(self, cost: Tensor) -> None:
@@ -204,15 +204,17 @@ class NormalizedGradient(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        self.pixels = (start if project is box else project(start)).clone().requires_grad_(True)
+        self.origin = start if project is box else project(start)  # of the next step; outside [0, 1] only at the first
+        self.pixels = project(start).requires_grad_(True)
 
     def images(self) -> Tensor:
-        return box(self.pixels)  # as their networks do with what they are given
+        return self.pixels
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
-        step = self.length * gradient / (image_norms(gradient) + 1e-10)
-        self.pixels = self.project(self.pixels.detach() - step).requires_grad_(True)
+        gradient = gradient * (self.origin == self.pixels)  # their networks clamp what they are given
+        self.origin = self.project(self.origin - self.length * gradient / (image_norms(gradient) + 1e-10))
+        self.pixels = self.origin.clone().requires_grad_(True)
 
 
 class Nearest(Solver):

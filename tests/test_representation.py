@@ -12,7 +12,7 @@ from stir import representation
 from stir.architectures import build_model
 from stir.inversion import invert
 from stir.representation import BATCH_SIZE, Representation, features
-from stir.solvers import Anderson
+from stir.solvers import Tethered
 
 CPU = {"device": "cpu"}
 
@@ -106,9 +106,9 @@ def test_what_a_solver_remembers_counts(monkeypatch):
 
     model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1)).eval()
     images = torch.rand(9, 1, 16, 16)
-    # An image keeps 1 KiB, and of four iterates their 256 pixels and, twice, their 1024 numbers: 4 * 9 KiB.
-    assert Anderson.room(8, 1024) == 4 and Anderson.remembered(8, 256, 1024) == 36 * 2**10
-    for kibibytes, size in ((37 * 4, 4), (37 * 3 - 1, 2)):
+    # An image keeps 1 KiB, and of eight steps three times their 256 pixels and twice their 1024 numbers: 8 * 11 KiB.
+    assert Tethered.remembered(8, 256, 1024) == 88 * 2**10
+    for kibibytes, size in ((89 * 4, 4), (89 * 3 - 1, 2)):
         monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
         seen.clear()
         invert(model, images, layer="1", pool="flatten", steps=8, progress=False, **CPU)
