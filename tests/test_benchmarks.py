@@ -27,7 +27,7 @@ def test_figures_are_printed_and_written(folder, tmp_path, capsys):
 
 def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
     network = build_model("resnet10", 10, width=4, channels=1)
-    monkeypatch.setattr(bench.Bench, "networks", lambda *_: {"it": network})
+    monkeypatch.setattr(bench.Bench, "network", lambda *_: network)
     monkeypatch.setattr(bench.Bench, "half_gain", 1.0)
     invert = bench.Bench.invert
     few = {"solver": "paper", "steps": 50}

@@ -29,10 +29,10 @@ from stir.representation import BATCH_SIZE, PENULTIMATE, Representation
 from stir.training import Recipe, train
 
 RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
-# What does best on few natural images in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
-SHORT = dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
+# For natural images: what does best on few of them in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
+SHORT = RECIPE | dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
 SIZE = 32
-MOST = 10_000  # training images
+MOST = 20_000  # training images
 STATUS = Path("/proc/self/status")
 NETWORKS = (("resnet18", "adversarial-l2"), ("resnet18", "standard"), ("vgg16", "standard"))  # that are inverted
 LAYERS = ("stage2", PENULTIMATE)  # an early one, and the paper's
@@ -42,15 +42,16 @@ STEPS = [round(5 * 1.25**power) for power in range(20)]  # from 5 to 347, of the
 class Bench:
     """The networks, the images and the figures so far."""
 
-    def __init__(self, source: str, images: int, device: str, output: Path) -> None:
+    def __init__(self, source: str, images: int, device: str, output: Path | None) -> None:
         self.source, self.data = source, stir.load_dataset(source, image_size=SIZE)
         if len(self.data.train) > MOST:
             self.data = stir.load_dataset(source, image_size=SIZE, n_train=MOST)
         self.images = self.data.test.images[:images]
         self.device = resolve_device(device)
-        self.output = output
         self.figures: list[dict] = []
-        self.name = "natural" if source.startswith("folder:") else source
+        natural = source.startswith("folder:")
+        self.name, self.recipe = ("natural", SHORT) if natural else (source, RECIPE)
+        self.output = output or Path("runs") / f"bench-{self.name}.jsonl"
 
     @cached_property
     def half_gain(self) -> float:
@@ -58,8 +59,8 @@ class Bench:
         plain, half = (matrix_rate(self.device, dtype) for dtype in (torch.float32, torch.bfloat16))
         return round(half / plain, 1)
 
-    def networks(self, architecture: str, wanted: dict[str, dict]) -> dict:
-        return stir.trained_models(wanted, architecture=architecture, dataset=self.data, device=self.device, **RECIPE)
+    def network(self, architecture: str, loss: str) -> torch.nn.Module:
+        return stir.trained_model(architecture, dataset=self.data, loss=loss, device=self.device, **self.recipe)
 
     def invert(self, model, images=None, **options) -> tuple[stir.Inversion, float]:
         start = time.perf_counter()
@@ -80,7 +81,7 @@ def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...] = NETWOR
     With both stands what speed could be bought with: how far the images moved from their seeds, and how many converged.
     """
     for architecture, loss in networks:
-        (model,) = bench.networks(architecture, {"it": {"loss": loss}}).values()
+        model = bench.network(architecture, loss)
         for layer in LAYERS:
             about = dict(network=architecture, loss=loss, layer=layer, count=len(bench.images))
             bench.invert(model, layer=layer, steps=5)  # warm up
@@ -231,13 +232,12 @@ def loading(bench: Bench) -> None:
 
 def recipe(bench: Bench) -> None:
     """What the recipe reaches with 20,000 of the images in 8 epochs, and how long it takes: clean, and against PGD-10 in L2 at 0.5."""
-    data = stir.load_dataset(bench.source, n_train=20_000)
     goals = {"standard": (0.78, None, 120), "adversarial-l2": (0.55, 0.45, 350)}
     for loss, (clean, robust, seconds) in goals.items():
-        network = stir.trained_model("resnet18", dataset=data, loss=loss, device=bench.device, **RECIPE, **SHORT)
+        network = bench.network("resnet18", loss)
         about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"], torch=network.card["versions"]["torch"])
         bench.report("recipe-accuracy", network.card["accuracy"], clean, **about)
-        bench.report("recipe-robust", stir.accuracy(network, data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
+        bench.report("recipe-robust", stir.accuracy(network, bench.data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
         bench.report("recipe-seconds", network.card["seconds"], seconds, **about)
 
 
@@ -259,8 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not asked.data.startswith("folder:") and {"loading", "recipe"} & set(asked.only):
         parser.error(f"--only loading and recipe need --data folder:PATH, not {asked.data}")
     start = time.perf_counter()
-    output = asked.output or Path("runs") / f"bench-{'natural' if asked.data.startswith('folder:') else asked.data}.jsonl"
-    bench = Bench(asked.data, asked.images, asked.device, output)
+    bench = Bench(asked.data, asked.images, asked.device, asked.output)
     for name, figure in FIGURES.items():
         if name in asked.only:
             figure(bench)
