@@ -1,7 +1,7 @@
 """How fast inversion is, as ratios taken in one process on the same images, networks and seeds: `make bench`.
 
 Prints one JSON line a figure, which it writes to --output as well, then a table. Nothing here asserts: machines differ, and so do
-their figures.
+their figures. The networks that are inverted are trained first, unless the store has them.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def scale(bench: Bench) -> None:
         one, two = (bench.invert(model, images[:count], steps=steps, batch_size=100)[1] for steps in (1, 2))
         return (two - one) / count  # the network's own set-up drops out
 
-    few = statistics.median(second_step(100) for _ in range(25))
-    bench.report("time-per-image", second_step(10_000) / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
+    few, many = (statistics.median(second_step(count) for _ in range(times)) for count, times in ((100, 25), (10_000, 3)))
+    bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
     if not STATUS.exists():
         print("The peak of memory is read from", STATUS, "which this system lacks", file=sys.stderr)
         return
@@ -246,7 +246,7 @@ FIGURES = {"quality": time_to_quality, "efficiency": efficiency, "scale": scale,
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
+    parser.add_argument("--data", default="digits", help="digits, or folder:PATH, whose networks take some ten minutes to train the first time")
     parser.add_argument("--images", type=int, default=32, help="how many are inverted")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES)[:-2], help="some of the figures; all but the last two if not given, which need a folder of natural images")
