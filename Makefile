@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # What `make bench` inverts: digits, or DATA=folder:PATH.
 DATA ?= digits
-# More for it, such as ARGS="--only faithful --images 198 --output FILE".
+# More for it, such as ARGS="--only quality --images 128 --output FILE".
 ARGS ?=
 
 .PHONY: book test bench clean

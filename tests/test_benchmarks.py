@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+from functools import partial
 
 import pytest
 
+import stir
 from paths import PROJECT
 from stir.networks import build_model
 
@@ -23,20 +25,28 @@ def test_figures_are_printed_and_written(folder, tmp_path, capsys):
     assert "load-first-seconds" in printed and "minutes" in printed
 
 
-def test_the_fewest_steps_to_the_authors_distance(monkeypatch, tmp_path):
+def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
     network = build_model("resnet10", 10, width=4, channels=1)
-    monkeypatch.setattr(bench.Bench, "networks", lambda *_: {"it": network})
+    monkeypatch.setattr(bench.Bench, "network", lambda *_: network)
     monkeypatch.setattr(bench.Bench, "half_gain", 1.0)
     invert = bench.Bench.invert
-    monkeypatch.setattr(bench.Bench, "invert", lambda self, model, **options: invert(self, model, **options | {"steps": min(options["steps"], 100)}))
-    one = bench.Bench("digits", 3, "cpu", tmp_path / "figures.jsonl")
+    few = {"solver": "paper", "steps": 50}
+    monkeypatch.setattr(bench.Bench, "invert", lambda self, model, **options: invert(self, model, **options | few if "solver" in options else options))
+    one = bench.Bench("digits", 2, "cpu", tmp_path / "figures.jsonl")
     bench.time_to_quality(one, (("resnet10", "standard"),))
-    quality, depth = one.figures
-    reached = {steps: distance for steps, _, distance in quality["curve"]}
-    assert reached[quality["steps"]] <= quality["paper_distance"] + 1e-4
-    assert all(distance > quality["paper_distance"] - 1e-4 for steps, distance in reached.items() if steps < quality["steps"])
-    assert quality["steps"] - 1 in reached or quality["steps"] == 1
-    assert quality["value"] > 0 and depth["value"] in (pytest.approx(distance, rel=0.01, abs=1e-4) for distance in reached.values())
+    assert [line["layer"] for line in one.figures] == ["stage2"] * 3 + ["penultimate"] * 3
+    for speed, distance, converged in zip(*[iter(one.figures)] * 3, strict=True):
+        again = partial(stir.invert, network, one.images, layer=speed["layer"], device="cpu", progress=False)
+        theirs, ours, whole = again(**few, precision="float32"), again(steps=speed["steps"]), again()
+        assert speed["value"] > 0 and speed["goal"] is None
+        assert ours.distance.median() <= speed["paper_distance"] + 1e-4
+        too_few = [steps for steps in bench.STEPS if steps < speed["steps"]]
+        assert not too_few or again(steps=too_few[-1]).distance.median() > speed["paper_distance"] - 1e-4
+        for prefix, inversion in (("paper_", theirs), ("", ours), ("end_", whole)):
+            moved, share = inversion.moved.mean().item(), inversion.converged.float().mean().item()
+            assert [speed[prefix + name] for name in ("moved", "converged")] == [pytest.approx(moved, rel=0.01), pytest.approx(share, abs=1e-3)]
+        assert distance["value"] == pytest.approx(whole.distance.median().item(), rel=0.01, abs=1e-4)
+        assert converged["value"] == speed["end_converged"] and converged["steps"] == whole.steps
 
 
 @pytest.mark.parametrize(

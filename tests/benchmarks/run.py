@@ -1,7 +1,7 @@
 """How fast inversion is, as ratios taken in one process on the same images, networks and seeds: `make bench`.
 
 Prints one JSON line a figure, which it writes to --output as well, then a table. Nothing here asserts: machines differ, and so do
-their figures.
+their figures. The networks that are inverted are trained first, unless the store has them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -25,32 +24,34 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import stir
-from stir.devices import fast_bf16, hardware, resolve_device
-from stir.representation import BATCH_SIZE, Representation
-from stir.seeds import draw_seeds
+from stir.devices import hardware, resolve_device
+from stir.representation import BATCH_SIZE, PENULTIMATE, Representation
 from stir.training import Recipe, train
 
 RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
-# What does best on few natural images in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
-SHORT = dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
+# For natural images: what does best on few of them in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
+SHORT = RECIPE | dict(augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3)
 SIZE = 32
-MOST = 10_000  # training images
+MOST = 20_000  # training images
 STATUS = Path("/proc/self/status")
-NUDGE = 1e-4  # standard deviation of the noise, of the range of pixels
+NETWORKS = (("resnet18", "adversarial-l2"), ("resnet18", "standard"), ("vgg16", "standard"))  # that are inverted
+LAYERS = ("stage2", PENULTIMATE)  # an early one, and the paper's
+STEPS = [round(5 * 1.25**power) for power in range(20)]  # from 5 to 347, of the default solver
 
 
 class Bench:
     """The networks, the images and the figures so far."""
 
-    def __init__(self, source: str, images: int, device: str, output: Path) -> None:
+    def __init__(self, source: str, images: int, device: str, output: Path | None) -> None:
         self.source, self.data = source, stir.load_dataset(source, image_size=SIZE)
         if len(self.data.train) > MOST:
             self.data = stir.load_dataset(source, image_size=SIZE, n_train=MOST)
-        self.images, self.pairs_images = self.data.test.images[:images], self.data.test.images[: 2 * images]
+        self.images = self.data.test.images[:images]
         self.device = resolve_device(device)
-        self.output = output
         self.figures: list[dict] = []
-        self.name = "natural" if source.startswith("folder:") else source
+        natural = source.startswith("folder:")
+        self.name, self.recipe = ("natural", SHORT) if natural else (source, RECIPE)
+        self.output = output or Path("runs") / f"bench-{self.name}.jsonl"
 
     @cached_property
     def half_gain(self) -> float:
@@ -58,14 +59,13 @@ class Bench:
         plain, half = (matrix_rate(self.device, dtype) for dtype in (torch.float32, torch.bfloat16))
         return round(half / plain, 1)
 
-    def networks(self, architecture: str, wanted: dict[str, dict]) -> dict:
-        return stir.trained_models(wanted, architecture=architecture, dataset=self.data, device=self.device, **RECIPE)
+    def network(self, architecture: str, loss: str) -> torch.nn.Module:
+        return stir.trained_model(architecture, dataset=self.data, loss=loss, device=self.device, **self.recipe)
 
     def invert(self, model, images=None, **options) -> tuple[stir.Inversion, float]:
-        images = self.images if images is None else images
         start = time.perf_counter()
-        found = stir.invert(model, images, device=self.device, progress=False, **options)
-        return found, time.perf_counter() - start
+        inversion = stir.invert(model, self.images if images is None else images, device=self.device, progress=False, **options)
+        return inversion, time.perf_counter() - start
 
     def report(self, figure: str, value: float, goal: float | None, **more) -> None:
         line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, "images": self.name, "device": self.device.type, **more}
@@ -75,52 +75,43 @@ class Bench:
         self.output.write_text("\n".join(json.dumps({"hardware": hardware(self.device), "torch": torch.__version__, **each}) for each in self.figures) + "\n")
 
 
-def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...]) -> None:
-    """Wall time of the authors' algorithm to its end, over that of the default solver to the same median distance; and how deep it gets."""
-    found = [fewest_steps(bench, *network) for network in networks]
-    # In turn, so that a busy moment costs no network much.
-    rounds = [[again() for _, again in found] for _ in range(5)]
-    for number, (report, _) in enumerate(found):
-        report(statistics.median(seconds[number] for seconds in rounds))
+def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...] = NETWORKS) -> None:
+    """Wall time of the authors' algorithm to its end, over that of the default solver to the same median distance; and where the latter's own steps end.
+
+    With both stands what speed could be bought with: how far the images moved from their seeds, and how many converged.
+    """
+    for architecture, loss in networks:
+        model = bench.network(architecture, loss)
+        for layer in LAYERS:
+            about = dict(network=architecture, loss=loss, layer=layer, count=len(bench.images))
+            bench.invert(model, layer=layer, steps=5)  # warm up
+            theirs, slow = bench.invert(model, layer=layer, solver="paper", precision="float32")
+            steps, ours, fast = fewest_steps(bench, model, layer, theirs.distance.median().item())
+            whole, seconds = bench.invert(model, layer=layer)
+            runs = {"": (ours, fast), "paper_": (theirs, slow), "end_": (whole, seconds)}
+            more = {prefix + name: value for prefix, run in runs.items() for name, value in quality(*run).items()}
+            bench.report("time-to-quality", slow / fast, None, steps=steps, half_gain=bench.half_gain, **about, **more)
+            for name, goal in (("distance", 0.05), ("converged", 0.9)):
+                bench.report(name, more[f"end_{name}"], goal, steps=whole.steps, **about)
 
 
-def fewest_steps(bench: Bench, architecture: str, loss: str) -> tuple[Callable[[float], None], Callable[[], float]]:
-    """How few of the default solver's steps reach the authors' distance: what reports it, given their seconds, and what measures these."""
-    (model,) = bench.networks(architecture, {"it": {"loss": loss}}).values()
-    goal = (40 if architecture.startswith("vgg") else 100) if fast_bf16(bench.device) else 25
-    about = dict(network=architecture, loss=loss, count=len(bench.images))
-    bench.invert(model, steps=5)  # warm up
-    theirs, slow = bench.invert(model, solver="paper", precision="float32", steps=1_000)
-    wanted = theirs.distance.median().item()
-    curve: dict[int, tuple[float, float]] = {}  # steps -> seconds, distance
+def fewest_steps(bench: Bench, model: torch.nn.Module, layer: str, wanted: float) -> tuple[int | None, stir.Inversion, float]:
+    """The first of STEPS after which the default solver is so near in the median, its inversion, and the median of its seconds.
 
-    def near_enough(steps: int) -> bool:
-        ours, fast = bench.invert(model, steps=steps)
-        curve[steps] = fast, ours.distance.median().item()
-        return curve[steps][1] <= wanted
+    If it never is, None, the inversion after the last of STEPS, and NaN.
+    """
+    for steps in STEPS:
+        ours, seconds = bench.invert(model, layer=layer, steps=steps)
+        if ours.distance.median() <= wanted:
+            again = [bench.invert(model, layer=layer, steps=steps)[1] for _ in range(4)]
+            return steps, ours, statistics.median([seconds, *again])
+    return None, ours, math.nan
 
-    # As many steps as the time of 100 of theirs has room for.
-    most = max(1, int(20 * slow / 10 / bench.invert(model, steps=20)[1]))
-    near = near_enough(most)
-    while curve[most][0] > slow / 10 and most > 1:
-        most = int(0.95 * most)
-        near = near_enough(most)
-    # The fewest that are near enough: more than `too_few`.
-    enough, too_few = most, 0
-    while not near and enough < 1_000:
-        too_few, enough = enough, 2 * enough
-        near = near_enough(enough)
-    while near and enough - too_few > 1:
-        steps = min(max(round(math.sqrt(max(too_few, 4) * enough)), too_few + 1), enough - 1)
-        too_few, enough = (too_few, steps) if near_enough(steps) else (steps, enough)
-    more = dict(paper_seconds=round(slow, 2), paper_distance=round(wanted, 4), steps=enough if near else None, half_gain=bench.half_gain)
-    more["curve"] = [(steps, round(seconds, 2), round(distance, 4)) for steps, (seconds, distance) in sorted(curve.items())]
 
-    def report(seconds: float) -> None:
-        bench.report("time-to-quality", slow / seconds if near else math.nan, goal, **about, **more)
-        bench.report("depth", curve[most][1], 0.05 if architecture.startswith("vgg") else 0.02, **about)
-
-    return report, lambda: bench.invert(model, steps=enough)[1]
+def quality(inversion: stir.Inversion, seconds: float) -> dict[str, float]:
+    """What an inversion took and how good it is: the median relative distance, the mean length of the way from the seed, and the share that converged."""
+    distance, moved, converged = inversion.distance.median(), inversion.moved.mean(), inversion.converged.float().mean()
+    return dict(seconds=round(seconds, 2), distance=round(distance.item(), 4), moved=round(moved.item(), 2), converged=round(converged.item(), 3))
 
 
 def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
@@ -161,8 +152,8 @@ def scale(bench: Bench) -> None:
         one, two = (bench.invert(model, images[:count], steps=steps, batch_size=100)[1] for steps in (1, 2))
         return (two - one) / count  # the network's own set-up drops out
 
-    few = statistics.median(second_step(100) for _ in range(25))
-    bench.report("time-per-image", second_step(10_000) / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
+    few, many = (statistics.median(second_step(count) for _ in range(times)) for count, times in ((100, 25), (10_000, 3)))
+    bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
     if not STATUS.exists():
         print("The peak of memory is read from", STATUS, "which this system lacks", file=sys.stderr)
         return
@@ -182,39 +173,6 @@ def own_peak(count: int, steps: int) -> int:
     images = torch.rand(count, 3, SIZE, SIZE)
     stir.invert(stir.build_model("resnet10", 10, width=16), images, steps=steps, device="cpu", progress=False)
     return int(next(line.split()[1] for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")))
-
-
-def faithful(bench: Bench) -> None:
-    """The difference that the fast path makes to STIR over all pairs of four networks, beside that of seeds moved by what no eye sees."""
-    plain = stir_of_pairs(bench, precision="float32")
-    for figure, goal, other in (
-        ("faithful", 0.01, stir_of_pairs(bench)),
-        # No goal: this is what a descent through a network makes of a change that means nothing.
-        ("nudged", None, stir_of_pairs(bench, nudge=NUDGE, precision="float32")),
-    ):
-        report_change(bench, figure, goal, other - plain)
-
-
-def authors(bench: Bench) -> None:
-    """The difference that seeds moved so make to STIR by the authors' algorithm."""
-    plain, moved = (stir_of_pairs(bench, nudge=nudge, solver="paper", precision="float32") for nudge in (0, NUDGE))
-    report_change(bench, "nudged-authors", None, moved - plain)
-
-
-def stir_of_pairs(bench: Bench, nudge: float = 0.0, **options) -> pd.Series:
-    """STIR of all ordered pairs of four networks, from seeds with so much noise added."""
-    models = bench.networks("resnet10", {f"{loss} {seed}": {"loss": loss, "seed": seed} for loss in ("standard", "adversarial-l2") for seed in (0, 1)})
-    images = bench.pairs_images
-    seeds = draw_seeds(images, "gaussian", 0)
-    seeds = seeds + nudge * torch.randn(seeds.shape, generator=torch.Generator().manual_seed(1))
-    table = stir.pairwise(models, images, seeds=seeds, device=bench.device, progress=False, **options)
-    return table.stir[table.reference != table.target]  # with itself a network shares nearly all
-
-
-def report_change(bench: Bench, figure: str, goal: float | None, change: pd.Series) -> None:
-    about = dict(network="resnet10", pairs=len(change), count=len(bench.pairs_images), nudge=NUDGE)
-    bench.report(figure, change.abs().max(), goal, mean_size=round(change.abs().mean(), 4), **about)
-    bench.report(f"{figure}-mean", abs(change.mean()), goal, **about)
 
 
 def training(bench: Bench) -> None:
@@ -274,23 +232,24 @@ def loading(bench: Bench) -> None:
 
 def recipe(bench: Bench) -> None:
     """What the recipe reaches with 20,000 of the images in 8 epochs, and how long it takes: clean, and against PGD-10 in L2 at 0.5."""
-    data = stir.load_dataset(bench.source, n_train=20_000)
     goals = {"standard": (0.78, None, 120), "adversarial-l2": (0.55, 0.45, 350)}
     for loss, (clean, robust, seconds) in goals.items():
-        network = stir.trained_model("resnet18", dataset=data, loss=loss, device=bench.device, **RECIPE, **SHORT)
+        network = bench.network("resnet18", loss)
         about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"], torch=network.card["versions"]["torch"])
         bench.report("recipe-accuracy", network.card["accuracy"], clean, **about)
-        bench.report("recipe-robust", stir.accuracy(network, data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
+        bench.report("recipe-robust", stir.accuracy(network, bench.data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
         bench.report("recipe-seconds", network.card["seconds"], seconds, **about)
+
+
+FIGURES = {"quality": time_to_quality, "efficiency": efficiency, "scale": scale, "training": training, "loading": loading, "recipe": recipe}
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
-    parser.add_argument("--images", type=int, default=40, help="how many are inverted")
+    parser.add_argument("--data", default="digits", help="digits, or folder:PATH, whose networks take some ten minutes to train the first time")
+    parser.add_argument("--images", type=int, default=32, help="how many are inverted")
     parser.add_argument("--device", default="auto")
-    own = ["quality", "efficiency", "scale", "faithful", "training"]
-    parser.add_argument("--only", nargs="+", choices=[*own, "authors", "loading", "recipe"], default=own, help="some of the figures; all but the last three if not given, of which the first takes long and the others need a folder of natural images")
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES)[:-2], help="some of the figures; all but the last two if not given, which need a folder of natural images")
     parser.add_argument("--output", type=Path, help="default: runs/bench-IMAGES.jsonl")
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -300,14 +259,11 @@ def main(arguments: list[str] | None = None) -> None:
     if not asked.data.startswith("folder:") and {"loading", "recipe"} & set(asked.only):
         parser.error(f"--only loading and recipe need --data folder:PATH, not {asked.data}")
     start = time.perf_counter()
-    output = asked.output or Path("runs") / f"bench-{'natural' if asked.data.startswith('folder:') else asked.data}.jsonl"
-    bench = Bench(asked.data, asked.images, asked.device, output)
-    if "quality" in asked.only:
-        time_to_quality(bench, (("resnet18", "adversarial-l2"), ("resnet18", "standard"), ("vgg16", "standard")))
-    for figure in (efficiency, scale, faithful, training, authors, loading, recipe):
-        if figure.__name__ in asked.only:
+    bench = Bench(asked.data, asked.images, asked.device, asked.output)
+    for name, figure in FIGURES.items():
+        if name in asked.only:
             figure(bench)
-    print(pd.DataFrame(bench.figures, columns=["figure", "network", "value", "goal"]).to_string(index=False))
+    print(pd.DataFrame(bench.figures, columns=["figure", "network", "loss", "layer", "value", "goal"]).to_string(index=False))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
 
 
