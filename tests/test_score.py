@@ -15,6 +15,7 @@ import stir
 from stir.devices import in_threads
 from stir.result import COLUMNS
 from stir.similarity import linear_cka
+from stir.solvers import DEFAULT_SOLVER
 
 
 def linear(matrix):
@@ -77,14 +78,15 @@ def test_a_gpu_gives_the_same_score(gpu, nested):
         assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.01)
 
 
-def test_in_the_pixel_box_it_equals_scipys_solution(nested):
+@pytest.mark.parametrize("solver", ["nearest", DEFAULT_SOLVER])
+def test_in_the_pixel_box_it_equals_scipys_solution(nested, solver):
     m1, m2, images = nested
     images = images[:25]
     seeds = torch.randn(images.shape, generator=torch.Generator().manual_seed(5))
-    again = nearest_in_box(m2[1].weight.data, images, seeds).flatten(1)
+    again = nearest_in_box(m2[1].weight.data, images, seeds.clamp(0, 1)).flatten(1)
     weight = m1[1].weight.data
     truth = linear_cka(images.flatten(1) @ weight.T, again @ weight.T)
-    result = stir.score(m1, given=m2, images=images, layer="1", seeds=seeds, solver="nearest", progress=False)
+    result = stir.score(m1, given=m2, images=images, layer="1", seeds=seeds, solver=solver, progress=False)
     assert 0.1 < truth < 0.9
     assert result.value == pytest.approx(truth, abs=0.01)
 
