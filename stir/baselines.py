@@ -29,8 +29,8 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
     `seed`, but for DenseNets, whose weights torchvision draws in a way of its own, as it does for most of its networks.
 
     Raises:
-        ValueError: the network cannot be copied, or a submodule has parameters of its own and no `reset_parameters`, as in torchvision's
-            ConvNeXt, Swin and ViT.
+        ValueError: the network cannot be copied, or a submodule has parameters of its own that no `reset_parameters` draws, as in torchvision's
+            ConvNeXt, Swin and ViT, and under weight and spectral norms.
     """
     try:
         fresh = copy.deepcopy(network).cpu()
@@ -44,6 +44,11 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
                 raise ValueError(f"{type(module).__name__} has parameters and no `reset_parameters`; give it one that draws them anew")
+    trained = dict(network.named_parameters())
+    # Of a module with weight or spectral norm `reset_parameters` reaches only what is derived from its parameters.
+    left = [name for name, weight in fresh.named_parameters() if weight.ndim > 1 and torch.equal(weight, trained[name].cpu())]
+    if left:
+        raise ValueError(f"{left[0]!r} is not drawn anew by its module's `reset_parameters`; take weight or spectral norms off first")
     return fresh
 
 

@@ -13,7 +13,7 @@ from stir.solvers import DEFAULT_SOLVER
 from stir.verdict import judge
 
 SUFFIX, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
-FULLY = 0.9  # share of converged images below which a page that tells another solver's verdict tells the share too
+FULLY = 0.9  # share of converged images below which a solver's verdict counts for nothing beside another's
 # The paper's four, then what goes beyond: the order of the book.
 ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "updates", "controversial")
 
@@ -75,7 +75,8 @@ def _judge_alike(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str)
 def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
     """What other solvers say of each hypothesis, in words; empty where they agree, or came too short to say anything.
 
-    A solver disagrees that contradicts the verdict and also what the page's own solver says of the same images.
+    A solver disagrees that contradicts the verdict and also what the page's own solver says of the same images. One by which too few images
+    converged leaves the verdict unchecked.
 
     Args:
         judged: as `stir.verdict.judge` makes it.
@@ -86,9 +87,13 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
     for place, here in enumerate(judged.verdict):
         names: dict[str, list[str]] = {}
         for row in (other.loc[place] for other in others):
-            if row.verdict not in (here, own.verdict[place], "not judged"):
+            if row.converged < FULLY:
+                names.setdefault("unchecked", []).append(f"{row.solver} ({row.converged:.0%} converged)")
+            elif row.verdict not in (here, own.verdict[place], "not judged"):
                 word = "not" if row.verdict == "not supported" and here != "not judged" else row.verdict
-                names.setdefault(word, []).append(row.solver + (f" ({row.converged:.0%} converged)" if row.converged < FULLY else ""))
+                names.setdefault(word, []).append(row.solver)
+        if "unchecked" in names:
+            names["unchecked"] = names.pop("unchecked")  # last
         parts = [f"{word} by the solver{'s' * (len(which) > 1)} {' and '.join(which)}" for word, which in names.items()]
         said.append(", ".join(parts))
     return said

@@ -115,15 +115,15 @@ def invert(
         layer, pool: of the representation, as in `stir.representation.Representation`.
         seeds, seed: where the descent begins, as in `stir.seeds.draw_seeds`.
         within: a ball around each seed, clamped to [0, 1], that x' stays in; None for anywhere.
-        solver: "tethered", which arrives and stays near to the seed; "nearest", slower, whose end is known where the network is
-            linear; or "paper", the authors' algorithm.
+        solver: "tethered"; "nearest", slower, whose end is known where the network is linear; or "paper", the authors' algorithm.
         steps: of descent; None for the solver's own number: 200, 300 and 1,000.
         tolerance: relative distance up to which an image counts as converged.
         precision: "auto" computes the first steps of "tethered" in bfloat16 where the device is
             fast at it and the network allows it; the last are in float32 in any case. "float32" computes every step
             so. On a GPU convolutions still round to TF32 while `torch.backends.cudnn.allow_tf32` is set, as it is by default.
         device: where to compute; the results come back to the images' own.
-        batch_size: how many images are inverted together, at least 1; it changes the results by rounding alone. None for
+        batch_size: how many images are inverted together, at least 1; it changes the results by rounding alone, which a long descent
+            amplifies. None for
             256, or fewer where network and solver would keep over 1 GiB of them, or a quarter of a GPU's memory.
         progress: show a bar.
 
@@ -183,7 +183,7 @@ def controversial(
     Args:
         given: m1, which cannot tell x' from x; `target`: m2, which can.
         layer, given_layer: the layer of both, or of each, as in `stir.score`.
-        steps: of descent, by `stir.solvers.AdamLogit`.
+        steps: of descent, by `stir.solvers.AdamLogit`, which begins at the seeds clamped to [0.05, 0.95].
         images, pool, seeds, seed, within, tolerance, precision, device, batch_size, progress: as in `invert`.
 
     Returns:

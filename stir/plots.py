@@ -183,11 +183,12 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
         table: rows as `stir.pairwise` makes them, at one layer and by one measure.
         names: the networks, or the kinds of network, in order.
         by: an attribute of `stir.verdict.described`, such as "kind": a cell is then the mean over all pairs of different
-            networks of these two kinds. Empty for a cell each pair, networks with themselves among them.
+            networks of these two kinds, less those that share their seed, where the table has the column `same_seed`. Empty for a cell each pair, networks with themselves among them.
         heading: above both.
     """
     rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
-    table = table[table.reference != table.target] if by else table
+    if by:
+        table = table[(table.reference != table.target) & ~table.get("same_seed", pd.Series(False, table.index)).astype(bool)]
     size = 2.2 + 0.55 * len(names)
     figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
     for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):

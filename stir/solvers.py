@@ -1,4 +1,4 @@
-"""The descents of inversion: from seed images, step by step, to images that cost less.
+"""The descents of inversion: from seed images, step by step, to images that cost nothing and are near to these.
 
 A solver holds the iterates of a batch. `images()` are the current ones, in [0, 1] and within the
 ball if there is one; `update(residual)` takes one step, given for each image a vector that depends
@@ -103,7 +103,9 @@ class Tethered(Solver):
         gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
         # This gradient's length is that of what is left, times the slope of the latter.
         length = gradient.norm(dim=1).clamp_min(1e-10)
-        self.way = left.norm(dim=1) / length
+        way = left.norm(dim=1) / length
+        # Where every pixel is held at its bound the gradient is 0, and tells nothing of the way.
+        self.way = way if self.way is None else torch.where(length > 1e-10, way, self.way)
         self._remember(pixels, known, gradient / length[:, None])
         step = self.trust * moved - (self.last + (1 - self.last) * fade) * self.way.square()[:, None] * gradient
         step = step + self.pull * fade * self.weight[:, None] * self._back(pixels)
@@ -137,7 +139,7 @@ class Tethered(Solver):
         """The way back to the seed, less what of it lies along the remembered gradients."""
         back, along = self.seed - pixels, self.gradients[:, : self.taken]
         system = along @ along.mT
-        weights = _solve(system + 1e-4 * torch.eye(len(system[0])).to(system), along @ back[:, :, None])
+        weights = _solve(system + 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype), along @ back[:, :, None])
         return back - (weights.mT @ along)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor, gradient: Tensor) -> None:
@@ -164,7 +166,7 @@ class AdamLogit(Solver):
     """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
 
     Descends on the logarithm of any cost, one that has no 0 included, as that of `stir.controversial`; the step
-    falls to zero on a cosine. It ends further from the seed image than it need.
+    falls to zero on a cosine. It begins at the seed image clamped to [0.05, 0.95], and ends further from it than it need.
     """
 
     coarse = 0.85

@@ -147,3 +147,10 @@ def test_a_measure_that_refuses_has_no_baseline():
     assert math.isnan(result.pixels) and result.untrained == 1.0
     table = stir.pairwise({"a": network(0, 3)}, images, layers=["1"], also=["mean-cca"], seeds="uniform", steps=60, progress=False)
     assert table.pixels.isna().tolist() == [False, True] and table.untrained.notna().all()
+
+
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_behind_a_norm_are_not_taken_for_fresh(norm):
+    network = nn.Sequential(nn.Flatten(), norm(nn.Linear(16, 4)))
+    with pytest.raises(ValueError, match="is not drawn anew by its module's `reset_parameters`|has parameters and no `reset_parameters`"):
+        with_fresh_weights(network, 0)

@@ -38,17 +38,6 @@ def test_the_default_too_ends_at_the_projection_where_no_pixel_meets_its_bound(o
     assert torch.allclose(found.images, closed, atol=2e-3)
 
 
-def test_what_the_last_steps_tell_is_used():
-    """On a linear problem Anderson's method is GMRES, but for its damping and caution: far ahead of steps along the gradient alone."""
-    matrix, images, seeds = problem(100, noise=0.05)
-    options = dict(layer="1", seeds=seeds, steps=25, precision="float32", **QUIET)
-    with pytest.MonkeyPatch.context() as patch:
-        ours = invert(linear(matrix), images, **options).distance
-        patch.setattr(SOLVERS["tethered"], "trust", 0.0)
-        alone = invert(linear(matrix), images, **options).distance
-    assert ours.median() < 0.7 * alone.median()
-
-
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_whatever_precision_the_caller_has_set(solver):
     matrix, images, seeds = problem(6, noise=0.05)
@@ -112,7 +101,7 @@ def test_nearest_solves_the_boxed_problem(outputs):
 @pytest.fixture(scope="module")
 def robust():
     """A robust network, whose invariances are far from any seed image: the hardest to invert of those that a test can train."""
-    return trained_model("resnet10", dataset="digits", loss="adversarial-l2", epsilon=1.0, attack_steps=1, width=8, epochs=3, batch_size=64, progress=False)
+    return trained_model("resnet10", dataset="digits", loss="adversarial-l2", epsilon=1.0, attack_steps=1, width=8, epochs=3, batch_size=64, device="cpu", progress=False)
 
 
 @pytest.mark.parametrize("layer", ["stage3", None])
@@ -120,24 +109,44 @@ def test_the_default_arrives_at_a_robust_network_and_stays_near(robust, digits, 
     images = digits.test.images[:16]
     found = invert(robust, images, layer=layer, **QUIET)
     assert found.distance.median() < 0.05 and found.converged.float().mean() >= 0.9
-    # Dual averaging stays near as well, but stalls on the way; Adam on the pixels' logits, and acceleration with no tether, went a fifth to a half further.
-    slow = invert(robust, images, layer=layer, solver="nearest", **QUIET)
-    assert found.moved.mean() < 1.05 * slow.moved.mean()
+    # Dual averaging stays near as well, and takes far more steps; Adam on the pixels' logits, and acceleration with no tether, went a fifth to a half further.
+    slow = invert(robust, images, layer=layer, solver="nearest", steps=1_200, **QUIET)
+    assert slow.distance.median() < 0.07
+    assert found.moved.mean() < 1.02 * slow.moved.mean()
 
 
-def test_without_the_tether_it_ends_far_from_the_seed(robust, digits, monkeypatch):
+def test_what_the_last_steps_tell_is_used(robust, digits):
+    options = dict(steps=60, **QUIET)
+    ours = invert(robust, digits.test.images[:16], **options).distance
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SOLVERS["tethered"], "reach", 0.0)  # no combinations of iterates
+        alone = invert(robust, digits.test.images[:16], **options).distance
+    assert ours.median() < 0.6 * alone.median()
+
+
+@pytest.mark.parametrize(("part", "further"), [("pull", 1.03), ("nearness", 1.01)])
+def test_without_a_part_of_the_tether_it_ends_further_from_the_seed(robust, digits, monkeypatch, part, further):
     images = digits.test.images[:16]
     tethered = invert(robust, images, **QUIET)
-    monkeypatch.setattr(SOLVERS["tethered"], "pull", 0.0)
-    # No nearness among the combinations either.
-    monkeypatch.setattr(SOLVERS["tethered"], "slack", 0.0)
-    monkeypatch.setattr(SOLVERS["tethered"], "_slacken", lambda solver, _: solver.weight.zero_())
+    if part == "pull":
+        monkeypatch.setattr(SOLVERS["tethered"], "pull", 0.0)
+    else:
+        combined = SOLVERS["tethered"]._combined
+
+        def by_residuals_alone(solver, *given):
+            weight, solver.weight = solver.weight, torch.zeros_like(solver.weight)
+            try:
+                return combined(solver, *given)
+            finally:
+                solver.weight = weight
+
+        monkeypatch.setattr(SOLVERS["tethered"], "_combined", by_residuals_alone)
     loose = invert(robust, images, **QUIET)
-    assert loose.converged.float().mean() >= 0.9 and loose.moved.mean() > 1.15 * tethered.moved.mean()
+    assert loose.converged.float().mean() >= 0.9 and loose.moved.mean() > further * tethered.moved.mean()
 
 
 def test_the_tether_slackens_for_an_image_that_lags_behind(images_of_colour):
-    """The early layers of an untrained VGG are the only ones so far that are not reached where every image is held alike."""
+    """An early layer of an untrained VGG is not reached where every image is held alike."""
     network = build_model("vgg11", 10, width=4, channels=3, seed=1)
     found = invert(network, images_of_colour, layer="stage2", **QUIET)
     assert found.distance.median() < 0.05
