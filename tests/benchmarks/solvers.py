@@ -1,7 +1,7 @@
 """Where the solvers of an inversion end, and what STIR they give, layer by layer.
 
     .venv/bin/python tests/benchmarks/solvers.py --data digits
-    .venv/bin/python tests/benchmarks/solvers.py --data folder:PATH --images 96 --output FILE.csv
+    .venv/bin/python tests/benchmarks/solvers.py --data folder:PATH --layers penultimate --output FILE.csv
 
 Trains two standard and two adversarial networks (kept in the store; on a folder by the recipe of notebooks/scales/cifar10-jpeg.yml), has each solver
 invert each of them, and prints for each layer, way of training and solver the means over the networks: median relative distance, its 90th percentile, the
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=["stage1", "stage2", "stage3", "penultimate"])
     parser.add_argument("--solvers", nargs="+", default=["tethered", "nearest", "paper"], help="NAME or NAME:STEPS")
     parser.add_argument("--straight-through", action="store_true")
-    parser.add_argument("--output", help="CSV file of every pair")
+    parser.add_argument("--output", help="CSV file of the table")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of what did not converge, which is what the table shows
     dataset, models = networks(given.data)
@@ -120,9 +120,10 @@ def main() -> None:
     for layer in tqdm(given.layers, unit="layer"):
         for solver, steps, straight in asked:
             rows += measure(models, images, None if layer == "penultimate" else layer, solver, int(steps) if steps else None, straight)
-            if given.output:
-                pd.DataFrame(rows).to_csv(given.output, index=False)
-    print(summary(pd.DataFrame(rows)).to_string(float_format="{:.3f}".format))
+    table = summary(pd.DataFrame(rows))
+    print(table.to_string(float_format="{:.3f}".format))
+    if given.output:
+        table.round(3).to_csv(given.output)
 
 
 if __name__ == "__main__":
