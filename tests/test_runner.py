@@ -17,10 +17,10 @@ from paths import PROJECT, TINY, notebook
 from stir import runner
 from stir.cli import main
 from stir.conclusions import ORDER
+from stir.hypothesis import Hypothesis
 from stir.multiplicity import after_holm
 from stir.result import COLUMNS
-from stir.solvers import DEFAULT_SOLVER
-from stir.hypothesis import Hypothesis
+from stir.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.verdict import judge
 
 
@@ -88,8 +88,8 @@ def test_the_table_of_the_initialization_has_all_pairs(executed):
 
 def test_the_chapter_on_the_measure_varies_all_there_is(executed):
     table = pd.read_csv(executed / "measure.csv")
-    assert set(COLUMNS) | {"varied"} == set(table.columns)
-    assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case"}
+    assert set(COLUMNS) | {"varied"} <= set(table.columns)  # and what is known of the networks that ignore something
+    assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case", *(f"known, {solver}" for solver in SOLVERS)}
 
 
 def test_the_page_of_the_networks_lists_each_once(executed):
