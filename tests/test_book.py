@@ -99,7 +99,7 @@ def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):
     found = set()
     for index in range(rows.count()):
         row = rows.nth(index)
-        assert any(row.inner_text().rstrip().endswith(word) for word in ("supported", "contradicted"))
+        assert any(row.inner_text().rstrip().endswith(word) for word in ("supported", "contradicted", "not judged"))
         assert row.inner_text().count("[") == 3  # both sides and their difference, each with its interval
         link = row.locator("a").get_attribute("href")
         assert (site / "runs/digits" / link).exists()
