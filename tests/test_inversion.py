@@ -92,13 +92,13 @@ def plain_descent(model, images, seeds, steps):
     return torch.cat(best_images), torch.tensor(best_distances)
 
 
-@pytest.mark.parametrize(("draw", "steps"), [(torch.rand, 8), (torch.randn, 8), (torch.randn, 30)])
-def test_the_papers_solver_is_the_published_loop(network, images, draw, steps):
+@pytest.mark.parametrize(("draw", "steps", "bound"), [(torch.rand, 8, 1e-5), (torch.randn, 8, 5e-5), (torch.randn, 30, 5e-5)])
+def test_the_papers_solver_is_the_published_loop(network, images, draw, steps, bound):
     # Gaussian seeds lie mostly outside [0, 1]: the first gradient is that at the clamped seed, the first step goes from the seed as it was drawn.
     seeds = draw(images[:3].shape, generator=torch.Generator().manual_seed(5))
     found = invert(network, images[:3], solver="paper", steps=steps, seeds=seeds, **QUIET)
     expected, distance = plain_descent(network, images[:3], seeds, steps)
-    assert (found.images - expected).abs().max() < 1e-4
+    assert (found.images - expected).abs().max() < bound
     assert (found.distance - distance).abs().max() < 1e-5
 
 
@@ -118,7 +118,7 @@ def test_batch_size_and_repetition_change_nothing(images, solver):
     for run in runs[2:]:
         # Small systems of nearly dependent iterates make more of rounding than plain steps do.
         assert (run.images - runs[0].images).abs().max() < (2e-3 if solver == "tethered" else 1e-4)
-        assert (run.distance - runs[0].distance).abs().max() < 1e-3
+        assert (run.distance - runs[0].distance).abs().max() < (1e-3 if solver == "tethered" else 1e-4)
     other = invert(model, images, layer="1", solver=solver, steps=20, seed=1, **QUIET)
     assert not torch.allclose(other.images, runs[0].images, atol=1e-2)
 
