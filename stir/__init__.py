@@ -1,25 +1,29 @@
 """Shared invariances of neural networks, measured (STIR; Nanda et al., ICML 2022)."""
 
-from stir.architectures import build_model, pretrained_model
-from stir.attacks import PGD
-from stir.balls import Ball
-from stir.blocks import Normalize
-from stir.cka import CKA
-from stir.data import load_dataset
-from stir.inversion import Controversy, Inversion, controversial, invert
-from stir.networks import trained_model, trained_models
-from stir.representation import features
-from stir.result import StirResult
-from stir.score import pairwise, score
-from stir.training import accuracy
+from stir.data.balls import Ball
+from stir.data.datasets import load_dataset
+from stir.inversion.invert import Controversy, Inversion, controversial, invert
+from stir.inversion.representation import features
+from stir.networks.architectures import build_model, pretrained_model
+from stir.networks.blocks import Normalize
+from stir.scoring.result import StirResult
+from stir.scoring.score import pairwise, score
+from stir.similarity.cka import CKA
+from stir.study import verdict
+from stir.study.hypothesis import Hypothesis, Quantity
+from stir.training.attacks import PGD
+from stir.training.loop import accuracy
+from stir.training.trained import trained_model, trained_models
 
 __all__ = [
     "CKA",
     "PGD",
     "Ball",
     "Controversy",
+    "Hypothesis",
     "Inversion",
     "Normalize",
+    "Quantity",
     "StirResult",
     "accuracy",
     "build_model",
@@ -32,4 +36,5 @@ __all__ = [
     "score",
     "trained_model",
     "trained_models",
+    "verdict",
 ]

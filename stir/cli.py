@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from papermill.exceptions import PapermillExecutionError
 
-from stir import parameters, runner, store
+from stir.book import parameters, runner
+from stir.training import store
 from stir.files import store_folder
 
 BOOK_SCALE = "digits"

@@ -15,7 +15,7 @@ def store_folder() -> Path:
     return Path(os.environ.get("STIR_STORE") or platformdirs.user_cache_dir("stir", appauthor=False))
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` fill a file beside `path`, then rename it: whatever happens, `path` is never half-written.
 
     Raises:

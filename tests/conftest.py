@@ -17,7 +17,7 @@ from hypothesis import settings  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from paths import TINY, notebook  # noqa: E402
-from stir import runner  # noqa: E402
+from stir.book import runner  # noqa: E402
 from stir.data import Dataset, Split, load_dataset  # noqa: E402
 
 settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
@@ -74,7 +74,7 @@ def no_training(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained, though nothing had to be")
 
-    return lambda: monkeypatch.setattr("stir.networks.train", refuse)
+    return lambda: monkeypatch.setattr("stir.training.trained.train", refuse)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torchvision
 
-from stir.architectures import ARCHITECTURES, build_model, pretrained_model
-from stir.blocks import Normalize
+from stir.networks.architectures import ARCHITECTURES, build_model, pretrained_model
+from stir.networks.blocks import Normalize
 
 
 # The classic CIFAR versions (resnet18/34 without the ImageNet stem; VGG with batch norm and one

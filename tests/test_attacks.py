@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from stir.attacks import PGD, image_norms
-from stir.training import Recipe, accuracy, train
+from stir.training.attacks import PGD, image_norms
+from stir.training.loop import accuracy, train
+from stir.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stir.balls import Ball, image_norms
+from stir.data.balls import Ball, image_norms
 
 
 @given(norm=st.sampled_from(["l2", "linf"]), radius=st.floats(1e-3, 10), seed=st.integers(0, 99))

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import stir
-from stir.baselines import FRESH_SEED, Baselines, with_fresh_weights
-from stir.question import Made, Question
+from stir.scoring.baselines import FRESH_SEED, Baselines, with_fresh_weights
+from stir.scoring.question import Made, Question
 from stir.similarity import linear_cka
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import stir
 from paths import PROJECT
-from stir.networks import build_model
+from stir.training.trained import build_model
 
 spec = importlib.util.spec_from_file_location("bench", PROJECT / "tests" / "benchmarks" / "run.py")
 bench = importlib.util.module_from_spec(spec)

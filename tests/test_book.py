@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from paths import PROJECT, TINY
-from stir import runner
-from stir.conclusions import ORDER
+from stir.book import runner
+from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "paper", "run-it-yourself", "bibliography")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_similarity import GOOD, REFERENCES, REFUSED, one_thread, pair, seeds  # noqa: F401
 
-from stir.cka import CKA, linear_cka, linear_cka_without, unbiased_cka
+from stir.similarity.cka import CKA, linear_cka, linear_cka_without, unbiased_cka
 
 both_ckas = pytest.mark.parametrize("unbiased", [False, True], ids=["linear", "unbiased"])
 
@@ -100,7 +100,7 @@ def test_batches_may_come_from_inference_mode():
 def test_fifty_thousand_images_of_512_features_take_under_a_gibibyte():
     script = """
 import torch
-from stir.cka import CKA
+from stir.similarity.cka import CKA
 generator, cka = torch.Generator().manual_seed(0), CKA(unbiased=True)
 for size in [7000, 1] + [4777] * 9:
     cka.update(*torch.randn(2, size, 512, generator=generator))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stir import conclusions
-from stir.hypothesis import Hypothesis, Quantity
-from stir.verdict import described, judge, shown, word
+from stir.study import conclusions
+from stir.study.hypothesis import Hypothesis, Quantity
+from stir.study.verdict import described, judge, shown, word
 from test_verdict import kinds_of, pairs
 
 HYPOTHESES = [Hypothesis("CKA is above STIR", Quantity("CKA", "cka", {}), Quantity("STIR", "stir", {}))]

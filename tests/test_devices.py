@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stir.devices import OPERATIONS_A_THREAD, can_be_sent, fast_bf16, hardware, in_threads, resolve_device, side_by_side, threads_for
+from stir.computing.devices import hardware, resolve_device
+from stir.computing.parallel import OPERATIONS_A_THREAD, is_picklable, in_threads, side_by_side, threads_for
+from stir.computing.precision import fast_bf16
 
 
 def test_names_and_devices():
@@ -79,8 +81,8 @@ def test_few_tasks_or_cores_stay_here(cores, tasks, options):
     assert found == [(number, os.getpid(), cores) for number in range(tasks)]
 
 
-def test_what_can_be_sent():
+def test_what_is_picklable():
     net = torch.nn.Linear(2, 2)
-    assert can_be_sent({"a": net})
+    assert is_picklable({"a": net})
     net.lock = threading.Lock()
-    assert not can_be_sent({"a": net})
+    assert not is_picklable({"a": net})

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from stir.files import digest, store_folder, write_whole
+from stir.files import digest, store_folder, write_atomically
 
 
 def test_the_store_is_where_the_variable_says(monkeypatch, tmp_path):
@@ -24,16 +24,16 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, before, error):
         raise error
 
     if before:
-        write_whole(path, lambda partial: partial.write_text(before))
+        write_atomically(path, lambda partial: partial.write_text(before))
     with pytest.raises(error):
-        write_whole(path, half)
+        write_atomically(path, half)
     assert [(each.name, each.read_text()) for each in path.parent.iterdir()] == ([("file", before)] if before else [])
 
 
 def test_a_write_replaces(tmp_path):
     path = tmp_path / "file"
     for text in ("first", "second"):
-        write_whole(path, lambda partial, text=text: partial.write_text(text))
+        write_atomically(path, lambda partial, text=text: partial.write_text(text))
     assert path.read_text() == "second" and list(tmp_path.iterdir()) == [path]
 
 

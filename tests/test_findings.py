@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stir import findings
+from stir.study import findings
 from test_verdict import kinds_of, pairs
 
 EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}

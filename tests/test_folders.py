@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stir import folders
+from stir.data import folders
 from stir.data import load_dataset
 
 
@@ -123,7 +123,7 @@ def test_decoded_once_and_again_after_a_change(folder, monkeypatch):
         raise AssertionError("decoded again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stir.folders._read", refuse)
+        patch.setattr("stir.data.folders._read", refuse)
         again = load_dataset(f"folder:{root}")
         with pytest.raises(AssertionError, match="decoded again"):
             load_dataset(f"folder:{root}", image_size=8)

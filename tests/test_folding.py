@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.func import functional_call
 
-from stir.architectures import build_model
-from stir.folding import folded_tensors, passing_through, watch_pairs
+from stir.networks.architectures import build_model
+from stir.networks.folding import folded_tensors, passing_through, watch_pairs
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from stir.architectures import build_model
-from stir.frozen import Frozen
+from stir.networks.architectures import build_model
+from stir.networks.frozen import Frozen
 from test_folding import IMAGES, lively
 
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def test_an_interrupt_on_entering_leaves_the_network_as_it_was(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stir.frozen.folded_tensors", interrupt)
+    monkeypatch.setattr("stir.networks.frozen.folded_tensors", interrupt)
     with pytest.raises(KeyboardInterrupt), Frozen(model, CPU):
         pass
     assert all(module.training for module in model.modules())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from stir.images import gather_images
+from stir.data.images import gather_images
 
 IMAGES = torch.rand(7, 3, 4, 5, generator=torch.Generator().manual_seed(0))
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from stir.intervals import mean_similarity
+from stir.similarity.intervals import mean_similarity
 from stir.similarity import linear_cka
 
 

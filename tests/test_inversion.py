@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from stir.architectures import build_model
-from stir.inversion import Inversion, controversial, invert
-from stir.seeds import SEEDS, draw_seeds
-from stir.solvers import SOLVERS
-from stir.representation import features
+from stir.networks.architectures import build_model
+from stir.inversion.invert import Inversion, controversial, invert
+from stir.inversion.seeds import SEEDS, draw_seeds
+from stir.inversion.solvers import SOLVERS
+from stir.inversion.representation import features
 
 QUIET = {"device": "cpu", "progress": False}
 
@@ -165,7 +165,7 @@ def test_papers_pixels_stay_in_range_even_if_the_seed_is_the_best():
 
 
 def test_the_fast_path_finds_what_float32_finds(images, monkeypatch):
-    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: True)
+    monkeypatch.setattr("stir.inversion.representation.fast_bf16", lambda device: True)
     model = build_model("resnet10", 10, width=8, channels=1, seed=3)
     fast, exact = (invert(model, images, precision=precision, **QUIET) for precision in ("auto", "float32"))
     assert not torch.equal(fast.images, exact.images)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stir.losses import LOSSES, family, mart_loss, norm, trades_loss
+from stir.training.losses import LOSSES, family, mart_loss, norm, trades_loss
 
 
 def softmax(logits):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stir.multiplicity import after_holm, holm
+from stir.study.multiplicity import after_holm, holm
 
 
 def test_a_worked_example():

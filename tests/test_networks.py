@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import stir.networks
-from stir.attacks import PGD
+import stir.training.trained
+from stir.training.attacks import PGD
 from stir.data import Dataset, Split
-from stir.devices import fast_bf16, in_threads
-from stir.networks import trained_model, trained_models, untrained_models
-from stir.store import kept_models
-from stir.training import accuracy
+from stir.computing.parallel import in_threads
+from stir.computing.precision import fast_bf16
+from stir.training.trained import trained_model, trained_models, untrained_models
+from stir.training.store import kept_models
+from stir.training.loop import accuracy
 
 TINY = {"width": 4, "epochs": 1, "device": "cpu", "progress": False}
 
@@ -214,7 +215,7 @@ def test_a_full_disk_costs_no_network(own_store):
 def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_store, no_training, monkeypatch, tmp_path):
     asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"architecture": "vgg11", "loss": "adversarial-l2"}, "d": {"loss": "mart"}}
     shared = {"architecture": "resnet10", "dataset": small, **TINY, "width": 8}
-    monkeypatch.setattr("stir.networks.threads_for", lambda _: own)
+    monkeypatch.setattr("stir.training.trained.threads_for", lambda _: own)
     with in_threads(cores):
         together = trained_models(asked, **shared)
         assert list(together) == ["a", "b", "c", "d"] and len(names(own_store)) == 8
@@ -234,7 +235,7 @@ def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_st
 def test_a_network_has_the_cores_that_it_fills(architecture, width, threads, small):
     """For 64 images at a time, which is all there are. That transformer has 6 blocks of 12 x 512^2 weights, used twice for each of 4 patches: 9.7e9."""
     with in_threads(16):
-        assert stir.networks._Wanted.of(architecture, small, 0, width, False, {}).threads == threads
+        assert stir.training.trained._Wanted.of(architecture, small, 0, width, False, {}).threads == threads
 
 
 def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
@@ -244,8 +245,8 @@ def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
         calls.append((threads, len(tasks)))
         return (function(*task) for task in tasks)
 
-    monkeypatch.setattr("stir.networks.side_by_side", here)
-    monkeypatch.setattr("stir.networks.threads_for", lambda operations: 2 if operations > 3e7 else 1)
+    monkeypatch.setattr("stir.training.trained.side_by_side", here)
+    monkeypatch.setattr("stir.training.trained.threads_for", lambda operations: 2 if operations > 3e7 else 1)
     widths = {"a": 8, "b": 4, "c": 8, "d": 4}
     made = trained_models({name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())}, architecture="resnet10", dataset=small, epochs=1, device="cpu", progress=False)
     assert calls == [(1, 2), (2, 2)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stir.parameters import check, check_notebook, declared, read
+from stir.book.parameters import check, check_notebook, declared, read
 
 from paths import notebook
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from stir import plots
-from stir.verdict import described
+from stir.study import plots
+from stir.study.verdict import described
 
 
 @pytest.fixture

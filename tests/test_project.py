@@ -3,13 +3,18 @@
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 
 import yaml
 
 from paths import PROJECT
-from stir import parameters
-from stir.conclusions import ORDER
-from stir.runner import load_scale
+from stir.book import parameters
+from stir.study.conclusions import ORDER
+from stir.book.runner import load_scale
+
+# The way through the package: each imports only itself and those before it.
+ROOMS = ("files", "style", "computing", "data", "networks", "training", "inversion", "similarity", "scoring", "study", "book", "cli")
 
 
 def test_environment_repeats_no_dependency():
@@ -36,18 +41,31 @@ def test_scales_set_known_parameters():
             load_scale(PROJECT, path.stem, notebook)
 
 
-def test_modules_import_only_those_before_them():
-    """In the order that the README gives."""
-    (listed,) = re.findall(r"each importing only those before it: (.*?)\. The runner", (PROJECT / "README.md").read_text(), flags=re.S)
-    order = [name.strip() for name in listed.split("→")]
-    assert set(order) == {path.stem for path in (PROJECT / "stir").glob("*.py")} - {"__init__", "__main__"}
-    for place, name in enumerate(order):
-        tree = ast.parse((PROJECT / "stir" / f"{name}.py").read_text())
-        for node in tree.body:  # what a function imports when it runs, or a type checker alone, is no dependence of the module
-            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "stir":
-                parts = node.module.split(".")
-                for imported in parts[1:2] or [alias.name for alias in node.names]:
-                    assert imported in order[:place], f"{name} imports {imported}"
+def test_modules_import_only_rooms_before_theirs_and_never_in_a_circle():
+    package = PROJECT / "stir"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} | {path.stem for path in package.glob("*.py")}
+    assert rooms - {"__init__", "__main__"} == set(ROOMS)
+    imports: dict[str, set[str]] = {}
+    for path in package.rglob("*.py"):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        if name.split(".")[0] in ROOMS and path.name != "__init__.py":
+            imports[name] = set(imported(ast.parse(path.read_text())))
+    for name, others in imports.items():
+        room = name.split(".")[0]
+        backward = {other for other in others if ROOMS.index(other.split(".")[0]) > ROOMS.index(room)}
+        assert not backward, f"{name} imports {backward}"
+    list(TopologicalSorter(imports).static_order())  # raises on a circle
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules of this package that some code imports, also where it does so only when it runs, without the package's name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "stir":
+            inside = node.module.split(".")[1:]
+            names = [alias.name for alias in node.names]
+            yield from [".".join(inside)] if len(inside) > 1 else [".".join([*inside, name]) for name in names]
+        elif isinstance(node, ast.Import):
+            yield from [alias.name.removeprefix("stir.") for alias in node.names if alias.name.startswith("stir.")]
 
 
 def test_the_citation_parses():

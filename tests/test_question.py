@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import stir
-from stir.question import Made, Question, check, make_all
+from stir.scoring.question import Made, Question, check, make_all
 
 
 def network(seed):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from stir.attacks import PGD
-from stir.recipe import Recipe
+from stir.training.attacks import PGD
+from stir.training.recipe import Recipe
 
 
 def test_the_attack_of_a_recipe():

@@ -8,11 +8,11 @@ import torch
 import torchvision
 from torch import nn
 
-from stir import representation
-from stir.architectures import build_model
-from stir.inversion import invert
-from stir.representation import BATCH_SIZE, Representation, features
-from stir.solvers import Tethered
+from stir.inversion import representation
+from stir.networks.architectures import build_model
+from stir.inversion.invert import invert
+from stir.inversion.representation import BATCH_SIZE, Representation, features
+from stir.inversion.solvers import Tethered
 
 CPU = {"device": "cpu"}
 
@@ -258,7 +258,7 @@ def test_norms_are_passed_by_inside_the_passes_alone(images):
 
 
 def test_bfloat16_is_used_where_it_is_safe(images, monkeypatch):
-    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: True)
+    monkeypatch.setattr("stir.inversion.representation.fast_bf16", lambda device: True)
     model = build_model("resnet10", 4, width=4, channels=3)
     with Representation(model, images, **CPU) as represent, torch.no_grad():
         assert represent.half_works
@@ -272,7 +272,7 @@ def test_bfloat16_is_used_where_it_is_safe(images, monkeypatch):
 
     with Representation(nn.Sequential(Overflowing(), model), images, **CPU) as represent:
         assert not represent.half_works
-    monkeypatch.setattr("stir.representation.fast_bf16", lambda device: False)
+    monkeypatch.setattr("stir.inversion.representation.fast_bf16", lambda device: False)
     with Representation(model, images, **CPU) as represent:
         assert not represent.half_works
 

@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from papermill.exceptions import PapermillExecutionError
 
 from paths import PROJECT, TINY, notebook
-from stir import runner
+from stir.book import runner
 from stir.cli import main
-from stir.conclusions import ORDER
-from stir.hypothesis import Hypothesis
-from stir.multiplicity import after_holm
-from stir.result import COLUMNS
-from stir.solvers import DEFAULT_SOLVER, SOLVERS
-from stir.verdict import judge
+from stir.study.conclusions import ORDER
+from stir.study.hypothesis import Hypothesis
+from stir.study.multiplicity import after_holm
+from stir.scoring.result import COLUMNS
+from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
+from stir.study.verdict import judge
 
 
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]

@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import stir
-from stir.devices import in_threads
-from stir.result import COLUMNS
+from stir.computing.parallel import in_threads
+from stir.scoring.result import COLUMNS
 from stir.similarity import linear_cka
-from stir.solvers import DEFAULT_SOLVER
+from stir.inversion.solvers import DEFAULT_SOLVER
 
 
 def linear(matrix):
@@ -373,7 +373,7 @@ def test_warns_of_an_interval_without_the_seeds_share(nested, call):
 )
 def test_errors_come_before_any_step(nested, change, message, monkeypatch):
     m1, m2, images = nested
-    monkeypatch.setattr("stir.inversion._descend", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("stir.inversion.invert._descend", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ValueError, match=message):
         stir.score(m2, given=m1, **{"images": images, "progress": False, **change})
 

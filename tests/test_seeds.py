@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stir.seeds import draw_seeds, random_cycle
+from stir.inversion.seeds import draw_seeds, random_cycle
 
 
 @given(n=st.integers(2, 30), seed=st.integers(0, 2**31))

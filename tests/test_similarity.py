@@ -15,8 +15,8 @@ from scipy.spatial import procrustes as scipy_procrustes
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
-from stir.devices import in_threads
-from stir.similarity import MEASURES, get_measure, linear_cka, mean_cca, procrustes, rbf_cka, rsa, svcca, unbiased_cka
+from stir.computing.parallel import in_threads
+from stir.similarity.measures import MEASURES, get_measure, linear_cka, mean_cca, procrustes, rbf_cka, rsa, svcca, unbiased_cka
 
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from torch import nn
 
 from stir import Ball, invert, load_dataset, trained_model
-from stir.architectures import build_model
-from stir.solvers import SOLVERS
+from stir.networks.architectures import build_model
+from stir.inversion.solvers import SOLVERS
 
 QUIET = {"device": "cpu", "progress": False}
 

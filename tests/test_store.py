@@ -6,12 +6,12 @@ from filelock import FileLock
 from test_networks import TINY, names, same
 
 import stir.files
-import stir.networks
-import stir.store
+import stir.training.trained
+import stir.training.store
 from stir.cli import main
-from stir.networks import trained_model
-from stir.store import Entry, kept_models, remove_models
-from stir.training import Recipe
+from stir.training.trained import trained_model
+from stir.training.store import Entry, kept_models, remove_models
+from stir.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -83,14 +83,14 @@ def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monke
 
 
 def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monkeypatch):
-    real = stir.store.write_whole
+    real = stir.training.store.write_atomically
 
     def refuse(path, write):
         if path.suffix == ".json":
             raise OSError("No space left on device")
         real(path, write)
 
-    monkeypatch.setattr(stir.store, "write_whole", refuse)
+    monkeypatch.setattr(stir.store, "write_atomically", refuse)
     with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
         assert trained_model("resnet10", dataset=small, **TINY).card["curve"]
     assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]

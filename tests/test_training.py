@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 import stir
-import stir.training
-from stir import losses
-from stir.attacks import PGD
+import stir.training.loop
+from stir.training import losses
+from stir.training.attacks import PGD
 from stir.data import Split
-from stir.devices import in_threads
-from stir.frozen import Frozen
-from stir.training import Recipe, _augment, accuracy, train
+from stir.computing.parallel import in_threads
+from stir.networks.frozen import Frozen
+from stir.training.loop import _augment, accuracy, train
+from stir.training.recipe import Recipe
 
 QUIET = {"device": "cpu", "progress": False}
 
@@ -183,7 +184,7 @@ def test_an_interrupted_training_ends_the_same(few, tmp_path, monkeypatch, stop)
     recipe = Recipe(epochs=4, loss="adversarial-linf", epsilon=0.05, augmentation="shift")
     whole = Random()
     curve = train(whole, few, recipe, **QUIET)
-    checkpoint, real, count = tmp_path / "a.checkpoint", stir.training._Run.epoch, []
+    checkpoint, real, count = tmp_path / "a.checkpoint", stir.training.loop._Run.epoch, []
 
     def epoch(*arguments):
         if len(count) == stop:
@@ -192,7 +193,7 @@ def test_an_interrupted_training_ends_the_same(few, tmp_path, monkeypatch, stop)
         real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training._Run, "epoch", epoch)
+        patch.setattr(stir.training.loop._Run, "epoch", epoch)
         with pytest.raises(KeyboardInterrupt):
             train(Random(), few, recipe, checkpoint=checkpoint, **QUIET)
     torch.manual_seed(77)
@@ -221,7 +222,7 @@ def test_a_state_of_another_network_is_loaded_not_at_all():
     state = stir.build_model("resnet10", 10, width=4, channels=1, seed=1).state_dict()
     state.pop("classifier.bias")
     with pytest.raises(ValueError, match="of another network, by its 'classifier.bias'"):
-        stir.training.fill(model, state)
+        stir.training.loop.fill(model, state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -229,7 +230,7 @@ def test_a_state_of_another_network_is_loaded_not_at_all():
 def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
     checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training._Run, "keep", lambda self, path, keep=stir.training._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")])
+        patch.setattr(stir.training.loop._Run, "keep", lambda self, path, keep=stir.training.loop._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")])
         with pytest.raises(KeyboardInterrupt):
             train(network(), few, recipe, checkpoint=checkpoint, **QUIET)
     seed, images, make, threads = 0, few, network, torch.get_num_threads()
@@ -257,7 +258,7 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monke
 
 @pytest.mark.parametrize(("n", "size", "ends"), [(10, 4, [4, 8, 10]), (9, 4, [4, 9]), (8, 4, [4, 8]), (3, 4, [3]), (1, 4, [1]), (5, 4, [5])])
 def test_no_image_is_left_alone_in_a_batch(n, size, ends):
-    assert stir.training._batch_ends(n, size) == ends
+    assert stir.training.loop._batch_ends(n, size) == ends
 
 
 def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from stir.hypothesis import Hypothesis, Quantity
-from stir.verdict import Estimate, described, estimate, judge, pairs_where, shown
+from stir.study.hypothesis import Hypothesis, Quantity
+from stir.study.verdict import Estimate, described, estimate, judge, pairs_where, shown
 
 
 def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):

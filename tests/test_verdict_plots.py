@@ -7,7 +7,7 @@ matplotlib.use("Agg")
 import pandas as pd
 import pytest
 
-from stir import verdict_plots
+from stir.study import verdict_plots
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import stir
-from stir.devices import hardware, resolve_device
-from stir.representation import BATCH_SIZE, PENULTIMATE, Representation
-from stir.training import Recipe, train
+from stir.computing.devices import hardware, resolve_device
+from stir.inversion.representation import BATCH_SIZE, PENULTIMATE, Representation
+from stir.training.loop import train
+from stir.training.recipe import Recipe
 
 RECIPE = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
 # For natural images: what does best on few of them in few epochs; also in notebooks/scales/cifar10-jpeg.yml.

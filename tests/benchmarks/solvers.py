@@ -56,7 +56,7 @@ def straight_through(network: nn.Module) -> nn.Module:
     return network
 
 
-def networks(data: str) -> tuple[stir.data.Dataset, dict[str, nn.Module]]:
+def networks(data: str) -> tuple[stir.data.datasets.Dataset, dict[str, nn.Module]]:
     """The data set, and two networks of each loss by name."""
     recipe = dict(DIGITS)
     if data != "digits":

@@ -1,0 +1,1 @@
+"""The book: notebooks with checked parameters, executed and built."""

@@ -1,0 +1,1 @@
+"""Where and how things are computed: device, precision, several at a time."""

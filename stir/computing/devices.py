@@ -1,0 +1,58 @@
+"""The device that tensors are computed on, and the machine that it is part of."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device that `device` names; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: the name is no device of PyTorch's, or this machine lacks it.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here ({reason}); use 'auto', 'cpu', 'cuda' or 'mps'"
+        ) from error
+    return resolved
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Within, cuDNN takes only algorithms that add up in a fixed order; what else PyTorch calls nondeterministic on a GPU may still vary by rounding."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+def hardware(device: torch.device) -> str:
+    """One line that names the machine a result was computed on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux: the platform's own name has to do
+    cores = torch.get_num_threads()
+    return f"{name}, {cores} core{'s' if cores != 1 else ''}"

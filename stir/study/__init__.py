@@ -1,0 +1,1 @@
+"""Studies of many networks: hypotheses, verdicts and figures."""

@@ -1,0 +1,68 @@
+"""Figures of verdicts: each hypothesis with the difference behind it, under one measure or under many."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+# Colours of Okabe & Ito (2008), as in `stir.study.plots`; the markers tell the same in black and white.
+VERDICT_STYLES = {"supported": ("#009E73", "o"), "not supported": ("0.5", "s"), "contradicted": ("#CC79A7", "X"), "not judged": ("0.85", "x")}
+
+
+def verdict_rows(judged: pd.DataFrame) -> Figure:
+    """The difference behind each verdict with its 95% interval, a line for each hypothesis.
+
+    Args:
+        judged: as `stir.study.verdict.judge` makes it.
+    """
+    figure, axis = plt.subplots(figsize=(8.2, 1.1 + 0.44 * len(judged)))
+    heights = np.arange(len(judged))[::-1]
+    styles = {verdict: style for verdict, style in VERDICT_STYLES.items() if verdict in set(judged.verdict)}
+    for verdict, (colour, marker) in styles.items():
+        at = (judged.verdict == verdict).to_numpy()
+        rows = judged[at]
+        errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
+        axis.errorbar(rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict)
+    axis.axvline(0, color="0.4", lw=1)
+    claims = [textwrap.fill(claim, 50) for claim in judged.claim]
+    axis.set(yticks=heights, yticklabels=claims, ylim=(-0.6, len(judged) - 0.4), xlabel="difference that the hypothesis says is above 0")
+    axis.tick_params(axis="y", labelsize=9)
+    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(styles))
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
+def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], by: str = "measure") -> Figure:
+    """The verdict on each hypothesis under each measure, or whatever else varies; a cell's number is the difference behind it.
+
+    Args:
+        judged: as `stir.study.verdict.judge` makes it under several measures, with the column `row`, which names the hypothesis.
+        rows: the hypotheses, from top to bottom.
+        columns: the measures, from left to right.
+        by: the column of `judged` that holds what varies.
+    """
+    figure, axis = plt.subplots(figsize=(3.6 + 0.72 * len(columns), 1.6 + 0.52 * len(rows)))
+    for _, each in judged.iterrows():
+        place = list(columns).index(each[by]), list(rows)[::-1].index(each.row)
+        colour, marker = VERDICT_STYLES[each.verdict]
+        axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
+        axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
+        axis.annotate(f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=9)
+    names = [textwrap.fill(row, 44) for row in rows]
+    axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
+    axis.tick_params(labelsize=9, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items() if verdict in set(judged.verdict)]
+    axis.legend(handles=handles, frameon=False, loc="upper right", bbox_to_anchor=(1, 0), ncols=len(handles))
+    sns.despine(figure, left=True, bottom=True)
+    figure.tight_layout()
+    return figure

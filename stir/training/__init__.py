@@ -1,0 +1,1 @@
+"""Training, standard and adversarial, and the store of trained networks."""

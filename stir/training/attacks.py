@@ -1,0 +1,77 @@
+"""Projected gradient descent: the strongest first-order attack within a norm ball (Madry et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from stir.data.balls import Ball, image_norms
+
+
+@dataclass(frozen=True)
+class PGD:
+    """An attack that raises the cross-entropy within a ball around the image.
+
+    Attributes:
+        norm: "l2" or "linf".
+        epsilon: radius of the ball, for pixels in [0, 1].
+        steps: number of gradient steps, each of size 2.5 epsilon / steps (Madry et al. 2018).
+    """
+
+    norm: str
+    epsilon: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon={self.epsilon} must be above 0")
+        Ball(self.norm, self.epsilon)  # refuses an unknown norm
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps} must be at least 1")
+
+    @torch.enable_grad()  # whatever the caller has switched off
+    def __call__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        images: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "n c h w"]:
+        """Adversarial images in [0, 1], at most epsilon away from `images`.
+
+        The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. A network is used in the mode it is in.
+
+        Args:
+            model: images to logits.
+            labels: class numbers, or the probability of each class. Given the network's own answer
+                to `images`, the cross-entropy is the KL divergence from that answer and a constant.
+        """
+        ball = Ball(self.norm, self.epsilon)
+        adversarial = (images + self._start(images, generator)).clamp(0, 1)
+        for _ in range(self.steps):
+            adversarial.requires_grad_(True)
+            loss = F.cross_entropy(model(adversarial).float(), labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, adversarial)
+            step = 2.5 * self.epsilon / self.steps * self._direction(gradient)
+            offset = ball.project(adversarial.detach() + step - images)
+            adversarial = (images + offset).clamp(0, 1)
+        return adversarial
+
+    def _start(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        # Drawn on the CPU, so that a seed means the same start on every device.
+        if self.norm == "linf":
+            offset = 2 * torch.rand(images.shape, generator=generator) - 1
+        else:
+            offset = torch.randn(images.shape, generator=generator)
+            offset /= image_norms(offset)
+        return self.epsilon * offset.to(images.device)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / image_norms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
