@@ -8,8 +8,8 @@ import click
 from papermill.exceptions import PapermillExecutionError
 
 from stir.book import parameters, runner
-from stir.training import store
 from stir.files import store_folder
+from stir.training import store
 
 BOOK_SCALE = "digits"
 
@@ -37,8 +37,20 @@ def _execute(notebook: Path, values: dict, folder: Path, scale: str) -> None:
 @main.command()
 @click.argument("name", metavar="NOTEBOOK")
 @click.option("--scale", default=BOOK_SCALE, show_default=True, help="A parameter file, notebooks/scales/SCALE.yml.")
-@click.option("-p", "--parameter", "given", type=(str, str), multiple=True, metavar="NAME VALUE", help="Set one parameter; lists as YAML: -p seeds '[0, 1]'.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]")
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    type=(str, str),
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set one parameter; lists as YAML: -p seeds '[0, 1]'.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]",
+)
 def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None) -> None:
     """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
     project = _project()
@@ -89,7 +101,7 @@ def models(keys: tuple[str, ...]) -> None:
     if kept.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
         return
-    shares = {name: "{:.1%}".format for name in ("accuracy", "robust_l2", "robust_linf")}
+    shares = dict.fromkeys(("accuracy", "robust_l2", "robust_linf"), "{:.1%}".format)
     click.echo(kept.to_string(index=False, na_rep="-", formatters=shares | {"megabytes": "{:.1f}".format}))
     click.echo(f"\n{len(kept)} networks, {kept.megabytes.sum():.0f} MB, in {store_folder()}")
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")

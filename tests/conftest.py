@@ -14,9 +14,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from paths import TINY, notebook  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from paths import TINY, notebook  # noqa: E402
 from stir.book import runner  # noqa: E402
 from stir.data import Dataset, Split, load_dataset  # noqa: E402
 

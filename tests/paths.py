@@ -9,11 +9,31 @@ LITTLE = FEW | {"attack_steps": 1, "n_images": 24, "steps": 3, "measures": ["lin
 LITTLE |= {"solver_images": 8, "solver_steps": 2, "tolerance": 2.0}  # so few steps converge to nothing less
 # Enough for every cell to have something to show, and no more.
 TINY = {
-    "networks": FEW | {"epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"]},
-    "measure": FEW | {"n_copies": 1, "known_seeds": [0, 1], "n_images": 12, "steps": 3, "step_counts": [1, 2], "image_counts": [10, 12]},
+    "networks": FEW
+    | {"epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"]},
+    "measure": FEW
+    | {
+        "n_copies": 1,
+        "known_seeds": [0, 1],
+        "n_images": 12,
+        "steps": 3,
+        "step_counts": [1, 2],
+        "image_counts": [10, 12],
+    },
     "performance": FEW
-    | {"image_size": 0, "n_images": 12, "paper_steps": [2, 4], "our_steps": [2, 3], "image_counts": [10, 12], "widths": [2, 4]}
-    | {"architectures": ["resnet10", "vgg11"], "few_steps": 1, "benchmarks": str(Path(__file__).with_name("benchmarks"))},
+    | {
+        "image_size": 0,
+        "n_images": 12,
+        "paper_steps": [2, 4],
+        "our_steps": [2, 3],
+        "image_counts": [10, 12],
+        "widths": [2, 4],
+    }
+    | {
+        "architectures": ["resnet10", "vgg11"],
+        "few_steps": 1,
+        "benchmarks": str(Path(__file__).with_name("benchmarks")),
+    },
     "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
     "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},
     "loss": LITTLE | {"losses": ["standard", "adversarial-l2", "trades"], "seeds": [0, 1]},

@@ -97,7 +97,9 @@ def test_pretrained(monkeypatch, tmp_path):
         raise URLError("no network")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    with pytest.raises(ConnectionError, match="squeezenet1_1.*could not be downloaded .*no network.*; put that file into .*checkpoints"):
+    with pytest.raises(
+        ConnectionError, match="squeezenet1_1.*could not be downloaded .*no network.*; put that file into .*checkpoints"
+    ):
         pretrained_model("squeezenet1_1")
     with pytest.raises(ValueError, match="weights='BEST' is unknown for 'squeezenet1_1'; use one of IMAGENET1K_V1"):
         pretrained_model("squeezenet1_1", "BEST")
@@ -133,8 +135,14 @@ def test_seeds_and_the_global_stream():
     ("arguments", "text"),
     [
         ({"architecture": "alexnet"}, "architecture='alexnet' is unknown; use one of resnet10, .*vgg19"),
-        ({"architecture": "torchvision:resnet19"}, "'torchvision:resnet19' is unknown; after 'torchvision:' use one of .*resnet18"),
-        ({"architecture": "torchvision:resnet18", "channels": 2}, "channels=2: torchvision's networks take images of 1 or 3"),
+        (
+            {"architecture": "torchvision:resnet19"},
+            "'torchvision:resnet19' is unknown; after 'torchvision:' use one of .*resnet18",
+        ),
+        (
+            {"architecture": "torchvision:resnet18", "channels": 2},
+            "channels=2: torchvision's networks take images of 1 or 3",
+        ),
         ({"num_classes": 0}, "num_classes=0 must be at least 1"),
         ({"width": 0}, "width=0 must be at least 1"),
         ({"channels": -1}, "channels=-1 must be at least 1"),

@@ -33,7 +33,10 @@ def test_norms():
     assert image_norms(images).flatten().tolist() == [5, 0]
 
 
-@pytest.mark.parametrize(("arguments", "text"), [(("l1", 1.0), "norm='l1' is unknown; use one of l2, linf"), (("l2", 0.0), "radius=0.0 must be above 0")])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(("l1", 1.0), "norm='l1' is unknown; use one of l2, linf"), (("l2", 0.0), "radius=0.0 must be above 0")],
+)
 def test_wrong_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):
         Ball(*arguments)

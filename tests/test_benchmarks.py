@@ -5,9 +5,9 @@ import json
 from functools import partial
 
 import pytest
+from paths import PROJECT
 
 import stir
-from paths import PROJECT
 from stir.training.trained import build_model
 
 spec = importlib.util.spec_from_file_location("bench", PROJECT / "tests" / "benchmarks" / "run.py")
@@ -31,7 +31,11 @@ def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
     monkeypatch.setattr(bench.Bench, "half_gain", 1.0)
     invert = bench.Bench.invert
     few = {"solver": "paper", "steps": 50}
-    monkeypatch.setattr(bench.Bench, "invert", lambda self, model, **options: invert(self, model, **options | few if "solver" in options else options))
+    monkeypatch.setattr(
+        bench.Bench,
+        "invert",
+        lambda self, model, **options: invert(self, model, **options | few if "solver" in options else options),
+    )
     one = bench.Bench("digits", 2, "cpu", tmp_path / "figures.jsonl")
     bench.time_to_quality(one, (("resnet10", "standard"),))
     assert [line["layer"] for line in one.figures] == ["stage2"] * 3 + ["penultimate"] * 3
@@ -44,7 +48,10 @@ def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
         assert not too_few or again(steps=too_few[-1]).distance.median() > speed["paper_distance"] - 1e-4
         for prefix, inversion in (("paper_", theirs), ("", ours), ("end_", whole)):
             moved, share = inversion.moved.mean().item(), inversion.converged.float().mean().item()
-            assert [speed[prefix + name] for name in ("moved", "converged")] == [pytest.approx(moved, rel=0.01), pytest.approx(share, abs=1e-3)]
+            assert [speed[prefix + name] for name in ("moved", "converged")] == [
+                pytest.approx(moved, rel=0.01),
+                pytest.approx(share, abs=1e-3),
+            ]
         assert distance["value"] == pytest.approx(whole.distance.median().item(), rel=0.01, abs=1e-4)
         assert converged["value"] == speed["end_converged"] and converged["steps"] == whole.steps
 

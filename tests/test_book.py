@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from paths import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
-from paths import PROJECT, TINY
 from stir.book import runner
 from stir.study.conclusions import ORDER
 
@@ -115,5 +115,8 @@ def test_the_first_page_counts_the_verdicts(site, browser):
     tab = browser.new_page()
     tab.goto((site / "index.html").as_uri())
     text = tab.locator("article").inner_text()
-    questions, hypotheses, *parts = map(int, re.findall(r"(\d+) (?=questions|hypotheses|are supported|are not|are contradicted|could not be judged)", text))
+    questions, hypotheses, *parts = map(
+        int,
+        re.findall(r"(\d+) (?=questions|hypotheses|are supported|are not|are contradicted|could not be judged)", text),
+    )
     assert questions == len(ORDER) and sum(parts) == hypotheses and len(parts) == 4

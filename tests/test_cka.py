@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_similarity import GOOD, REFERENCES, REFUSED, one_thread, pair, seeds  # noqa: F401
+from test_measures import GOOD, REFERENCES, REFUSED, one_thread, pair, seeds  # noqa: F401
 
 from stir.similarity.cka import CKA, linear_cka, linear_cka_without, unbiased_cka
 
@@ -26,7 +26,9 @@ def stream(x, y, sizes, unbiased):
 
 
 @both_ckas
-@given(sizes=st.lists(st.integers(1, 12), min_size=4, max_size=15), p=st.integers(1, 60), q=st.integers(1, 20), seed=seeds)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=4, max_size=15), p=st.integers(1, 60), q=st.integers(1, 20), seed=seeds
+)
 def test_a_stream_gives_the_number_of_the_whole_set(unbiased, sizes, p, q, seed):
     x, y = pair(sum(sizes), p, q, seed)
     reference = REFERENCES["unbiased-cka" if unbiased else "linear-cka"](x.numpy(), y.numpy())

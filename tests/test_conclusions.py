@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_verdict import kinds_of, pairs
 
 from stir.study import conclusions
 from stir.study.hypothesis import Hypothesis, Quantity
 from stir.study.verdict import described, judge, shown, word
-from test_verdict import kinds_of, pairs
 
 HYPOTHESES = [Hypothesis("CKA is above STIR", Quantity("CKA", "cka", {}), Quantity("STIR", "stir", {}))]
 EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}
@@ -28,20 +28,29 @@ def table():
 
 def by_solver(**stir):
     """The same pairs with other solvers: what each makes of STIR."""
-    rows = [described(pairs(EFFECTS, stir=value), kinds_of(EFFECTS)).assign(solver=name) for name, value in stir.items()]
+    rows = [
+        described(pairs(EFFECTS, stir=value), kinds_of(EFFECTS)).assign(solver=name) for name, value in stir.items()
+    ]
     return pd.concat(rows, ignore_index=True)
 
 
 def conclude(finding="loss", question="Why?", rows=None, dataset="digits", **stir):
     again = by_solver(**{"adam": 0.5} | stir)
-    return conclusions.conclude(finding, question, HYPOTHESES, table() if rows is None else rows, again, dataset=dataset)
+    return conclusions.conclude(
+        finding, question, HYPOTHESES, table() if rows is None else rows, again, dataset=dataset
+    )
 
 
 def test_what_is_concluded_can_be_read_again(folder):
     judged = conclude("zebra", "What?", dataset="stripes", paper=0.95)
     conclude()
-    assert [path.name for path in conclusions.tables_in(folder)] == [f"{name}{end}.csv" for name in ("loss", "zebra") for end in ("", "-solvers", "-verdicts")]
-    assert [path.name for path in conclusions.tables_in(folder, [conclusions.BY_SOLVER])] == ["loss-solvers.csv", "zebra-solvers.csv"]
+    assert [path.name for path in conclusions.tables_in(folder)] == [
+        f"{name}{end}.csv" for name in ("loss", "zebra") for end in ("", "-solvers", "-verdicts")
+    ]
+    assert [path.name for path in conclusions.tables_in(folder, [conclusions.BY_SOLVER])] == [
+        "loss-solvers.csv",
+        "zebra-solvers.csv",
+    ]
     read = conclusions.read_verdicts(folder)
     assert list(read.finding) == ["loss", "zebra"]  # the book's own come first, in its order
     pd.testing.assert_frame_equal(read[read.finding == "zebra"].reset_index(drop=True), judged)
@@ -65,7 +74,11 @@ def test_a_measure_that_refused_a_pair_judges_nothing(folder):
 def test_another_solver_judges_from_the_tables_alone(folder):
     conclude(paper=0.95, nearest=0.4)
     again = conclusions.judge_again(folder, "solver")
-    assert dict(zip(again.solver, again.verdict, strict=True)) == {"adam": "supported", "paper": "contradicted", "nearest": "supported"}
+    assert dict(zip(again.solver, again.verdict, strict=True)) == {
+        "adam": "supported",
+        "paper": "contradicted",
+        "nearest": "supported",
+    }
     assert set(again.dataset) == {"digits"}
 
 
@@ -88,7 +101,12 @@ def test_where_solvers_disagree_the_word_says_so(folder, stir, words):
 
 
 def test_what_is_left_beyond_the_pixels_is_told():
-    claims = {"x": "supported", "x, beyond the pixels": "not supported", "y": "supported", "y, beyond the pixels": "supported"}
+    claims = {
+        "x": "supported",
+        "x, beyond the pixels": "not supported",
+        "y": "supported",
+        "y, beyond the pixels": "supported",
+    }
     claims |= {"z": "not supported", "z, beyond the pixels": "not supported", "w": "supported"}
     told = conclusions.left_beyond_pixels(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
     assert "as well: 3. Supported of these: 2; supported beyond the pixels too: 1." in told
@@ -96,19 +114,33 @@ def test_what_is_left_beyond_the_pixels_is_told():
 
 
 def test_pixels_that_a_measure_refuses_leave_its_other_verdicts(folder):
-    claims = [Hypothesis(name, Quantity("", "stir", {"reference": "a0"}), Quantity("", "stir", {"reference": "b0"})) for name in "xy"]
+    claims = [
+        Hypothesis(name, Quantity("", "stir", {"reference": "a0"}), Quantity("", "stir", {"reference": "b0"}))
+        for name in "xy"
+    ]
     claims[1] = claims[1].beyond_pixels()
     rows = table()
     rows["pixels"] = rows.pixels.where(rows.measure == "linear-cka")
     conclusions.conclude("loss", "Why?", claims, rows, by_solver(adam=0.5), dataset="digits")
     again = conclusions.judge_again(folder, "measure")
-    assert list(zip(again.measure, again.claim, strict=True)) == [("linear-cka", "x"), ("linear-cka", "y, beyond the pixels"), ("rsa", "x")]
+    assert list(zip(again.measure, again.claim, strict=True)) == [
+        ("linear-cka", "x"),
+        ("linear-cka", "y, beyond the pixels"),
+        ("rsa", "x"),
+    ]
 
 
 def test_a_solver_that_hardly_converged_checks_nothing(folder):
     judged = judge(HYPOTHESES, table())
-    for share, words in ((0.95, "not by the solver paper"), (0.62, "unchecked by the solver paper (62% converged)"), (0.3, "unchecked by the solver paper (30% converged)")):
-        again = [judge(HYPOTHESES, by_solver(x=stir).assign(converged=share)).assign(solver=name) for name, stir in {"adam": 0.5, "paper": 0.9}.items()]
+    for share, words in (
+        (0.95, "not by the solver paper"),
+        (0.62, "unchecked by the solver paper (62% converged)"),
+        (0.3, "unchecked by the solver paper (30% converged)"),
+    ):
+        again = [
+            judge(HYPOTHESES, by_solver(x=stir).assign(converged=share)).assign(solver=name)
+            for name, stir in {"adam": 0.5, "paper": 0.9}.items()
+        ]
         if share < 0.5:
             again[0] = again[0].assign(verdict="supported")
         assert conclusions.disagreement(judged, pd.concat(again)) == [words]
@@ -121,7 +153,14 @@ def test_the_page_s_solver_and_others_measure_the_same(digits):
         asked.append((len(images), options))
         return pairs(EFFECTS)
 
-    measurement = {"layers": ["stage1"], "measure": "rsa", "also": ["mean-cca"], "draws": 1, "steps": 7, "solver": "nearest"}
+    measurement = {
+        "layers": ["stage1"],
+        "measure": "rsa",
+        "also": ["mean-cca"],
+        "draws": 1,
+        "steps": 7,
+        "solver": "nearest",
+    }
     made = conclusions.by_solvers(measured, digits.test.images[:6], measurement, ["nearest", "paper"])
     assert list(made.solver.unique()) == ["nearest", "paper"] and len(made) == 2 * len(pairs(EFFECTS))
     own = measurement | {"also": []}

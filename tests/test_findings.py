@@ -1,11 +1,10 @@
 """What all findings do alike."""
 
-import pandas as pd
 import pytest
 import torch
+from test_verdict import kinds_of, pairs
 
 from stir.study import findings
-from test_verdict import kinds_of, pairs
 
 EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}
 
@@ -17,9 +16,23 @@ def linear(seed):
 
 def notebook(**changed):
     """What a running notebook holds: its parameters and more."""
-    given = dict(width=4, epochs=1, epsilon=0.5, layer="stage1", seed_images="blue-noise", steps=10_000_000, measures=["rsa", "mean-cca"], n_images=5, progress=False)
+    given = dict(
+        width=4,
+        epochs=1,
+        epsilon=0.5,
+        layer="stage1",
+        seed_images="blue-noise",
+        steps=10_000_000,
+        measures=["rsa", "mean-cca"],
+        n_images=5,
+        progress=False,
+    )
     given |= changed
-    return {"__annotations__": {name: type(value) for name, value in given.items()}, "epsilons": 3, "tolerance": 5} | given
+    return {
+        "__annotations__": {name: type(value) for name, value in given.items()},
+        "epsilons": 3,
+        "tolerance": 5,
+    } | given
 
 
 def test_settings_are_the_declared_parameters():
@@ -60,14 +73,18 @@ def test_seeds_must_be_enough_and_different(seeds):
         findings.check_seeds([0, 1], at_least=3)
 
 
-@pytest.mark.parametrize("losses", [[], ["standard"], ["trades", "standard"], ["standard", "standard"], ["standard", "trades", "mart"]])
+@pytest.mark.parametrize(
+    "losses", [[], ["standard"], ["trades", "standard"], ["standard", "standard"], ["standard", "trades", "mart"]]
+)
 def test_one_standard_loss_and_one_robust(losses):
     findings.check_losses(["standard", "trades"])
     with pytest.raises(ValueError, match="must be 'standard' and then 1 robust loss"):
         findings.check_losses(losses)
 
 
-@pytest.mark.parametrize("losses", [["standard", "trades"], ["standard", "trades", "trades"], ["mart", "trades", "mart-l2"]])
+@pytest.mark.parametrize(
+    "losses", [["standard", "trades"], ["standard", "trades", "trades"], ["mart", "trades", "mart-l2"]]
+)
 def test_one_standard_loss_and_several_robust(losses):
     findings.check_losses(["standard", "trades", "mart"], robust=None)
     with pytest.raises(ValueError, match="two robust losses or more"):
@@ -91,7 +108,16 @@ TRAINING = {"architecture": "vgg11", "width": 2, "epochs": 1, "progress": False}
 )
 def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monkeypatch):
     # At once, whatever the steps to come.
-    measurement = {"layers": [None, "stage1"], "measure": "rsa", "also": [], "draws": 1, "seeds": "gaussian", "steps": 10_000_000, "device": "cpu", "progress": False}
+    measurement = {
+        "layers": [None, "stage1"],
+        "measure": "rsa",
+        "also": [],
+        "draws": 1,
+        "seeds": "gaussian",
+        "steps": 10_000_000,
+        "device": "cpu",
+        "progress": False,
+    }
     trained = []
     monkeypatch.setattr(findings, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
     networks, recipe = {"a": {"seed": 0}}, TRAINING | {"dataset": digits}
@@ -108,7 +134,9 @@ def test_the_table_tells_how_accurate_both_networks_are():
         model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
     made = findings.described([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
     assert len(made) == 2 * len(pairs(EFFECTS)) and list(made.index) == list(range(len(made)))
-    assert (made.reference_accuracy == 0.9).all() and made[made.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
+    assert (made.reference_accuracy == 0.9).all() and made[
+        made.target == "b0"
+    ].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
     assert "reference_kind" in made
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stir.data import folders
-from stir.data import load_dataset
+from stir.data import folders, load_dataset
 
 
 def test_folder(folder):
@@ -25,7 +24,11 @@ def test_folder(folder):
 
 def place_of(pixels, split):
     """Where in the split the image with these pixels is."""
-    (place,) = [index for index, image in enumerate(split.images) if np.allclose(image.numpy(), pixels.transpose(2, 0, 1) / 255, atol=1e-6)]
+    (place,) = [
+        index
+        for index, image in enumerate(split.images)
+        if np.allclose(image.numpy(), pixels.transpose(2, 0, 1) / 255, atol=1e-6)
+    ]
     return place
 
 
@@ -60,9 +63,14 @@ def test_the_order_is_that_of_the_names_alone(tmp_path):
     assert reversed_order == order
     # On another file system: elsewhere, and with the accent as a character of its own.
     moved = [(f"/elsewhere/{unicodedata.normalize('NFD', path)}", label) for path, label in samples]
-    assert [unicodedata.normalize("NFC", path.removeprefix("/elsewhere/")) for path, _ in folders.mixed_order(moved, Path("/elsewhere"))] == order
+    assert [
+        unicodedata.normalize("NFC", path.removeprefix("/elsewhere/"))
+        for path, _ in folders.mixed_order(moved, Path("/elsewhere"))
+    ] == order
     # A file that comes or goes leaves the others in their order.
-    assert [path for path, _ in folders.mixed_order(samples[1:], Path())] == [path for path in order if path != "é/1.png"]
+    assert [path for path, _ in folders.mixed_order(samples[1:], Path())] == [
+        path for path in order if path != "é/1.png"
+    ]
 
 
 def test_folder_resize_and_n_train(folder):
@@ -77,7 +85,10 @@ def test_folder_resize_and_n_train(folder):
 def test_folder_with_grey_images_and_several_sizes(folder):
     root, _ = folder
     Image.fromarray(np.full((20, 20), 128, np.uint8)).save(root / "test" / "cat" / "grey.bmp")
-    with pytest.raises(ValueError, match="image_size=None needs images of one size, but .*grey.bmp is 20x20 and .*0.png is 12x10; give image_size"):
+    with pytest.raises(
+        ValueError,
+        match="image_size=None needs images of one size, but .*grey.bmp is 20x20 and .*0.png is 12x10; give image_size",
+    ):
         load_dataset(f"folder:{root}")
     dataset = load_dataset(f"folder:{root}", image_size=8)
     assert dataset.test.labels[place_of(np.full((8, 8, 3), 128), dataset.test)] == 0
@@ -104,7 +115,9 @@ def spoil(root):
 def test_unreadable_files_are_named_and_counted(folder):
     root, pixels = folder
     spoil(root)
-    with pytest.raises(ValueError, match=r"2 of 8 files in .*train cannot be read: .*cut.png.*broken.png.*pass unreadable='skip'"):
+    with pytest.raises(
+        ValueError, match=r"2 of 8 files in .*train cannot be read: .*cut.png.*broken.png.*pass unreadable='skip'"
+    ):
         load_dataset(f"folder:{root}")
     for _ in range(2):  # told each time
         with pytest.warns(UserWarning, match=r"2 of 8 files in .*cut.png.*broken.png.* left out"):
@@ -140,4 +153,6 @@ def test_a_file_is_read_whatever_its_name_promises(folder):
     before = load_dataset(f"folder:{root}").train.images
     path.rename(path.with_suffix(".gif"))
     assert folders._formats(".gif")[0] == "GIF" and set(folders._formats(".gif")) == set(Image.OPEN)
-    assert torch.equal(load_dataset(f"folder:{root}").train.images.flatten(1).sort(0).values, before.flatten(1).sort(0).values)
+    assert torch.equal(
+        load_dataset(f"folder:{root}").train.images.flatten(1).sort(0).values, before.flatten(1).sort(0).values
+    )

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from torch.nn.utils import prune
 from torch.func import functional_call
+from torch.nn.utils import prune
 
 from stir.networks.architectures import build_model
 from stir.networks.folding import folded_tensors, passing_through, watch_pairs
@@ -102,7 +102,17 @@ def tied_norms():
         nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)),
         tied_norms(),
     ],
-    ids=["before", "not next", "batch statistics", "twice", "tied", "pruned", "weight norm", "spectral norm", "tied norms"],
+    ids=[
+        "before",
+        "not next",
+        "batch statistics",
+        "twice",
+        "tied",
+        "pruned",
+        "weight norm",
+        "spectral norm",
+        "tied norms",
+    ],
 )
 def test_what_cannot_be_folded_is_not(model):
     _, pairs = fold(lively(model))
@@ -114,7 +124,10 @@ def test_nothing_is_left_behind():
     mine = model.stem[0][1]
     mine.forward = mine.forward  # somebody else's replacement stays
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
-    with pytest.raises(KeyboardInterrupt), passing_through([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)], lambda: True):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        passing_through([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)], lambda: True),
+    ):
         raise KeyboardInterrupt
     for name, module in model.named_modules():
         assert vars(module) == before[name]

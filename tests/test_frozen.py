@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from test_folding import IMAGES, lively
 from torch import nn
 
 from stir.networks.architectures import build_model
 from stir.networks.frozen import Frozen
-from test_folding import IMAGES, lively
 
 CPU = torch.device("cpu")
 

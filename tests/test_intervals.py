@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from stir.similarity.intervals import mean_similarity
 from stir.similarity import linear_cka
+from stir.similarity.intervals import mean_similarity
 
 
 def test_intervals_cover_the_truth():

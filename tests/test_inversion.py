@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from stir.networks.architectures import build_model
 from stir.inversion.invert import Inversion, controversial, invert
+from stir.inversion.representation import features
 from stir.inversion.seeds import SEEDS, draw_seeds
 from stir.inversion.solvers import SOLVERS
-from stir.inversion.representation import features
+from stir.networks.architectures import build_model
 
 QUIET = {"device": "cpu", "progress": False}
 
@@ -31,7 +31,9 @@ def network():
     return build_model("vgg11", 10, width=4, channels=1, seed=3).eval()
 
 
-@pytest.mark.parametrize(("solver", "steps", "reachable"), [("tethered", 200, 0.01), ("nearest", 300, 0.01), ("paper", 100, 0.15)])
+@pytest.mark.parametrize(
+    ("solver", "steps", "reachable"), [("tethered", 200, 0.01), ("nearest", 300, 0.01), ("paper", 100, 0.15)]
+)
 def test_a_linear_network_is_inverted(images, solver, steps, reachable):
     model = linear()
     found = invert(model, images, layer="1", solver=solver, steps=steps, **QUIET)
@@ -44,7 +46,9 @@ def test_a_linear_network_is_inverted(images, solver, steps, reachable):
     assert ((found.images - images).flatten(1).norm(dim=1) > 0.3 * images.flatten(1).norm(dim=1)).all()
 
 
-@pytest.mark.parametrize(("architecture", "layer"), [("vgg11", "stage1"), ("resnet18", "stage1"), ("resnet10", "stage2")])
+@pytest.mark.parametrize(
+    ("architecture", "layer"), [("vgg11", "stage1"), ("resnet18", "stage1"), ("resnet10", "stage2")]
+)
 def test_a_representation_of_few_numbers_is_met(images, architecture, layer):
     model = build_model(architecture, 10, width=4, channels=1, seed=3).eval()
     found = invert(model, images, layer=layer, **QUIET)
@@ -92,7 +96,9 @@ def plain_descent(model, images, seeds, steps):
     return torch.cat(best_images), torch.tensor(best_distances)
 
 
-@pytest.mark.parametrize(("draw", "steps", "bound"), [(torch.rand, 8, 1e-5), (torch.randn, 8, 5e-5), (torch.randn, 30, 5e-5)])
+@pytest.mark.parametrize(
+    ("draw", "steps", "bound"), [(torch.rand, 8, 1e-5), (torch.randn, 8, 5e-5), (torch.randn, 30, 5e-5)]
+)
 def test_the_papers_solver_is_the_published_loop(network, images, draw, steps, bound):
     # Gaussian seeds lie mostly outside [0, 1]: the first gradient is that at the clamped seed, the first step goes from the seed as it was drawn.
     seeds = draw(images[:3].shape, generator=torch.Generator().manual_seed(5))
@@ -113,7 +119,9 @@ def test_the_papers_steps_have_length_one_half():
 def test_batch_size_and_repetition_change_nothing(images, solver):
     # A smooth network: where a max-pool ties, the batch's rounding decides which way the gradient goes.
     model = linear()
-    runs = [invert(model, images, layer="1", solver=solver, steps=20, batch_size=size, **QUIET) for size in (6, 6, 1, 4)]
+    runs = [
+        invert(model, images, layer="1", solver=solver, steps=20, batch_size=size, **QUIET) for size in (6, 6, 1, 4)
+    ]
     assert torch.equal(runs[0].images, runs[1].images)
     for run in runs[2:]:
         # Small systems of nearly dependent iterates make more of rounding than plain steps do.
@@ -171,7 +179,9 @@ def test_the_fast_path_finds_what_float32_finds(images, monkeypatch):
     assert not torch.equal(fast.images, exact.images)
     assert fast.distance.median() < exact.distance.median() + 0.02
     wanted, reached = features(model, images, device="cpu"), features(model, fast.images, device="cpu")
-    assert torch.allclose(fast.distance, (reached - wanted).norm(dim=1) / wanted.norm(dim=1), atol=1e-5)  # said in float32
+    assert torch.allclose(
+        fast.distance, (reached - wanted).norm(dim=1) / wanted.norm(dim=1), atol=1e-5
+    )  # said in float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -249,7 +259,10 @@ def test_a_gpu_is_told_to_compute_the_same_each_time(images, monkeypatch):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_gpu_finds_the_same_images(gpu, images, solver):
     # A smooth network: elsewhere rounding decides which way a tie goes.
-    here, there = (invert(linear(), images, layer="1", solver=solver, steps=20, device=device, progress=False) for device in ("cpu", gpu))
+    here, there = (
+        invert(linear(), images, layer="1", solver=solver, steps=20, device=device, progress=False)
+        for device in ("cpu", gpu)
+    )
     assert there.images.device == images.device
     assert (there.images - here.images).abs().max() < 1e-3
     assert (there.distance - here.distance).abs().max() < 1e-3
@@ -262,7 +275,9 @@ def test_a_gpu_comes_as_near_and_twice_to_the_same(gpu, images, precision):
     first, again = (invert(model, images, precision=precision, device=gpu, progress=False) for _ in range(2))
     assert first.distance.median() < exact.distance.median() + 0.02
     wanted, reached = features(model, images, device="cpu"), features(model, first.images, device="cpu")
-    assert ((reached - wanted).norm(dim=1) / wanted.norm(dim=1) - first.distance).abs().max() < 0.01  # as the CPU sees them, without the GPU's short floats
+    assert (
+        (reached - wanted).norm(dim=1) / wanted.norm(dim=1) - first.distance
+    ).abs().max() < 0.01  # as the CPU sees them, without the GPU's short floats
     assert torch.equal(first.images, again.images)
 
 
@@ -274,7 +289,10 @@ def test_a_gpu_comes_as_near_and_twice_to_the_same(gpu, images, precision):
     [
         ({"solver": "lbfgs"}, "solver='lbfgs' is unknown; use one of tethered, nearest, paper"),
         ({"seeds": "cats"}, "seeds='cats' is unknown; use a tensor or one of gaussian, .*mixed"),
-        ({"seeds": torch.zeros(6, 1, 4, 4)}, r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)"),
+        (
+            {"seeds": torch.zeros(6, 1, 4, 4)},
+            r"seeds has shape \(6, 1, 4, 4\); it must be that of images, \(6, 1, 16, 16\)",
+        ),
         ({"precision": "half"}, "precision='half' is unknown; use one of auto, float32"),
         ({"steps": 0}, "steps=0 must be a whole number, at least 1"),
         ({"steps": 10.0}, "steps=10.0 must be a whole number, at least 1"),
@@ -301,7 +319,10 @@ def test_wrong_arguments(unchecked, network, images, arguments, text):
         (torch.full((2, 1, 16, 16), 1.5), r"images must lie in \[0, 1\] but lie in \[1.5, 1.5\]; .*stir.Normalize"),
         (torch.full((2, 1, 16, 16), -0.5), r"images must lie in \[0, 1\] but lie in \[-0.5, -0.5\]"),
         (torch.zeros(0, 1, 16, 16), r"images has shape \(0, 1, 16, 16\): there is nothing in it"),
-        (torch.zeros(1, 16, 16), r"images must be a tensor .N, C, H, W., or a torch Dataset .* not shape \(1, 16, 16\)"),
+        (
+            torch.zeros(1, 16, 16),
+            r"images must be a tensor .N, C, H, W., or a torch Dataset .* not shape \(1, 16, 16\)",
+        ),
         ([[0.0]], "not a list"),
         (torch.zeros(2, 3, 16, 16), r"images of shape \[N, 3, 16, 16\] do not pass through"),
     ],
@@ -372,7 +393,9 @@ def test_no_controversy_about_what_one_sees_less_of(images):
     less[1].weight.data = more[1].weight.data[:4].clone()
     found = controversial(more, less, images, layer="1", tolerance=0.01, **QUIET)
     # All that is alike to `more` is alike to `less`: |Bx' - Bx| <= 0.01 |Ax|.
-    bound = 0.01 * (images.flatten(1) @ more[1].weight.T).norm(dim=1) / (images.flatten(1) @ less[1].weight.T).norm(dim=1)
+    bound = (
+        0.01 * (images.flatten(1) @ more[1].weight.T).norm(dim=1) / (images.flatten(1) @ less[1].weight.T).norm(dim=1)
+    )
     assert (found.target_distance <= bound * 1.001 + 1e-5).all()
 
 
@@ -394,7 +417,9 @@ def test_wrong_arguments_of_controversial(network, images):
         controversial(network, network, images, layer="stage9", **QUIET)
 
 
-@pytest.mark.parametrize("architecture", ["resnet50-noskip", "wide-resnet16-4", "vgg13", "densenet121", "vit", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize(
+    "architecture", ["resnet50-noskip", "wide-resnet16-4", "vgg13", "densenet121", "vit", "torchvision:squeezenet1_1"]
+)
 @pytest.mark.parametrize("layer", ["early", None])
 def test_every_kind_of_network_can_be_inverted(architecture, layer):
     """What is found is represented alike by the network as it stands, without the shortcuts of inversion."""
@@ -431,5 +456,8 @@ def test_how_far_an_inversion_moved_and_how_near_it_came_to_the_image():
 def test_an_inversion_knows_what_was_inverted():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 2))
     images = torch.rand(6, 1, 4, 4)
-    for found in (invert(model, images, steps=2, progress=False), controversial(model, model, images, steps=2, progress=False)):
+    for found in (
+        invert(model, images, steps=2, progress=False),
+        controversial(model, model, images, steps=2, progress=False),
+    ):
         assert torch.equal(found.originals, images)

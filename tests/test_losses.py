@@ -20,7 +20,10 @@ def divergence(p, q):
 
 def trades(clean, adversarial, labels, tradeoff):
     """Zhang et al. 2019, eq. 5, with the cross-entropy for the first loss and KL for the second."""
-    values = [-np.log(softmax(c)[y]) + tradeoff * divergence(softmax(c), softmax(a)) for c, a, y in zip(clean, adversarial, labels, strict=True)]
+    values = [
+        -np.log(softmax(c)[y]) + tradeoff * divergence(softmax(c), softmax(a))
+        for c, a, y in zip(clean, adversarial, labels, strict=True)
+    ]
     return np.mean(values)
 
 

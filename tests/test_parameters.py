@@ -1,10 +1,9 @@
 """Names and types of notebook parameters."""
 
 import pytest
+from paths import notebook
 
 from stir.book.parameters import check, check_notebook, declared, read
-
-from paths import notebook
 
 
 @pytest.fixture(scope="module")

@@ -40,14 +40,23 @@ def test_pixels_are_drawn_where_they_were_scored(table):
     table = table.assign(pixels=[0.3, 0.5, 0.1, 0.3])
     figures = {
         "profiles": plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"),
-        "against": plots.against({"one": table.assign(x=[0.1, 0.3, 0.6, 0.8])}, x="x", xlabel="accuracy", labels="reference_layer"),
+        "against": plots.against(
+            {"one": table.assign(x=[0.1, 0.3, 0.6, 0.8])}, x="x", xlabel="accuracy", labels="reference_layer"
+        ),
         "rows": plots.interval_rows(table.assign(floor=0.05, ceiling=0.99), labels="reference_layer"),
     }
-    drawn = {name: next(line for line in figure.axes[0].lines if line.get_label() == "pixels") for name, figure in figures.items()}
+    drawn = {
+        name: next(line for line in figure.axes[0].lines if line.get_label() == "pixels")
+        for name, figure in figures.items()
+    }
     assert list(drawn["profiles"].get_ydata()) == pytest.approx([0.4, 0.2])
-    assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2]) and list(drawn["against"].get_xdata()) == pytest.approx([0.2, 0.7])
+    assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2]) and list(
+        drawn["against"].get_xdata()
+    ) == pytest.approx([0.2, 0.7])
     assert list(drawn["rows"].get_xdata()) == pytest.approx([0.3, 0.5, 0.1, 0.3])
-    refused = plots.profiles({"one": table.assign(pixels=float("nan"))}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
+    refused = plots.profiles(
+        {"one": table.assign(pixels=float("nan"))}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"
+    )
     assert "pixels" not in [line.get_label() for line in refused.axes[0].lines]
 
 
@@ -72,11 +81,15 @@ def test_a_heatmap_of_kinds_averages_different_networks(table):
 
 
 def test_against_marks_each_group_once():
-    rows = pd.DataFrame({"robust": [0.1, 0.3, 0.8], "stir": [0.4, 0.6, 0.9], "cka": [0.8, 0.8, 0.9], "kind": ["low", "low", "high"]})
+    rows = pd.DataFrame(
+        {"robust": [0.1, 0.3, 0.8], "stir": [0.4, 0.6, 0.9], "cka": [0.8, 0.8, 0.9], "kind": ["low", "low", "high"]}
+    )
     figure = plots.against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
     (axis,) = figure.axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
-    assert list(lines["STIR"].get_xdata()) == pytest.approx([0.2, 0.8]) and list(lines["STIR"].get_ydata()) == pytest.approx([0.5, 0.9])
+    assert list(lines["STIR"].get_xdata()) == pytest.approx([0.2, 0.8]) and list(
+        lines["STIR"].get_ydata()
+    ) == pytest.approx([0.5, 0.9])
     assert [text.get_text() for text in axis.texts] == ["low", "high"]
 
 
@@ -98,7 +111,9 @@ def test_interval_rows_show_every_number(table):
 
 
 def test_convergence_draws_a_line_for_each_solver(table):
-    rows = table.assign(solver=["one", "one", "two", "two"], steps=[1, 2, 1, 2], ceiling=0.95, distance_median=[0.3, 0.1, 0.2, 0.05])
+    rows = table.assign(
+        solver=["one", "one", "two", "two"], steps=[1, 2, 1, 2], ceiling=0.95, distance_median=[0.3, 0.1, 0.2, 0.05]
+    )
     figure = plots.convergence(rows)
     (axis,) = figure.axes
     labels = axis.get_legend_handles_labels()[1]

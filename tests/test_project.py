@@ -7,14 +7,27 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
 import yaml
-
 from paths import PROJECT
+
 from stir.book import parameters
-from stir.study.conclusions import ORDER
 from stir.book.runner import load_scale
+from stir.study.conclusions import ORDER
 
 # The way through the package: each imports only itself and those before it.
-ROOMS = ("files", "style", "computing", "data", "networks", "training", "inversion", "similarity", "scoring", "study", "book", "cli")
+ROOMS = (
+    "files",
+    "style",
+    "computing",
+    "data",
+    "networks",
+    "training",
+    "inversion",
+    "similarity",
+    "scoring",
+    "study",
+    "book",
+    "cli",
+)
 
 
 def test_environment_repeats_no_dependency():
@@ -30,7 +43,9 @@ def test_environment_repeats_no_dependency():
 
 def test_every_dependency_is_pinned():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    pins = {line.split("==")[0].lower() for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pins = {
+        line.split("==")[0].lower() for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     assert {re.split(r"[<>=]", entry)[0].lower() for entry in wanted} <= pins
 
@@ -43,7 +58,9 @@ def test_scales_set_known_parameters():
 
 def test_modules_import_only_rooms_before_theirs_and_never_in_a_circle():
     package = PROJECT / "stir"
-    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} | {path.stem for path in package.glob("*.py")}
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} | {
+        path.stem for path in package.glob("*.py")
+    }
     assert rooms - {"__init__", "__main__"} == set(ROOMS)
     imports: dict[str, set[str]] = {}
     for path in package.rglob("*.py"):
@@ -83,11 +100,15 @@ def test_the_page_on_the_paper_states_the_set_up_as_it_is():
             used = []
             for finding in ORDER[:4]:
                 source = PROJECT / "notebooks" / f"{finding}.ipynb"
-                own = {each: ast.literal_eval(declared.default) for each, declared in parameters.declared(source).items()}
+                own = {
+                    each: ast.literal_eval(declared.default) for each, declared in parameters.declared(source).items()
+                }
                 own |= load_scale(PROJECT, scale[1] or "digits", source)
                 if name in own:
                     used.append(len(own[name]) if shown.startswith("len") else own[name])
             wanted = yaml.safe_load(value)
-            assert used == (wanted if isinstance(wanted, list) else [wanted] * len(used)) != [], f"{line}: {shown} is {used}"
+            assert used == (wanted if isinstance(wanted, list) else [wanted] * len(used)) != [], (
+                f"{line}: {shown} is {used}"
+            )
             stated += 1
     assert stated > 20

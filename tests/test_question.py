@@ -19,7 +19,9 @@ def images():
 
 
 def question(images, *, layer=None, given_layer=None, measure="linear-cka", draws=1, also=(), **inversion):
-    return Question(images, layer, given_layer, measure, draws, {"steps": 3, "tolerance": 1.0, "progress": False, **inversion}, also)
+    return Question(
+        images, layer, given_layer, measure, draws, {"steps": 3, "tolerance": 1.0, "progress": False, **inversion}, also
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,13 +71,17 @@ def test_images_of_all_draws_come_in_order(images):
     asked = question(images, draws=3)
     draws = asked.draw(asked.maker(network(0)))
     made = Made("a", ["a"], draws)
-    assert [torch.equal(part, draw.images) for part, draw in zip(made.images.chunk(3), draws, strict=True)] == [True] * 3
+    assert [torch.equal(part, draw.images) for part, draw in zip(made.images.chunk(3), draws, strict=True)] == [
+        True
+    ] * 3
 
 
 def test_one_reference_serves_all_targets(images):
     models = {"a": network(0), "b": network(1)}
     layers = ("1", None)
-    for layer, made in zip(layers, make_all([question(images, given_layer=layer) for layer in layers], models, False), strict=True):
+    for layer, made in zip(
+        layers, make_all([question(images, given_layer=layer) for layer in layers], models, False), strict=True
+    ):
         assert [(each.reference, list(each.targets)) for each in made] == [("a", ["a", "b"]), ("b", ["a", "b"])]
         for each in made:
             alone = stir.invert(models[each.reference], images, layer=layer, steps=3, progress=False)
@@ -87,8 +93,12 @@ def test_the_worst_case_serves_one_target_alone(images):
     (made,) = make_all([question(images)], models, True)
     assert [(each.reference, *each.targets) for each in made] == [(x, y) for x in "abc" for y in "abc" if x != y]
     for each in made:
-        alone = stir.controversial(models[each.reference], models[each.targets[0]], images, steps=3, tolerance=1.0, progress=False)
-        torch.testing.assert_close(each.images, alone.images, atol=1e-5, rtol=0)  # in a process with fewer threads, perhaps
+        alone = stir.controversial(
+            models[each.reference], models[each.targets[0]], images, steps=3, tolerance=1.0, progress=False
+        )
+        torch.testing.assert_close(
+            each.images, alone.images, atol=1e-5, rtol=0
+        )  # in a process with fewer threads, perhaps
 
 
 def test_the_worst_case_has_a_solver_of_its_own(images):

@@ -24,7 +24,10 @@ def test_the_settings_are_what_has_an_effect(unchecked):
     assert Recipe(loss="adversarial-l2", tradeoff=3.0).settings == Recipe(loss="adversarial-l2", epsilon=0.5).settings
     assert Recipe(loss="mart").settings["tradeoff"] == 5.0 and "tradeoff" not in plain
     assert Recipe(label_smoothing=0.1).settings != plain
-    one, other = Recipe(loss="trades", epsilon=1, epochs=np.int64(3)).settings, Recipe(loss="trades", epsilon=1.0, epochs=3).settings
+    one, other = (
+        Recipe(loss="trades", epsilon=1, epochs=np.int64(3)).settings,
+        Recipe(loss="trades", epsilon=1.0, epochs=3).settings,
+    )
     assert json.dumps(one) == json.dumps(other)  # the same setting, the same key
 
 

@@ -9,10 +9,10 @@ import torchvision
 from torch import nn
 
 from stir.inversion import representation
-from stir.networks.architectures import build_model
 from stir.inversion.invert import invert
 from stir.inversion.representation import BATCH_SIZE, Representation, features
 from stir.inversion.solvers import Tethered
+from stir.networks.architectures import build_model
 
 CPU = {"device": "cpu"}
 
@@ -89,7 +89,12 @@ def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
 
 
 def test_what_is_kept_once_is_no_images(monkeypatch):
-    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3, padding=1)), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 4096)).eval()
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3, padding=1)),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, 4096),
+    ).eval()
     with Representation(model, torch.rand(1, 1, 16, 16), "3", **CPU) as represent:
         assert represent._kept(1) > 2**24  # the linear layer's weights
         monkeypatch.setattr(representation, "KEPT", 15 * 2**10)
@@ -201,7 +206,9 @@ def test_torchvisions_own_networks(name):
     # The axis that stands for the features is the one that is not averaged over.
     axis = list(seen["inner"].shape).index(width)
     assert found.shape == (2, width)
-    assert torch.allclose(found, seen["inner"].mean(dim=[a for a in range(1, seen["inner"].ndim) if a != axis]), atol=1e-4)
+    assert torch.allclose(
+        found, seen["inner"].mean(dim=[a for a in range(1, seen["inner"].ndim) if a != axis]), atol=1e-4
+    )
     assert_as_before(model, before)
 
 
@@ -218,7 +225,10 @@ def test_maps_with_their_channels_last(shape):
 
 
 def test_two_layers_of_one_network_at_a_time(resnet, images):
-    with Representation(resnet, images, "layer1", **CPU) as first, Representation(resnet, images, "layer3", **CPU) as second:
+    with (
+        Representation(resnet, images, "layer1", **CPU) as first,
+        Representation(resnet, images, "layer3", **CPU) as second,
+    ):
         assert torch.equal(first(images), features(resnet, images, layer="layer1", **CPU))
         assert second(images).shape == (5, 256) and first(images).shape == (5, 64)
 
@@ -242,7 +252,9 @@ def test_folding_is_taken_back_where_it_would_change_the_features(images):
     with torch.no_grad():
         expected = model(images).mean(dim=(2, 3))
     assert torch.allclose(features(model, images, layer="0", **CPU), expected, atol=1e-5)
-    assert torch.allclose(features(model, images, layer="0.conv", **CPU), model[0].conv(images).mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(
+        features(model, images, layer="0.conv", **CPU), model[0].conv(images).mean(dim=(2, 3)), atol=1e-5
+    )
 
 
 def test_norms_are_passed_by_inside_the_passes_alone(images):
@@ -338,7 +350,7 @@ def test_a_networks_own_handler_does_not_swallow_the_stop(images):
         def forward(self, x):
             try:
                 return super().forward(x)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 return torch.zeros(len(x), 2)
 
     assert torch.equal(features(Careful(), images, layer="extra", **CPU), features(Odd(), images, layer="extra", **CPU))
@@ -451,14 +463,20 @@ def test_unknown_layers_and_near_names(images):
 
 def test_layers_that_cannot_be_used(images):
     raises("layer='unused' is never reached by the forward pass of Odd", Odd(), images, layer="unused")
-    raises("input of the last linear layer, but Sequential has none; name a layer, such as '0'", nn.Sequential(nn.Conv2d(3, 2, 1)), images)
+    raises(
+        "input of the last linear layer, but Sequential has none; name a layer, such as '0'",
+        nn.Sequential(nn.Conv2d(3, 2, 1)),
+        images,
+    )
     raises("layer='0' gives a tuple for 1 image", nn.Sequential(Pair()), images, layer="0")
     raises("layer='0' gives a tensor of shape .* not one row an image", nn.Sequential(Batchless()), images, layer="0")
     raises("pool='sum' is unknown; use one of mean, flatten", Odd(), images, pool="sum")
 
 
 def test_images_that_do_not_fit(images):
-    raises(r"images of shape \[N, 1, 32, 32\] do not pass through Sequential: .*channels", untidy_network(), images[:, :1])
+    raises(
+        r"images of shape \[N, 1, 32, 32\] do not pass through Sequential: .*channels", untidy_network(), images[:, :1]
+    )
 
 
 def test_a_layer_that_runs_only_sometimes(images):

@@ -12,17 +12,16 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from papermill.exceptions import PapermillExecutionError
-
 from paths import PROJECT, TINY, notebook
+
 from stir.book import runner
 from stir.cli import main
+from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
+from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER
 from stir.study.hypothesis import Hypothesis
 from stir.study.multiplicity import after_holm
-from stir.scoring.result import COLUMNS
-from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.study.verdict import judge
-
 
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
 FIGURES = {
@@ -72,14 +71,19 @@ def test_the_table_of_a_finding(executed, name):
     assert set(table.measure) == {"linear-cka", "procrustes"} and len(first) * 2 == len(table)
     assert set(judged.verdict) <= {"supported", "not supported", "contradicted"} and set(judged.finding) == {name}
     by_solver = pd.read_csv(executed / f"{name}-solvers.csv")
-    assert list(by_solver.solver.unique()) == [DEFAULT_SOLVER, "nearest", "paper"] and by_solver.solver.value_counts().nunique() == 1
+    assert (
+        list(by_solver.solver.unique()) == [DEFAULT_SOLVER, "nearest", "paper"]
+        and by_solver.solver.value_counts().nunique() == 1
+    )
     own, *others = (rows.reset_index(drop=True) for _, rows in by_solver.groupby("solver", sort=False))
     for other in others:  # the same pairs and images, X' of their own
         pd.testing.assert_frame_equal(own[["reference", "target", "cka"]], other[["reference", "target", "cka"]])
         assert not own.stir.equals(other.stir)
     # What the page says follows from the table alone.
     again = judge([Hypothesis.from_json(text) for text in judged.definition], table)
-    pd.testing.assert_frame_equal(again, judged.drop(columns=["finding", "question", "dataset", "otherwise"]), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        again, judged.drop(columns=["finding", "question", "dataset", "otherwise"]), check_dtype=False
+    )
 
 
 def test_the_table_of_the_initialization_has_all_pairs(executed):
@@ -89,20 +93,33 @@ def test_the_table_of_the_initialization_has_all_pairs(executed):
 def test_the_chapter_on_the_measure_varies_all_there_is(executed):
     table = pd.read_csv(executed / "measure.csv")
     assert set(COLUMNS) | {"varied"} <= set(table.columns)  # and what is known of the networks that ignore something
-    assert set(table.varied) == {"steps", "seeds", "images", "measure", "worst case", *(f"known, {solver}" for solver in SOLVERS)}
+    assert set(table.varied) == {
+        "steps",
+        "seeds",
+        "images",
+        "measure",
+        "worst case",
+        *(f"known, {solver}" for solver in SOLVERS),
+    }
 
 
 def test_the_page_of_the_networks_lists_each_once(executed):
     table = pd.read_csv(executed / "networks.csv")
     # The standard network of both groups is one.
-    assert list(zip(table.network, table.loss, strict=True)) == [("resnet10", "standard"), ("vgg11", "standard"), ("resnet10", "trades")]
+    assert list(zip(table.network, table.loss, strict=True)) == [
+        ("resnet10", "standard"),
+        ("vgg11", "standard"),
+        ("resnet10", "trades"),
+    ]
     assert table[["accuracy", "L2 attack", "L∞ attack"]].stack().between(0, 1).all()
 
 
 def test_the_page_on_the_paper_has_the_verdict_on_every_hypothesis(executed):
     page = (PROJECT / "book" / "paper.md").read_text()
     shown = sorted(re.findall(r"glance\.ipynb::(\w+_\d+):s`", page))
-    of_claims = [name for name in ORDER if name not in ("initialization", "controversial")]  # by layer, and beyond the paper
+    of_claims = [
+        name for name in ORDER if name not in ("initialization", "controversial")
+    ]  # by layer, and beyond the paper
     counts = {name: len(pd.read_csv(executed / f"{name}-verdicts.csv")) for name in of_claims}
     assert shown == sorted(f"{name}_{number + 1}" for name, count in counts.items() for number in range(count))
 
@@ -233,7 +250,9 @@ def test_the_notebook_refuses_before_it_trains(name, value, message, tmp_path, m
 
 
 def test_plain_papermill_runs_from_any_folder(tmp_path):
-    given = [part for name, value in TINY_ONE.items() if not isinstance(value, list) for part in ("-p", name, str(value))]
+    given = [
+        part for name, value in TINY_ONE.items() if not isinstance(value, list) for part in ("-p", name, str(value))
+    ]
     lists = ["-y", json.dumps({name: value for name, value in TINY_ONE.items() if isinstance(value, list)})]
     command = [str(Path(sys.executable).with_name("papermill")), str(NOTEBOOK), "out.ipynb", *given, *lists]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

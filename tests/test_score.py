@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import stir
 from stir.computing.parallel import in_threads
+from stir.inversion.solvers import DEFAULT_SOLVER
 from stir.scoring.result import COLUMNS
 from stir.similarity import linear_cka
-from stir.inversion.solvers import DEFAULT_SOLVER
 
 
 def linear(matrix):
@@ -72,7 +72,10 @@ def test_the_other_direction_has_a_closed_form(nested):
 
 def test_a_gpu_gives_the_same_score(gpu, nested):
     m1, m2, images = nested
-    here, there = (stir.score(m1, given=m2, images=images, solver="nearest", device=device, progress=False) for device in ("cpu", gpu))
+    here, there = (
+        stir.score(m1, given=m2, images=images, solver="nearest", device=device, progress=False)
+        for device in ("cpu", gpu)
+    )
     assert 0.1 < here.value < 0.9
     for name in ("value", "interval", "cka", "ceiling", "floor", "pixels", "untrained"):
         assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.01)
@@ -185,7 +188,9 @@ def test_networks_of_other_layers_and_widths(nested):
     m1, _, images = nested
     torch.manual_seed(0)
     conv = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20, 2))
-    result = stir.score(conv, given=m1, images=images, layer="0", given_layer="1", steps=30, progress=False, tolerance=1.0)
+    result = stir.score(
+        conv, given=m1, images=images, layer="0", given_layer="1", steps=30, progress=False, tolerance=1.0
+    )
     assert (result.reference_layer, result.target_layer) == ("1", "0")
     assert result.inversion.images.equal(stir.invert(m1, images, layer="1", steps=30, progress=False).images)
 
@@ -198,7 +203,9 @@ def test_the_floor_is_the_score_of_no_shared_invariance():
     images = torch.rand(150, 1, 8, 8, generator=generator)
     seeds = torch.rand(150, 1, 8, 8, generator=generator)
     for measure, floor in (("linear-cka", 6 / 156), ("unbiased-cka", 0.0)):
-        result = stir.score(blind, given=m1, images=images, layer="1", seeds=seeds, solver="nearest", measure=measure, progress=False)
+        result = stir.score(
+            blind, given=m1, images=images, layer="1", seeds=seeds, solver="nearest", measure=measure, progress=False
+        )
         assert result.floor == pytest.approx(floor, abs=0.02)
         assert result.value == pytest.approx(result.floor, abs=0.05)
 
@@ -234,7 +241,10 @@ def test_a_result_draws_itself(nested):
     assert f"pixels {result.pixels:.3f}, untrained {result.untrained:.3f}, floor" in repr(result)
     figure = result.plot()
     scale = figure.get_axes()[0]
-    marks = {label.get_text(): line.get_xdata() for label, line in zip(scale.get_yticklabels(), scale.lines[1::2], strict=False)}
+    marks = {
+        label.get_text(): line.get_xdata()
+        for label, line in zip(scale.get_yticklabels(), scale.lines[1::2], strict=False)
+    }
     assert {name: float(*value) for name, value in marks.items()} == {
         "STIR": result.value, "linear-cka": result.cka, "untrained": result.untrained, "pixels": result.pixels,
     }  # fmt: skip
@@ -265,8 +275,12 @@ def test_pairwise_inverts_each_reference_once_a_layer(nested, monkeypatch):
     m1, m2, images = nested
     calls = []
     true = stir.invert
-    monkeypatch.setattr(sys.modules["stir.question"], "invert", lambda *a, **k: calls.append(k["layer"]) or true(*a, **k))
-    table = stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0)
+    monkeypatch.setattr(
+        sys.modules["stir.question"], "invert", lambda *a, **k: calls.append(k["layer"]) or true(*a, **k)
+    )
+    table = stir.pairwise(
+        {"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0
+    )
     assert sorted(calls, key=str) == ["1"] * 3 + [None] * 3
     assert len(table) == 3 * 3 * 2
     assert set(COLUMNS) == set(table.columns)
@@ -274,7 +288,8 @@ def test_pairwise_inverts_each_reference_once_a_layer(nested, monkeypatch):
     row = table[(table.reference == "a") & (table.target == "b") & (table.reference_layer == "1")]
     assert row.stir.item() == pytest.approx(one.value, abs=1e-6)
     pd.testing.assert_frame_equal(
-        table, stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0)
+        table,
+        stir.pairwise({"a": m1, "b": m2, "c": m1}, images, layers=["1", None], steps=20, progress=False, tolerance=1.0),
     )
 
 
@@ -306,7 +321,9 @@ def test_further_measures_have_rows_of_their_own(nested):
 def test_a_further_measure_that_refuses_is_left_out_and_named(nested):
     m1, m2, images = nested
     options = dict(steps=5, progress=False, tolerance=1.0)
-    with pytest.warns(UserWarning, match="mean-cca is left out for reference 'a' .* correlates perfectly with anything"):
+    with pytest.warns(
+        UserWarning, match="mean-cca is left out for reference 'a' .* correlates perfectly with anything"
+    ):
         table = stir.pairwise({"a": m1}, images[:8], also=["mean-cca"], **options)
     assert list(table.measure) == ["linear-cka"]
     with pytest.raises(ValueError, match="measure='cca' is unknown"):
@@ -350,7 +367,10 @@ def test_warns_of_an_interval_without_the_seeds_share(nested, call):
         "score": lambda **more: stir.score(m2, given=m1, images=images, **options, **more).to_frame(),
         "pairwise": lambda **more: stir.pairwise({"a": m1, "b": m2}, images, layers=["1", None], **options, **more),
     }[call]
-    with pytest.warns(UserWarning, match="seeds='gaussian-shared' with draws=1: .* leave out how STIR varies with the one seed image; use draws=") as warned:
+    with pytest.warns(
+        UserWarning,
+        match="seeds='gaussian-shared' with draws=1: .* leave out how STIR varies with the one seed image; use draws=",
+    ) as warned:
         measure()
     assert len(warned) == 1  # for all layers
     measure(draws=2)  # a warning would end the test

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from torch import nn
 
 from stir import Ball, invert, load_dataset, trained_model
-from stir.networks.architectures import build_model
 from stir.inversion.solvers import SOLVERS
+from stir.networks.architectures import build_model
 
 QUIET = {"device": "cpu", "progress": False}
 
@@ -101,7 +101,18 @@ def test_nearest_solves_the_boxed_problem(outputs):
 @pytest.fixture(scope="module")
 def robust():
     """A robust network, whose invariances are far from any seed image: the hardest to invert of those that a test can train."""
-    return trained_model("resnet10", dataset="digits", loss="adversarial-l2", epsilon=1.0, attack_steps=1, width=8, epochs=3, batch_size=64, device="cpu", progress=False)
+    return trained_model(
+        "resnet10",
+        dataset="digits",
+        loss="adversarial-l2",
+        epsilon=1.0,
+        attack_steps=1,
+        width=8,
+        epochs=3,
+        batch_size=64,
+        device="cpu",
+        progress=False,
+    )
 
 
 @pytest.mark.parametrize("layer", ["stage3", None])
@@ -181,11 +192,20 @@ def test_a_ball_around_the_seed_is_never_left(solver, ball):
 
 def test_nearest_in_a_ball_is_scipys_answer_too():
     matrix, images, seeds = problem(outputs=2)
-    found = invert(linear(matrix), images, layer="1", seeds=seeds, solver="nearest", within=Ball("linf", 0.6), steps=500, **QUIET)
+    found = invert(
+        linear(matrix), images, layer="1", seeds=seeds, solver="nearest", within=Ball("linf", 0.6), steps=500, **QUIET
+    )
     start = seeds.clamp(0, 1)
     low, high = (start - 0.6).clamp_min(0).flatten(1).numpy(), (start + 0.6).clamp_max(1).flatten(1).numpy()
     a = matrix.double().numpy()
-    for x, z, lo, hi, mine in zip(images.flatten(1).double().numpy(), start.flatten(1).double().numpy(), low, high, found.images.flatten(1), strict=True):
+    for x, z, lo, hi, mine in zip(
+        images.flatten(1).double().numpy(),
+        start.flatten(1).double().numpy(),
+        low,
+        high,
+        found.images.flatten(1),
+        strict=True,
+    ):
         answer = minimize(lambda v, z=z: ((v - z) @ (v - z) / 2, v - z), z, jac=True, method="SLSQP", bounds=list(zip(lo, hi, strict=True)),
                           constraints={"type": "eq", "fun": lambda v, x=x: a @ (v - x), "jac": lambda v: a}, options={"ftol": 1e-14, "maxiter": 500})  # fmt: skip
         assert answer.success

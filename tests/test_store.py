@@ -3,15 +3,15 @@
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
-from test_networks import TINY, names, same
+from test_trained import TINY, names, same
 
 import stir.files
-import stir.training.trained
 import stir.training.store
+import stir.training.trained
 from stir.cli import main
-from stir.training.trained import trained_model
-from stir.training.store import Entry, kept_models, remove_models
 from stir.training.recipe import Recipe
+from stir.training.store import Entry, kept_models, remove_models
+from stir.training.trained import trained_model
 
 pytestmark = pytest.mark.usefixtures("own_store")
 
@@ -104,7 +104,10 @@ def test_the_list_and_removal(small, own_store):
     table = kept_models().set_index("architecture")
     assert set(table.index) == {"resnet10", "vgg11"} and table.loc["resnet10", "accuracy"] == first.card["accuracy"]
     assert table.loc["vgg11", "loss"] == "trades" and table.loc["vgg11", "epsilon"] == pytest.approx(8 / 255)
-    assert table.loc["vgg11", "others"] == "learning_rate=0.05 augmentation=shift" and table.loc["resnet10", "others"] == ""
+    assert (
+        table.loc["vgg11", "others"] == "learning_rate=0.05 augmentation=shift"
+        and table.loc["resnet10", "others"] == ""
+    )
     (weights,) = own_store.glob(f"{table.loc['resnet10', 'key']}.safetensors")
     assert table.loc["resnet10", "megabytes"] == weights.stat().st_size / 1e6
     shown = run(main, ["models"]).output

@@ -13,7 +13,11 @@ from stir.study import verdict_plots
 @pytest.fixture
 def judged():
     values = {"supported": (0.3, 0.2, 0.4), "not supported": (0.1, -0.1, 0.3), "contradicted": (-0.3, -0.5, -0.1)}
-    rows = [{"claim": f"claim {verdict}", "verdict": verdict} | dict(zip(("difference_value", "difference_low", "difference_high"), each, strict=True)) for verdict, each in values.items()]
+    rows = [
+        {"claim": f"claim {verdict}", "verdict": verdict}
+        | dict(zip(("difference_value", "difference_low", "difference_high"), each, strict=True))
+        for verdict, each in values.items()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -27,8 +31,12 @@ def test_verdict_rows_draw_differences_from_top_to_bottom(judged):
 
 
 def test_a_verdict_grid_has_a_cell_each(judged):
-    both = pd.concat([judged.assign(measure="rsa"), judged.assign(measure="linear-cka").iloc[:2]]).assign(row=lambda rows: rows.claim)
+    both = pd.concat([judged.assign(measure="rsa"), judged.assign(measure="linear-cka").iloc[:2]]).assign(
+        row=lambda rows: rows.claim
+    )
     (axis,) = verdict_plots.verdict_grid(both, list(judged.claim), ["linear-cka", "rsa"]).axes
-    (same,) = verdict_plots.verdict_grid(both.rename(columns={"measure": "solver"}), list(judged.claim), ["linear-cka", "rsa"], by="solver").axes
+    (same,) = verdict_plots.verdict_grid(
+        both.rename(columns={"measure": "solver"}), list(judged.claim), ["linear-cka", "rsa"], by="solver"
+    ).axes
     assert len(axis.patches) == len(same.patches) == 5
     assert sorted(text.get_text() for text in axis.texts) == sorted(["+0.30", "+0.10", "-0.30", "+0.30", "+0.10"])

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,7 +52,9 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict:
         raise ValueError(f"{path} must hold lines of `name: value`")
     own = parameters.declared(notebook)
     if values.keys() - own.keys():  # another notebook's, or a slip
-        everyones = {name: each for other in path.parents[1].glob("*.ipynb") for name, each in parameters.declared(other).items()}
+        everyones = {
+            name: each for other in path.parents[1].glob("*.ipynb") for name, each in parameters.declared(other).items()
+        }
         parameters.check(values, everyones | own)
     return {name: value for name, value in values.items() if name in own}
 
@@ -159,7 +161,7 @@ def _annotate(
             cell.metadata.tags.append("remove-input")
     device = resolve_device(values.get("device", "auto"))
     versions = ", ".join(f"{package} {version(package)}" for package in VERSIONS)
-    date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         f"*Ran at the scale `{scale}` on {hardware(device)} in {seconds:.0f} s, {date}, Python {sys.version.split()[0]}, {versions}.*",
         "",
@@ -188,7 +190,9 @@ def build_book(project: Path) -> Path:
     """
     for path in sorted((project / "book").rglob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        errors = [output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"]
+        errors = [
+            output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"
+        ]
         if errors or notebook.metadata.get("papermill", {}).get("exception"):
             raise ValueError(f"{path} ended with an error; run it again before building the book")
     # The command of this very environment, also where it is not on the PATH.

@@ -33,7 +33,9 @@ def in_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def side_by_side(function: Callable, tasks: Sequence[tuple], device: torch.device, *, threads: int = 1, at_least: int | float = 2) -> Iterator:
+def side_by_side(
+    function: Callable, tasks: Sequence[tuple], device: torch.device, *, threads: int = 1, at_least: int | float = 2
+) -> Iterator:
     """`function(*task)` of each task, in order.
 
     On a CPU they are computed several at a time, in processes of their own with a share of the cores each, of at least `threads`:
@@ -44,7 +46,9 @@ def side_by_side(function: Callable, tasks: Sequence[tuple], device: torch.devic
     workers = min(len(tasks), cores // threads)
     if device.type != "cpu" or workers < 2 or len(tasks) < at_least:
         return (function(*task) for task in tasks)
-    return Parallel(n_jobs=workers, return_as="generator")(delayed(_with_threads)(cores // workers, function, task) for task in tasks)
+    return Parallel(n_jobs=workers, return_as="generator")(
+        delayed(_with_threads)(cores // workers, function, task) for task in tasks
+    )
 
 
 def _with_threads(count: int, function: Callable, task: tuple) -> object:

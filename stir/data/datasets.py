@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stir.files import store_folder
 from stir.data.folders import UNREADABLE, decode_folder
+from stir.files import store_folder
 
 DIGITS_SIZE = 16
 DIGITS_TRAIN = 1_400
@@ -38,7 +38,7 @@ class Split:
     """Images in [0, 1], float32, with the class number of each."""
 
     images: Float[Tensor, "n c h w"]
-    labels: Int[Tensor, "n"]
+    labels: Int[Tensor, n]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -102,7 +102,9 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of both splits and the number of classes: of all that a network's training and its test depend on."""
-        return hashlib.sha256(repr((self.train.fingerprint, self.test.fingerprint, len(self.classes))).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((self.train.fingerprint, self.test.fingerprint, len(self.classes))).encode()
+        ).hexdigest()
 
 
 def load_dataset(
@@ -150,13 +152,17 @@ def load_dataset(
     elif name.startswith("folder:"):
         dataset = _folder(name, image_size, unreadable, progress)
     else:
-        raise ValueError(f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION))} or 'folder:PATH'")
+        raise ValueError(
+            f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION))} or 'folder:PATH'"
+        )
     if classes is not None:
         dataset = _with_classes(dataset, classes)
     if n_train is None:
         return dataset
     if not 1 <= n_train <= len(dataset.train):
-        raise ValueError(f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}")
+        raise ValueError(
+            f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}"
+        )
     keep = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
     return replace(dataset, name=f"{dataset.name}, {n_train} images", train=dataset.train[keep])
 
@@ -175,18 +181,26 @@ def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dat
     root = Path(name.removeprefix("folder:")).expanduser()
     for split in ("train", "test"):
         if not (root / split).is_dir():
-            raise ValueError(f"dataset={name!r}: there is no folder {str(root / split)!r}; images belong in PATH/train/<class>/ and PATH/test/<class>/")
+            raise ValueError(
+                f"dataset={name!r}: there is no folder {str(root / split)!r}; images belong in PATH/train/<class>/ and PATH/test/<class>/"
+            )
     try:
         *train, classes = decode_folder(root / "train", size, unreadable=unreadable, progress=progress)
         *test, others = decode_folder(root / "test", size, unreadable=unreadable, progress=progress)
     except ValueError as error:
         raise ValueError(f"dataset={name!r}: {error}") from error
     if classes != others:
-        raise ValueError(f"dataset={name!r}: train and test must hold the same classes; only one of them holds {sorted(set(classes) ^ set(others))[:5]}")
+        raise ValueError(
+            f"dataset={name!r}: train and test must hold the same classes; only one of them holds {sorted(set(classes) ^ set(others))[:5]}"
+        )
     if train[0].shape[1:] != test[0].shape[1:]:
-        raise ValueError(f"dataset={name!r}: training images are {_size(train[0])}, test images {_size(test[0])}; give image_size")
+        raise ValueError(
+            f"dataset={name!r}: training images are {_size(train[0])}, test images {_size(test[0])}; give image_size"
+        )
     # The name goes onto pages, where nobody needs to know the rest of the path.
-    return Dataset(f"folder:{root.resolve().name}", Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes)
+    return Dataset(
+        f"folder:{root.resolve().name}", Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes
+    )
 
 
 def _size(images: Tensor) -> str:
@@ -219,7 +233,7 @@ def _torchvision(name: str, size: int | None) -> Dataset:
     return Dataset(name, *splits, tuple(classes))
 
 
-def _mixed(n_images: int) -> Int[Tensor, "n"]:
+def _mixed(n_images: int) -> Int[Tensor, n]:
     """A fixed permutation, by the SHA-256 of each number, in the spirit of `stir.data.folders.mixed_order`."""
     return torch.tensor(sorted(range(n_images), key=lambda place: hashlib.sha256(str(place).encode()).digest()))
 
@@ -234,7 +248,9 @@ def _split(raw: object, size: int | None) -> Split:
         pixels = pixels.permute(0, 3, 1, 2)
     images = _unit(pixels.contiguous())
     if size is not None and images.shape[2:] != (size, size):
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)  # which rounding may leave
+        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(
+            0, 1
+        )  # which rounding may leave
     return Split(images, labels)
 
 

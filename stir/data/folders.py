@@ -24,7 +24,9 @@ UNREADABLE = ("refuse", "skip")
 FORMAT = 2
 
 
-def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", progress: bool = True) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def decode_folder(
+    root: Path, size: int | None, *, unreadable: str = "refuse", progress: bool = True
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Pixels uint8 [N, 3, H, W], class numbers [N] and class names of the images in `root/<class>/`.
 
     The order of the images is drawn once, by their names alone (see `mixed_order`), so that the first n hold
@@ -55,7 +57,10 @@ def decode_folder(root: Path, size: int | None, *, unreadable: str = "refuse", p
             try:
                 write_atomically(kept, lambda path: save_file(tensors, path))
             except (OSError, SafetensorError) as error:
-                warnings.warn(f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time", stacklevel=4)
+                warnings.warn(
+                    f"the decoded images could not be kept in {kept.parent} ({error}); they are decoded again next time",
+                    stacklevel=4,
+                )
     return tensors["images"], tensors["labels"], tuple(folder.classes)
 
 
@@ -107,7 +112,9 @@ def _decode(
             images, first = np.empty((len(samples), *pixels.shape), np.uint8), path
         if pixels.shape != images.shape[1:]:
             (height, width), (first_height, first_width) = pixels.shape[:2], images.shape[1:3]
-            raise ValueError(f"image_size=None needs images of one size, but {path} is {width}x{height} and {first} is {first_width}x{first_height}; give image_size")
+            raise ValueError(
+                f"image_size=None needs images of one size, but {path} is {width}x{height} and {first} is {first_width}x{first_height}; give image_size"
+            )
         images[index] = pixels
     if failed:
         some = "; ".join(list(failed.values())[:5]) + ("; ..." if len(failed) > 5 else "")
@@ -119,7 +126,9 @@ def _decode(
     labels = torch.tensor([samples[index][1] for index in good])
     empty = set(range(len(classes))) - set(labels.tolist())
     if empty:
-        raise ValueError(f"no file of {', '.join(repr(classes[number]) for number in sorted(empty))} in {root} can be read; mend one, or remove the folder")
+        raise ValueError(
+            f"no file of {', '.join(repr(classes[number]) for number in sorted(empty))} in {root} can be read; mend one, or remove the folder"
+        )
     images = images if not failed else images[good]
     return {"images": torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), "labels": labels}
 

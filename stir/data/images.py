@@ -36,9 +36,13 @@ def _joined(parts: Iterable, join, kind: str) -> Tensor:
     for index, part in enumerate(parts):
         image = part[0] if isinstance(part, (tuple, list)) else part
         if not isinstance(image, Tensor):
-            raise ValueError(f"images: {kind} {index} holds a {type(image).__name__}, not a tensor; give the data set a transform such as torchvision's ToTensor()")
+            raise ValueError(
+                f"images: {kind} {index} holds a {type(image).__name__}, not a tensor; give the data set a transform such as torchvision's ToTensor()"
+            )
         if found and image.shape[-3:] != found[0].shape[-3:]:
-            raise ValueError(f"images: {kind} {index} has shape {tuple(image.shape)} after {tuple(found[0].shape)}; resize all to one shape")
+            raise ValueError(
+                f"images: {kind} {index} has shape {tuple(image.shape)} after {tuple(found[0].shape)}; resize all to one shape"
+            )
         found.append(image)
     if not found:
         raise ValueError("images holds no image; give at least one")
@@ -58,4 +62,6 @@ def check_images(images: object) -> None:
         raise ValueError("images holds NaN or infinite pixels; remove them")
     low, high = images.min().item(), images.max().item()
     if low < 0 or high > 1:
-        raise ValueError(f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; put the normalization inside the network with stir.Normalize")
+        raise ValueError(
+            f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; put the normalization inside the network with stir.Normalize"
+        )

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.data.balls import Ball
 from stir.computing.devices import reproducible
 from stir.computing.precision import check_precision
+from stir.data.balls import Ball
 from stir.data.images import Images, gather_images
 from stir.inversion.representation import Representation, check_batch_size
 from stir.inversion.seeds import draw_seeds
@@ -49,19 +49,19 @@ class Inversion:
 
     images: Float[Tensor, "n c h w"]
     seeds: Float[Tensor, "n c h w"]
-    distance: Float[Tensor, "n"]
-    converged: Bool[Tensor, "n"]
+    distance: Float[Tensor, n]
+    converged: Bool[Tensor, n]
     steps: int
     tolerance: float
     originals: Float[Tensor, "n c h w"]
 
     @property
-    def moved(self) -> Float[Tensor, "n"]:
+    def moved(self) -> Float[Tensor, n]:
         """How far each x' lies from its seed clamped to [0, 1]: the length of the difference over all pixels."""
         return _lengths(self.images - self.seeds.clamp(0, 1))
 
     @property
-    def towards(self) -> Float[Tensor, "n"]:
+    def towards(self) -> Float[Tensor, n]:
         """Distance of each x' from x over that of its clamped seed: 1 where the descent came no nearer to x, 0 where x' is x, NaN where the seed is x."""
         first = _lengths(self.seeds.clamp(0, 1) - self.originals)
         return _lengths(self.images - self.originals) / first.masked_fill(first == 0, math.nan)
@@ -82,7 +82,7 @@ class Controversy(Inversion):
             tells x' from x. The other attributes are those of the one that does not.
     """
 
-    target_distance: Float[Tensor, "n"]
+    target_distance: Float[Tensor, n]
 
 
 @torch.inference_mode(False)  # in which nothing could be descended on
@@ -151,7 +151,9 @@ def invert(
         remembered = SOLVERS[solver].remembered(steps, images[0].numel(), represent.numbers)
         batch_size = batch_size or represent.batch_size(beside=remembered)
         _check_lengths(represent, images, batch_size)
-        found, reached = _in_batches(objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress)
+        found, reached = _in_batches(
+            objective, SOLVERS[solver], images, starts, steps, half, within, represent.device, batch_size, progress
+        )
     return Inversion(found, starts, reached, reached <= tolerance, steps, tolerance, images)
 
 
@@ -199,7 +201,9 @@ def controversial(
     _check(steps, tolerance, batch_size)
     starts = _starts(images, seeds, seed, within)
     with (
-        Representation(given, images, layer if given_layer is None else given_layer, pool=pool, device=device) as by_given,
+        Representation(
+            given, images, layer if given_layer is None else given_layer, pool=pool, device=device
+        ) as by_given,
         Representation(target, images, layer, pool=pool, device=device) as by_target,
     ):
         batch_size = batch_size or by_given.batch_size(beside=by_target.kept)
@@ -207,11 +211,14 @@ def controversial(
             _check_lengths(represent, images, batch_size)
         objective = partial(_disagreement, by_given, by_target, tolerance)
         half = precision == "auto" and by_given.half_works and by_target.half_works
-        found, rank = _in_batches(objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress)
+        found, rank = _in_batches(
+            objective, AdamLogit, images, starts, steps, half, within, by_given.device, batch_size, progress
+        )
         pairs = list(zip(images.split(batch_size), found.split(batch_size), strict=True))
         with torch.no_grad():
             near, far = (
-                torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(found) for by in (by_given, by_target)
+                torch.cat([_relative_residual(by, batch)(x).norm(dim=1) for batch, x in pairs]).to(found)
+                for by in (by_given, by_target)
             )
     # Which side of the tolerance an image ended on was decided during the descent.
     return Controversy(found, starts, near, rank < 0, steps, tolerance, images, far)
@@ -257,7 +264,9 @@ def _relative_residual(represent: Representation, images: Tensor, half: bool = F
     return residual
 
 
-def _disagreement(by_given: Representation, by_target: Representation, tolerance: float, batch: Tensor, half: bool) -> Objective:
+def _disagreement(
+    by_given: Representation, by_target: Representation, tolerance: float, batch: Tensor, half: bool
+) -> Objective:
     """The objective of `controversial` for the images of `batch`."""
     near, far = _relative_residual(by_given, batch, half), _relative_residual(by_target, batch, half)
 
@@ -283,15 +292,28 @@ def _in_batches(
     progress: bool,
 ) -> tuple[Tensor, Tensor]:
     """The best image of each descent and its rank, on the images' device."""
-    dtype = torch.promote_types(images.dtype, torch.float32)  # in shorter ones an image would not be at the distance that is reported
+    dtype = torch.promote_types(
+        images.dtype, torch.float32
+    )  # in shorter ones an image would not be at the distance that is reported
     found, ranks = [], []
-    with tqdm(total=len(images) * steps, desc="inverting", unit="image-step", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=len(images) * steps,
+        desc="inverting",
+        unit="image-step",
+        unit_scale=True,
+        disable=not progress,
+        leave=False,
+    ) as bar:
         for batch, start in zip(images.split(batch_size), starts.split(batch_size), strict=True):
             start = start.to(device, torch.float32)
             project = box if within is None else box_and_ball(start, within)
             # A coarse way to the neighbourhood, an exact one from there.
             coarse = math.floor(solver.coarse * steps) if half else 0
-            phases = [(count, partial(objective, batch, low)) for count, low in ((coarse, True), (steps - coarse, False)) if count]
+            phases = [
+                (count, partial(objective, batch, low))
+                for count, low in ((coarse, True), (steps - coarse, False))
+                if count
+            ]
             best, rank = _descend(phases, solver(start, steps, project), lambda: bar.update(len(batch)))
             found.append(best.to(images.device, dtype))
             ranks.append(rank.to(images.device, dtype))
@@ -299,7 +321,9 @@ def _in_batches(
 
 
 @torch.enable_grad()  # whatever the caller has switched off
-def _descend(phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, advance: Callable[[], object]) -> tuple[Tensor, Tensor]:
+def _descend(
+    phases: list[tuple[int, Callable[[], Objective]]], solver: Solver, advance: Callable[[], object]
+) -> tuple[Tensor, Tensor]:
     """Run the solver for so many steps on each objective; the best iterate of each image by the last, and its rank."""
     best = solver.images().detach().clone()
     none = least = torch.full((len(best),), torch.inf, device=best.device)
@@ -322,4 +346,8 @@ def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Ten
     """The candidates' residuals, and the best so far with its rank."""
     residual, rank = evaluate(candidates)
     better = rank < least
-    return residual, torch.where(better[:, None, None, None], candidates.detach(), best), torch.where(better, rank, least)
+    return (
+        residual,
+        torch.where(better[:, None, None, None], candidates.detach(), best),
+        torch.where(better, rank, least),
+    )

@@ -14,8 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from stir.computing.devices import resolve_device
 from stir.computing.precision import fast_bf16
-from stir.networks.frozen import Frozen, close
 from stir.data.images import Images, check_images, gather_images
+from stir.networks.frozen import Frozen, close
 
 PENULTIMATE = "penultimate"
 POOLS = ("mean", "flatten")
@@ -154,7 +154,9 @@ class Representation:
             return self._pooled(reached.output, images)
         finally:
             self._calls = None
-        raise ValueError(f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs")
+        raise ValueError(
+            f"layer={self.layer!r}: the forward pass did not reach it this time; choose a layer that always runs"
+        )
 
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, so many at a time and without gradients, on the images' own device."""
@@ -167,10 +169,14 @@ class Representation:
         if self.layer == PENULTIMATE:
             candidates = [module for module in modules.values() if isinstance(module, nn.Linear)]
             if not candidates:
-                raise ValueError(f"layer={self.layer!r} is the input of the last linear layer, but {type(self.model).__name__} has none; name a layer, such as {_some(modules)}")
+                raise ValueError(
+                    f"layer={self.layer!r} is the input of the last linear layer, but {type(self.model).__name__} has none; name a layer, such as {_some(modules)}"
+                )
         elif self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
-            raise ValueError(f"layer={self.layer!r} does not exist in {type(self.model).__name__}; did you mean {_some(near or modules)}?")
+            raise ValueError(
+                f"layer={self.layer!r} does not exist in {type(self.model).__name__}; did you mean {_some(near or modules)}?"
+            )
         else:
             candidates = [modules[self.layer]]
         order: list[nn.Module] = []
@@ -180,12 +186,16 @@ class Representation:
                 self._frozen(self._example)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             shape = tuple(self._example.shape[1:])
-            raise ValueError(f"images of shape [N, {', '.join(map(str, shape))}] do not pass through {type(self.model).__name__}: {error}") from error
+            raise ValueError(
+                f"images of shape [N, {', '.join(map(str, shape))}] do not pass through {type(self.model).__name__}: {error}"
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()
         if not order:
-            raise ValueError(f"layer={self.layer!r} is never reached by the forward pass of {type(self.model).__name__}; choose a layer that runs")
+            raise ValueError(
+                f"layer={self.layer!r} is never reached by the forward pass of {type(self.model).__name__}; choose a layer that runs"
+            )
         return order[-1], order.count(order[-1])
 
     def _attach(self, module: nn.Module, last_call: int) -> None:
@@ -204,8 +214,14 @@ class Representation:
     def _pooled(self, output: object, images: Tensor) -> Tensor:
         n = len(images)
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
-            got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            raise ValueError(f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer")
+            got = (
+                f"a tensor of shape {tuple(output.shape)}"
+                if isinstance(output, Tensor)
+                else f"a {type(output).__name__}"
+            )
+            raise ValueError(
+                f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer"
+            )
         if self.pool == "flatten" or output.ndim == 2:
             return output.flatten(1)
         if output.ndim == 4 and _channels_last(output.shape, images.shape):
@@ -228,7 +244,9 @@ def _some(names: object) -> str:
 def check_layer_name(layer: str | None, argument: str = "layer") -> None:
     """Raise a ValueError where the name that `argument` gives is empty, which PyTorch takes for the network as a whole."""
     if layer == "":
-        raise ValueError(f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the last linear layer")
+        raise ValueError(
+            f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the last linear layer"
+        )
 
 
 def check_batch_size(batch_size: int | None) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def random_cycle(n: int, generator: torch.Generator) -> Int[Tensor, "n"]:
+def random_cycle(n: int, generator: torch.Generator) -> Int[Tensor, n]:
     """A random permutation of n things that are dealt round one cycle: nobody is dealt their own."""
     order = torch.randperm(n, generator=generator)
     dealt = torch.empty_like(order)

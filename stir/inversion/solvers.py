@@ -124,7 +124,9 @@ class Tethered(Solver):
         moves, changes = self.past[:, :kept] - pixels[:, None], self.residuals[:, :kept] - residual[:, None]
         away = pixels - self.seed
         # Both terms count alike at weight 1, whatever their units.
-        nearness = (self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12))[:, None, None]
+        nearness = (self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12))[
+            :, None, None
+        ]
         system = changes @ changes.mT + nearness * (moves @ moves.mT)
         # Each by its own size: an iterate whose residual differs much lies far away, and what it tells of the network here is worth less.
         system = system + torch.diag_embed(self.damping * system.diagonal(dim1=1, dim2=2) + 1e-12)
@@ -139,7 +141,9 @@ class Tethered(Solver):
         """The way back to the seed, less what of it lies along the remembered gradients."""
         back, along = self.seed - pixels, self.gradients[:, : self.taken]
         system = along @ along.mT
-        weights = _solve(system + 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype), along @ back[:, :, None])
+        weights = _solve(
+            system + 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype), along @ back[:, :, None]
+        )
         return back - (weights.mT @ along)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor, gradient: Tensor) -> None:

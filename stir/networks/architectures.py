@@ -14,13 +14,24 @@ from functools import partial
 import torch
 from torch import nn
 
-from stir.networks.blocks import Attention, ChannelNorm, ConvNorm, Normalize, Patches, WideBlock, basic_block, bottleneck
+from stir.networks.blocks import (
+    Attention,
+    ChannelNorm,
+    ConvNorm,
+    Normalize,
+    Patches,
+    WideBlock,
+    basic_block,
+    bottleneck,
+)
 
 Stages = tuple["OrderedDict[str, nn.Module]", int]  # by name, and the number of channels they end with
 TORCHVISION = "torchvision:"
 
 
-def _resnet(width: int, channels: int, *, counts: Sequence[int], block: Callable = basic_block, skip: bool = True) -> Stages:
+def _resnet(
+    width: int, channels: int, *, counts: Sequence[int], block: Callable = basic_block, skip: bool = True
+) -> Stages:
     stages = OrderedDict(stem=nn.Sequential(ConvNorm(channels, width), nn.ReLU()))
     outputs = width
     for number, count in enumerate(counts, start=1):
@@ -148,9 +159,13 @@ def build_model(
             if channels not in (1, 3):
                 raise ValueError(f"channels={channels}: torchvision's networks take images of 1 or 3 channels")
             spread = (list(mean) * 3)[:3], (list(std) * 3)[:3]
-            return nn.Sequential(OrderedDict(normalize=Normalize(*spread), network=_torchvision(architecture, num_classes)))
+            return nn.Sequential(
+                OrderedDict(normalize=Normalize(*spread), network=_torchvision(architecture, num_classes))
+            )
         stages, features = ARCHITECTURES[architecture](width, channels)
-        head = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), classifier=nn.Linear(features, num_classes))
+        head = OrderedDict(
+            pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), classifier=nn.Linear(features, num_classes)
+        )
         return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), **stages, **head))
 
 
@@ -161,9 +176,13 @@ def check_architecture(architecture: str) -> None:
 
         known = torchvision.models.list_models(torchvision.models)
         if architecture.removeprefix(TORCHVISION) not in known:
-            raise ValueError(f"architecture={architecture!r} is unknown; after {TORCHVISION!r} use one of {', '.join(known)}")
+            raise ValueError(
+                f"architecture={architecture!r} is unknown; after {TORCHVISION!r} use one of {', '.join(known)}"
+            )
     elif architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}, or 'torchvision:NAME'")
+        raise ValueError(
+            f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}, or 'torchvision:NAME'"
+        )
 
 
 def _torchvision(architecture: str, num_classes: int) -> nn.Module:

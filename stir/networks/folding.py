@@ -22,7 +22,11 @@ def watch_pairs(model: nn.Module) -> Iterator[Pairs]:
     pairs: Pairs = {}
     ran: Counter[nn.Module] = Counter()
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the tensor too, so that no other gets its id
-    shared = {name for name, count in Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False)).items() if count > 1}
+    shared = {
+        name
+        for name, count in Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False)).items()
+        if count > 1
+    }
 
     def after(module: nn.Module, _: object, output: Tensor) -> None:
         ran[module] += 1
@@ -31,7 +35,9 @@ def watch_pairs(model: nn.Module) -> Iterator[Pairs]:
     def before(module: nn.Module, inputs: tuple) -> None:
         ran[module] += 1
         conv, _ = outputs.get(id(inputs[0]), (None, None)) if inputs else (None, None)
-        if conv is None or module.running_mean is None or "weight" not in conv._parameters:  # the last where it is computed anew, as in pruning
+        if (
+            conv is None or module.running_mean is None or "weight" not in conv._parameters
+        ):  # the last where it is computed anew, as in pruning
             return
         own = [conv.weight, *module.parameters()]
         if all(parameter is None or id(parameter) not in shared for parameter in own):

@@ -39,16 +39,26 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for module in _parts_first(fresh):
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)  # the latter: PyTorch's attention
+            reset = getattr(module, "reset_parameters", None) or getattr(
+                module, "_reset_parameters", None
+            )  # the latter: PyTorch's attention
             if reset is not None:
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
-                raise ValueError(f"{type(module).__name__} has parameters and no `reset_parameters`; give it one that draws them anew")
+                raise ValueError(
+                    f"{type(module).__name__} has parameters and no `reset_parameters`; give it one that draws them anew"
+                )
     trained = dict(network.named_parameters())
     # Of a module with weight or spectral norm `reset_parameters` reaches only what is derived from its parameters.
-    left = [name for name, weight in fresh.named_parameters() if weight.ndim > 1 and torch.equal(weight, trained[name].cpu())]
+    left = [
+        name
+        for name, weight in fresh.named_parameters()
+        if weight.ndim > 1 and torch.equal(weight, trained[name].cpu())
+    ]
     if left:
-        raise ValueError(f"{left[0]!r} is not drawn anew by its module's `reset_parameters`; take weight or spectral norms off first")
+        raise ValueError(
+            f"{left[0]!r} is not drawn anew by its module's `reset_parameters`; take weight or spectral norms off first"
+        )
     return fresh
 
 
@@ -68,7 +78,9 @@ class Baselines:
     def __init__(self, asked: Question) -> None:
         self._asked = asked
         self._pixels: dict[int, Scores] = {}  # by the id of what was made
-        self._fresh: list[tuple[Tensor, dict[int, Scores]]] = []  # features of X, by which the same network is known again
+        self._fresh: list[
+            tuple[Tensor, dict[int, Scores]]
+        ] = []  # features of X, by which the same network is known again
 
     def pixels(self, made: Made) -> Scores:
         """S(X, X') of the pixels themselves."""
@@ -87,7 +99,10 @@ class Baselines:
         try:
             with asked.features_of(with_fresh_weights(target), asked.layer) as see:
                 own = see(asked.images)
-                scores = next((scores for other, scores in self._fresh if other.dtype == own.dtype and torch.equal(other, own)), None)
+                scores = next(
+                    (scores for other, scores in self._fresh if other.dtype == own.dtype and torch.equal(other, own)),
+                    None,
+                )
                 if scores is None:
                     scores = {}
                     self._fresh.append((own, scores))
@@ -99,11 +114,15 @@ class Baselines:
         return scores
 
     def _scores(self, features: Tensor, again: Tensor) -> Scores:
-        return {measure: _mean_or_nan(measure, features, again.chunk(self._asked.draws)) for measure in self._asked.measures}
+        return {
+            measure: _mean_or_nan(measure, features, again.chunk(self._asked.draws)) for measure in self._asked.measures
+        }
 
 
 def _mean_or_nan(measure: str | Measure, features: Tensor, again: Sequence[Tensor]) -> float:
     try:
         return sum(get_measure(measure)(features, draw) for draw in again) / len(again)
-    except Exception:  # a baseline ends no score, and a function of the user's own may object to other features in any way
+    except (
+        Exception
+    ):  # a baseline ends no score, and a function of the user's own may object to other features in any way
         return math.nan

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.similarity.cka import MIN_IMAGES
 from stir.computing.devices import resolve_device
 from stir.computing.parallel import is_picklable, side_by_side
 from stir.data.images import Images, gather_images
 from stir.inversion.invert import Inversion, controversial, invert
 from stir.inversion.representation import Representation, check_layer_name
+from stir.similarity.cka import MIN_IMAGES
 from stir.similarity.measures import Measure, get_measure, name_of
 
 
@@ -52,10 +52,14 @@ class Question:
         for measure in self.measures:
             get_measure(measure)
         if len(set(self.measures)) <= len(self.also):
-            raise ValueError(f"also={list(map(name_of, self.also))} must hold no measure twice, nor {name_of(self.measure)!r}, which is measured anyway")
+            raise ValueError(
+                f"also={list(map(name_of, self.also))} must hold no measure twice, nor {name_of(self.measure)!r}, which is measured anyway"
+            )
         # The jackknife leaves one image out.
         if len(self.images) <= MIN_IMAGES:
-            raise ValueError(f"images holds {len(self.images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}")
+            raise ValueError(
+                f"images holds {len(self.images)} image(s); a similarity with an interval needs at least {MIN_IMAGES + 1}"
+            )
         if self.draws < 1:
             raise ValueError(f"draws={self.draws} must be at least 1")
         if self.draws > 1 and self.seeds in ("given", "white", "black"):
@@ -102,7 +106,14 @@ class Question:
         return [make(images=self.images, **{**self.inversion, "seed": first + draw}) for draw in range(self.draws)]
 
 
-def check(images: Images, *, measure: str | Measure = "linear-cka", also: Sequence[str | Measure] = (), draws: int = 1, **inversion) -> None:
+def check(
+    images: Images,
+    *,
+    measure: str | Measure = "linear-cka",
+    also: Sequence[str | Measure] = (),
+    draws: int = 1,
+    **inversion,
+) -> None:
     """Raise a ValueError for images, measures or draws that `stir.pairwise` would refuse; what it hands on to `invert` shows there."""
     Question(gather_images(images), None, None, measure, draws, inversion, tuple(also))
 
@@ -131,12 +142,23 @@ def make_all(questions: Sequence[Question], models: Mapping[str, nn.Module], wor
     for asked, name in product(questions, models):
         alone = [[other] for other in models if other != name]
         tasks += [(asked, name, targets) for targets in (alone if worst_case else [[*models]])]
-    making = [(asked, asked.maker(models[name], models[targets[0]] if worst_case else None)) for asked, name, targets in tasks]
+    making = [
+        (asked, asked.maker(models[name], models[targets[0]] if worst_case else None)) for asked, name, targets in tasks
+    ]
     first = questions[0]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if is_picklable((models, first.measures)) else math.inf
-    running = side_by_side(Question.draw, making, resolve_device(first.inversion.get("device", "auto")), at_least=at_least)
-    bar = tqdm(running, total=len(tasks), desc="pairs" if worst_case else "references", unit="inversion", disable=not first.progress, leave=False)
+    running = side_by_side(
+        Question.draw, making, resolve_device(first.inversion.get("device", "auto")), at_least=at_least
+    )
+    bar = tqdm(
+        running,
+        total=len(tasks),
+        desc="pairs" if worst_case else "references",
+        unit="inversion",
+        disable=not first.progress,
+        leave=False,
+    )
     # All before any is looked at: a network cannot be used here while it is being sent elsewhere.
     found = [(asked, Made(name, targets, draws)) for (asked, name, targets), draws in zip(tasks, bar, strict=True)]
     return [[made for asked, made in found if asked is question] for question in questions]

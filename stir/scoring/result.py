@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from stir.similarity.intervals import Interval
 from stir.inversion.invert import Controversy, Inversion
+from stir.similarity.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,9 @@ class StirResult:
 
     def plot(self) -> Figure:
         """The value between baselines and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
-        from stir.scoring.result_plot import plot_score  # drawing libraries load slowly, and who only measures never needs them
+        from stir.scoring.result_plot import (
+            plot_score,
+        )  # drawing libraries load slowly, and who only measures never needs them
 
         rows = {"$x$": self.images, "seed": self.inversion.seeds, "$x'$": self.inversion.images}
         return plot_score(self.as_row(), self.distances, self.inversion.tolerance, rows)

@@ -32,7 +32,9 @@ def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mappin
     histogram.hist(reached, bins=np.geomspace(reached.min() * 0.9, reached.max() * 1.1, 25), color="0.7")
     histogram.axvline(tolerance, color="0.2", ls="--", lw=1.2)
     log_axis(histogram, marks=(1, 3))
-    histogram.set(xlabel="relative distance reached", ylabel="images", title=f"{row['converged']:.0%} within {tolerance:g}")
+    histogram.set(
+        xlabel="relative distance reached", ylabel="images", title=f"{row['converged']:.0%} within {tolerance:g}"
+    )
     sns.despine(above)
     draw_images(below, images, columns=10)
     return figure
@@ -58,7 +60,18 @@ def _draw_scale(axis: Axes, row: Mapping) -> None:
         axis.annotate(text, (value, height), (shift, 7), textcoords="offset points", ha=side)
     for name in ("floor", "ceiling"):
         axis.axvline(row[name], color="0.6", ls=":", lw=1.2)
-        axis.annotate(name, (row[name], -0.55), (-3, 0), textcoords="offset points", rotation=90, ha="right", va="bottom", color="0.4")
-    axis.set(yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity")
+        axis.annotate(
+            name,
+            (row[name], -0.55),
+            (-3, 0),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="bottom",
+            color="0.4",
+        )
+    axis.set(
+        yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity"
+    )
     axis.set_title(f"{row['target']} given {row['reference']}")
     axis.set_xlim(min(-0.02, row["stir_low"], *(value for _, value, *_ in points), row["floor"]), 1.03)

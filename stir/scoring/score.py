@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.scoring.baselines import Baselines, Scores
 from stir.data.images import Images, gather_images
-from stir.similarity.intervals import Interval, mean_similarity
 from stir.inversion.invert import Controversy
-from stir.scoring.question import Made, Question, make_all
 from stir.inversion.representation import PENULTIMATE
-from stir.scoring.result import StirResult
 from stir.inversion.seeds import random_cycle
-from stir.similarity.measures import Measure, get_measure, name_of
 from stir.inversion.solvers import DEFAULT_SOLVER
+from stir.scoring.baselines import Baselines, Scores
+from stir.scoring.question import Made, Question, make_all
+from stir.scoring.result import StirResult
+from stir.similarity.intervals import Interval, mean_similarity
+from stir.similarity.measures import Measure, get_measure, name_of
 
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5  # half done, an average still says what most X' are like
@@ -68,7 +68,9 @@ def score(
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the images
             within the tolerance, or than 90% if `worst_case`; or the interval leaves out that of the seed (gaussian-shared, one draw).
     """
-    asked = Question(gather_images(images), layer, layer if given_layer is None else given_layer, measure, draws, inversion)
+    asked = Question(
+        gather_images(images), layer, layer if given_layer is None else given_layer, measure, draws, inversion
+    )
     _warn_of_one_seed(asked)
     asked.check_layer(target)
     made = Made("reference", ["target"], asked.draw(asked.maker(given, target if worst_case else None)))
@@ -113,7 +115,10 @@ def pairwise(
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
     images = gather_images(images)
-    questions = [Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}, tuple(also)) for layer in layers]
+    questions = [
+        Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}, tuple(also))
+        for layer in layers
+    ]
     for asked in questions:
         for model in models.values():
             asked.check_layer(model)
@@ -134,13 +139,17 @@ class _Seen:
     ceilings: dict[str | Measure, float] = field(default_factory=dict)
 
 
-def _answer(asked: Question, made: Sequence[Made], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]) -> list[StirResult]:
+def _answer(
+    asked: Question, made: Sequence[Made], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]
+) -> list[StirResult]:
     """The scores on all X' that were made: for each its targets, and for each target the measures, in their order."""
     seen = {}
     for name in dict.fromkeys(each.reference for each in made):
         with asked.features_of(references[name], asked.given_layer) as see:
             own = see(asked.images)
-            seen |= {id(each): _Seen(own, see(each.images).chunk(asked.draws)) for each in made if each.reference == name}
+            seen |= {
+                id(each): _Seen(own, see(each.images).chunk(asked.draws)) for each in made if each.reference == name
+            }
     plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities of X itself
     baselines = Baselines(asked)
     results: dict[tuple, list[StirResult]] = {}
@@ -189,7 +198,9 @@ def _results(
             warnings.warn(f"{name_of(measure)} is left out for {told}", stacklevel=4)
             continue
         beside = {name: scores[measure] for name, scores in baselines.items()}
-        results.append(StirResult(**about, **numbers, **beside, ceiling=seen.ceilings[measure], measure=name_of(measure)))
+        results.append(
+            StirResult(**about, **numbers, **beside, ceiling=seen.ceilings[measure], measure=name_of(measure))
+        )
     return results
 
 
@@ -211,7 +222,14 @@ def _about(asked: Question, made: Made) -> dict:
     )
 
 
-def _numbers(asked: Question, own: Tensor, theirs: Tensor, again: Sequence[Tensor], known: dict[frozenset, tuple], pair: frozenset) -> dict:
+def _numbers(
+    asked: Question,
+    own: Tensor,
+    theirs: Tensor,
+    again: Sequence[Tensor],
+    known: dict[frozenset, tuple],
+    pair: frozenset,
+) -> dict:
     """Similarities of a `StirResult`, from features of X in the reference and in the target, and of each draw of X' in the target."""
     compare = get_measure(asked.measure)
     value, interval = mean_similarity(compare, theirs, again, asked.seeds == "gaussian-shared")

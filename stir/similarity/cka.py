@@ -55,7 +55,9 @@ class CKA:
                 raise ValueError(f"{name} has {widths}; use one CKA per pair of layers")
         self._origins = origins
         for chunk in zip(x.split(_CHUNK), y.split(_CHUNK)):
-            shifted = [to_float64(part, origins[0]) - to_float64(origin, origins[0]) for part, origin in zip(chunk, origins)]
+            shifted = [
+                to_float64(part, origins[0]) - to_float64(origin, origins[0]) for part, origin in zip(chunk, origins)
+            ]
             self._kept.append(torch.cat(shifted, dim=1))
             self._count += len(chunk[0])
             # From here on the images and their Gram matrices would be the larger, and the slower.
@@ -77,7 +79,9 @@ class CKA:
         else:
             self._fold()
             sums = _sums_by_features(self._moments, width)
-        for name, origin, mean, trace in zip("xy", self._origins, sums.mean.tensor_split([width]), sums.traces.tolist()):
+        for name, origin, mean, trace in zip(
+            "xy", self._origins, sums.mean.tensor_split([width]), sums.traces.tolist()
+        ):
             rounding_error(name, origin.dtype, to_float64(origin, mean) + mean, trace / self._count)
         return cosine(_u_centred(sums, self._count) if self.unbiased else sums.products)
 
@@ -132,7 +136,7 @@ def _whole(cka: CKA, x: Tensor, y: Tensor) -> float:
     return cka.update(x, y).compute()
 
 
-def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[Tensor, "g"]:
+def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[Tensor, g]:
     """`linear_cka` of x [n, p] and y [n, q] without the images of each group in turn, all at little more than the cost of one.
 
     Args:
@@ -167,7 +171,9 @@ def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[
     return values
 
 
-def _kept_by_gram(rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
+def _kept_by_gram(
+    rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]
+) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
     """Inner products and traces of the Gram matrices of the kept rows, centred about those rows' mean."""
     counts = keep.sum(1)
     grams = torch.stack([side @ side.T for side in rows.tensor_split([width], dim=1)])
@@ -176,11 +182,17 @@ def _kept_by_gram(rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g
     entries = [[((keep @ (first * second)) * keep).sum(1) for second in grams] for first in grams]
     # Centring takes off the means of rows and columns, and adds the mean of all.
     products = torch.stack([torch.stack(line) for line in entries])
-    products = products - 2 / counts * torch.einsum("agn,bgn->abg", sums, sums) + totals[:, None] * totals[None] / counts.square()
+    products = (
+        products
+        - 2 / counts * torch.einsum("agn,bgn->abg", sums, sums)
+        + totals[:, None] * totals[None] / counts.square()
+    )
     return products, grams.diagonal(dim1=1, dim2=2) @ keep.T - totals / counts
 
 
-def _kept_by_features(rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
+def _kept_by_features(
+    rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]
+) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
     """The same by covariances, each the whole less that of the rows left out."""
     sides, whole, found = _sides(rows, width), rows.T @ rows, []
     for kept in keep.bool():
@@ -193,8 +205,8 @@ def _kept_by_features(rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor
 class _Sums(NamedTuple):
     """What linear CKA takes from the centred Gram matrices K of x and L of y."""
 
-    mean: Float[Tensor, "d"]  # of x and y side by side
-    traces: Float[Tensor, "2"]
+    mean: Float[Tensor, d]  # of x and y side by side
+    traces: Float[Tensor, 2]
     diagonals: Float[Tensor, "2 2"]  # inner products of the diagonals
     products: Float[Tensor, "2 2"]  # inner products: <K, K>, <K, L>, <L, L>
 
@@ -225,7 +237,9 @@ def _sides(rows: Float[Tensor, "n d"], width: int) -> Float[Tensor, "d 2"]:
 
 def _u_centred(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
     """Inner products of the U-centred Gram matrices: n (n - 3) times the unbiased HSIC, where K and L are centred."""
-    products = sums.products - n / (n - 2) * sums.diagonals + torch.outer(sums.traces, sums.traces) / ((n - 1) * (n - 2))
+    products = (
+        sums.products - n / (n - 2) * sums.diagonals + torch.outer(sums.traces, sums.traces) / ((n - 1) * (n - 2))
+    )
     for name, own, whole in zip("xy", products.diagonal().tolist(), sums.products.diagonal().tolist()):
         if own <= 1e-10 * whole:  # terms that cancel to this leave nothing but their rounding
             remedy = "use linear-cka or more varied images"
@@ -245,14 +259,18 @@ def check_features(x: Tensor, y: Tensor, at_least: int) -> None:
         if not features.is_floating_point():
             raise ValueError(f"{name} has dtype {features.dtype}; pass floating-point features, such as {name}.float()")
         if features.ndim != 2 or features.shape[1] == 0:
-            raise ValueError(f"{name} has shape {tuple(features.shape)}; pass [images, features], such as {name}.flatten(1)")
+            raise ValueError(
+                f"{name} has shape {tuple(features.shape)}; pass [images, features], such as {name}.flatten(1)"
+            )
         if len(features) < at_least:
             raise ValueError(f"{name} holds {len(features)} images; pass at least {at_least}")
         if not float(features.detach().abs().max()) < _RANGE[1]:
             remedy = "leave those images out, or compute the features in float32"
             raise ValueError(f"{name} has features that are NaN, infinite or beyond {_RANGE[1]}; {remedy}")
     if len(x) != len(y):
-        raise ValueError(f"x holds {len(x)} images but y holds {len(y)}; rows i of x and y must represent the same image")
+        raise ValueError(
+            f"x holds {len(x)} images but y holds {len(y)}; rows i of x and y must represent the same image"
+        )
 
 
 def to_float64(features: Tensor, like: Tensor) -> Tensor:
@@ -261,10 +279,12 @@ def to_float64(features: Tensor, like: Tensor) -> Tensor:
     return features.detach().to(device).to(torch.float64)  # in this order: MPS has no float64
 
 
-def rounding_error(name: str, dtype: torch.dtype, mean: Float[Tensor, "p"], variance: float) -> float:
+def rounding_error(name: str, dtype: torch.dtype, mean: Float[Tensor, p], variance: float) -> float:
     """How far rounding to `dtype` may have moved an image, root mean square; raises where the images vary no more than that."""
     deviation = math.sqrt(variance)
     rounding = torch.finfo(dtype).eps * math.hypot(float(mean.norm()), deviation)
     if deviation <= max(rounding, _RANGE[0]):
-        raise ValueError(f"{name} is constant: it represents all images alike; pass another layer or more varied images")
+        raise ValueError(
+            f"{name} is constant: it represents all images alike; pass another layer or more varied images"
+        )
     return rounding

@@ -107,7 +107,9 @@ def rsa(x: Tensor, y: Tensor) -> float:
     for features in _features(x, y):
         distances = torch.pdist(features.shifted)
         if distances.max() - distances.min() <= 2 * features.rounding:
-            raise ValueError(f"{features.name} places all images equally far apart; pass more varied images or another measure")
+            raise ValueError(
+                f"{features.name} places all images equally far apart; pass more varied images or another measure"
+            )
         compared.append(distances.cpu())
     return float(spearmanr(*compared).statistic)
 
@@ -165,7 +167,9 @@ def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"
     ordered = distances.sort().values
     median = float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     if median <= features.rounding:
-        raise ValueError(f"{features.name} places most pairs of images at one point; pass more varied images or another measure")
+        raise ValueError(
+            f"{features.name} places most pairs of images at one point; pass more varied images or another measure"
+        )
     n = len(features.shifted)
     i, j = torch.triu_indices(n, n, offset=1, device=distances.device)
     gram = distances.new_zeros(n, n)
@@ -175,7 +179,7 @@ def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"
     return gram - means - means[:, None] + means.mean()
 
 
-def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r"]]:
+def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, r]]:
     """Left singular vectors and values of the centred features, but for those that rounding could have made."""
     n, p = features.centred.shape
     vectors, sizes, _ = torch.linalg.svd(features.centred, full_matrices=False)
@@ -190,5 +194,7 @@ def _mean_correlation(x: Float[Tensor, "n r"], y: Float[Tensor, "n s"]) -> float
         n, rank = basis.shape
         if rank >= n - 1:
             remedy = "pass at least 2 images more than features, or use linear-cka"
-            raise ValueError(f"{name} has rank {rank} over {n} images, so it correlates perfectly with anything; {remedy}")
+            raise ValueError(
+                f"{name} has rank {rank} over {n} images, so it correlates perfectly with anything; {remedy}"
+            )
     return min(1.0, float(torch.linalg.svdvals(x.T @ y).mean()))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from stir.files import write_atomically
-from stir.study.hypothesis import BEYOND_PIXELS, Hypothesis
 from stir.inversion.solvers import DEFAULT_SOLVER
+from stir.study.hypothesis import BEYOND_PIXELS, Hypothesis
 from stir.study.verdict import judge
 
 SUFFIX, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
@@ -19,7 +19,11 @@ ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "upd
 
 
 def by_solvers(
-    measured: Callable[..., pd.DataFrame], images: object, measurement: Mapping[str, object], solvers: Sequence[str], steps: int | None = None
+    measured: Callable[..., pd.DataFrame],
+    images: object,
+    measurement: Mapping[str, object],
+    solvers: Sequence[str],
+    steps: int | None = None,
 ) -> pd.DataFrame:
     """What a finding measures, measured again with X' of the page's solver and of others, on the same images.
 
@@ -35,11 +39,23 @@ def by_solvers(
     """
     own = measurement.get("solver", DEFAULT_SOLVER)
     options = {own: {}} | {solver: {"solver": solver, "steps": steps} for solver in solvers if solver != own}
-    return pd.concat([measured(images, **measurement | {"also": []} | option).assign(solver=solver) for solver, option in options.items()], ignore_index=True)
+    return pd.concat(
+        [
+            measured(images, **measurement | {"also": []} | option).assign(solver=solver)
+            for solver, option in options.items()
+        ],
+        ignore_index=True,
+    )
 
 
 def conclude(
-    finding: str, question: str, hypotheses: Sequence[Hypothesis], table: pd.DataFrame, again: pd.DataFrame, *, dataset: str
+    finding: str,
+    question: str,
+    hypotheses: Sequence[Hypothesis],
+    table: pd.DataFrame,
+    again: pd.DataFrame,
+    *,
+    dataset: str,
 ) -> pd.DataFrame:
     """Judge the hypotheses, and keep what was measured and what follows from it in the current folder.
 
@@ -69,7 +85,10 @@ def _judge_alike(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str)
     # Some rows have no intervals over images, or are of few images; without these intervals all are judged alike.
     bounds = [f"{value}_{end}" for value in ("stir", "cka") for end in ("low", "high")]
     table = table.assign(**dict.fromkeys(bounds, float("nan")))
-    return pd.concat([judge(hypotheses, rows).assign(**{by: name}) for name, rows in table.groupby(by, sort=False)], ignore_index=True)
+    return pd.concat(
+        [judge(hypotheses, rows).assign(**{by: name}) for name, rows in table.groupby(by, sort=False)],
+        ignore_index=True,
+    )
 
 
 def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
@@ -106,13 +125,19 @@ def left_beyond_pixels(judged: pd.DataFrame) -> str:
         judged: as `conclude` returns it.
     """
     verdicts = dict(zip(judged.claim, judged.verdict, strict=True))
-    both = {claim: (said, verdicts[claim + BEYOND_PIXELS]) for claim, said in verdicts.items() if claim + BEYOND_PIXELS in verdicts}
+    both = {
+        claim: (said, verdicts[claim + BEYOND_PIXELS])
+        for claim, said in verdicts.items()
+        if claim + BEYOND_PIXELS in verdicts
+    }
     supported = [beyond for said, beyond in both.values() if said == "supported"]
     lines = [
         f"Hypotheses that are judged on what STIR has beyond the pixels' own similarity as well: {len(both)}. Supported of these: {len(supported)}; "
         f"supported beyond the pixels too: {supported.count('supported')}."
     ]
-    lines += [f"- *{claim}*: {said}; beyond the pixels {beyond}." for claim, (said, beyond) in both.items() if beyond != said]
+    lines += [
+        f"- *{claim}*: {said}; beyond the pixels {beyond}." for claim, (said, beyond) in both.items() if beyond != said
+    ]
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -131,7 +156,9 @@ def read_verdicts(folder: Path) -> pd.DataFrame:
     """
     found = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [SUFFIX])]
     if not found:
-        raise ValueError(f"tables={str(folder)!r} holds no {'*' + SUFFIX}; run the findings first, or name the folder of their tables")
+        raise ValueError(
+            f"tables={str(folder)!r} holds no {'*' + SUFFIX}; run the findings first, or name the folder of their tables"
+        )
     return pd.concat(found, ignore_index=True).fillna({"otherwise": ""})
 
 

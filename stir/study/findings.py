@@ -9,13 +9,13 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
-from stir.study import verdict
 from stir.inversion.invert import invert
-from stir.training.losses import LOSSES
-from stir.training.trained import ATTACKS, trained_models, untrained_models
-from stir.scoring.question import check
-from stir.training.recipe import Recipe
 from stir.inversion.solvers import SOLVERS
+from stir.scoring.question import check
+from stir.study import verdict
+from stir.training.losses import LOSSES
+from stir.training.recipe import Recipe
+from stir.training.trained import ATTACKS, trained_models, untrained_models
 
 # What the parameters of a notebook are called where they are used. A network's own loss and data set are not among them.
 RECIPE = ("architecture", "width", "progress", *(field.name for field in fields(Recipe) if field.name != "loss"))
@@ -30,7 +30,9 @@ def check_losses(losses: Sequence[str], robust: int | None = 1) -> None:
     few = len(losses) < 3 if robust is None else len(losses) != 1 + robust
     if few or losses[0] != "standard" or len(set(losses)) < len(losses):
         count = "two robust losses or more" if robust is None else f"{robust} robust loss"
-        raise ValueError(f"losses={list(losses)} must be 'standard' and then {count}, such as 'adversarial-l2', none twice")
+        raise ValueError(
+            f"losses={list(losses)} must be 'standard' and then {count}, such as 'adversarial-l2', none twice"
+        )
 
 
 def check_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
@@ -60,7 +62,11 @@ def settings(namespace: Mapping[str, object]) -> tuple[dict, dict, dict]:
         if not values:
             raise ValueError(f"{name}={values} must hold at least one")
     first, *others = given["measures"]
-    return recipe, inversion, inversion | {"layers": layers, "measure": first, "also": others, "draws": given.get("draws", 1)}
+    return (
+        recipe,
+        inversion,
+        inversion | {"layers": layers, "measure": first, "also": others, "draws": given.get("draws", 1)},
+    )
 
 
 def _check_solvers(given: Mapping[str, object]) -> None:
@@ -69,12 +75,16 @@ def _check_solvers(given: Mapping[str, object]) -> None:
     if unknown:
         raise ValueError(f"solvers={given['solvers']}: {unknown[0]!r} is unknown; use some of {', '.join(SOLVERS)}")
     if given.get("solver_images", 5) < 5:
-        raise ValueError(f"solver_images={given['solver_images']} must be at least 5; of more than n_images there are n_images")
+        raise ValueError(
+            f"solver_images={given['solver_images']} must be at least 5; of more than n_images there are n_images"
+        )
     if given.get("solver_steps", 0) < 0:
         raise ValueError(f"solver_steps={given['solver_steps']} must be at least 1, or 0 for each solver's own number")
 
 
-def train(networks: Mapping[str, Mapping], recipe: Mapping[str, object], images: Tensor, measurement: Mapping[str, object]) -> dict[str, nn.Sequential]:
+def train(
+    networks: Mapping[str, Mapping], recipe: Mapping[str, object], images: Tensor, measurement: Mapping[str, object]
+) -> dict[str, nn.Sequential]:
     """Trained networks, by `stir.trained_models`, once all that is to be done with them has been rehearsed on untrained ones.
 
     One step of each inversion, on two images, shows a mistake before hours of training.
@@ -88,7 +98,9 @@ def train(networks: Mapping[str, Mapping], recipe: Mapping[str, object], images:
     Raises:
         ValueError: as `stir.trained_models` and `stir.pairwise` do.
     """
-    inversion = {name: value for name, value in measurement.items() if name not in ("layers", "measure", "also", "draws")}
+    inversion = {
+        name: value for name, value in measurement.items() if name not in ("layers", "measure", "also", "draws")
+    }
     check(images, **{name: value for name, value in measurement.items() if name != "layers"})
     for model in untrained_models(networks, **recipe).values():
         for layer in measurement["layers"]:
@@ -110,7 +122,11 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
     rows = []
     for name, model in models.items():
         robust = model.card["robust_accuracy"]
-        shares = {"accuracy": model.card["accuracy"], "under L2 attack": robust["l2"], "under L∞ attack": robust["linf"]}
+        shares = {
+            "accuracy": model.card["accuracy"],
+            "under L2 attack": robust["l2"],
+            "under L∞ attack": robust["linf"],
+        }
         rows.append({"kind": about[name]["kind"], "networks": 1} | shares | {"seconds to train": model.card["seconds"]})
     made = pd.DataFrame(rows).groupby("kind", sort=False)
     return made.mean().assign(networks=made.networks.sum())
@@ -122,7 +138,9 @@ def shown(found: pd.DataFrame) -> Styler:
     return found.style.format("{:.1%}").format(counts, subset=[*counts])
 
 
-def described(parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], models: Mapping[str, nn.Module]) -> pd.DataFrame:
+def described(
+    parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], models: Mapping[str, nn.Module]
+) -> pd.DataFrame:
     """One table of all that was measured, with what is known of either network of each pair.
 
     Args:

@@ -59,8 +59,12 @@ class Hypothesis:
         """
         for quantity in (self.more, self.less):
             if quantity.value not in BEYOND:
-                raise ValueError(f"value={quantity.value!r} of {quantity.label!r} has no pixel baseline; use one of {', '.join(BEYOND)}")
-        more, less = (replace(each, label=each.label + BEYOND_PIXELS, value=BEYOND[each.value]) for each in (self.more, self.less))
+                raise ValueError(
+                    f"value={quantity.value!r} of {quantity.label!r} has no pixel baseline; use one of {', '.join(BEYOND)}"
+                )
+        more, less = (
+            replace(each, label=each.label + BEYOND_PIXELS, value=BEYOND[each.value]) for each in (self.more, self.less)
+        )
         return Hypothesis(self.claim + BEYOND_PIXELS, more, less)
 
     def to_json(self) -> str:

@@ -38,7 +38,15 @@ def measure_name(table: pd.DataFrame) -> str:
 def use_style() -> None:
     """Set matplotlib up as the book has it."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "savefig.bbox": "tight",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
 
 
 def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
@@ -55,7 +63,13 @@ def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
     return figure
 
 
-def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabel: str, ticks: Mapping[str, Sequence[str]] | None = None) -> Figure:
+def profiles(
+    panels: Mapping[str, pd.DataFrame],
+    by: str,
+    order: Sequence,
+    xlabel: str,
+    ticks: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
     """STIR beside CKA from step to step of something, such as from layer to layer: a panel for each group of pairs.
 
     Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs, the thin gray
@@ -70,7 +84,9 @@ def profiles(panels: Mapping[str, pd.DataFrame], by: str, order: Sequence, xlabe
     """
     columns = len(panels) if len(panels) < 4 else 2
     lines = -(-len(panels) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(max(4.2 * columns, 5.0), 3.4 * lines), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(max(4.2 * columns, 5.0), 3.4 * lines), sharey=True, squeeze=False
+    )
     low = 0.0
     for axis, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         for name, label, colour, marker, dash, shift in (
@@ -118,13 +134,21 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
     """
     rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
     if by:
-        table = table[(table.reference != table.target) & ~table.get("same_seed", pd.Series(False, table.index)).astype(bool)]
+        table = table[
+            (table.reference != table.target) & ~table.get("same_seed", pd.Series(False, table.index)).astype(bool)
+        ]
     size = 2.2 + 0.55 * len(names)
     figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
     for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
-        grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(index=list(names), columns=list(names))
+        grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(
+            index=list(names), columns=list(names)
+        )
         sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
-        axis.set(title=measure_name(table) if column == "cka" else title, xlabel="target", ylabel="reference" if column == "cka" else "")
+        axis.set(
+            title=measure_name(table) if column == "cka" else title,
+            xlabel="target",
+            ylabel="reference" if column == "cka" else "",
+        )
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
@@ -145,7 +169,10 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 4.2), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        for name, label, colour, marker, dash in (("cka", "CKA", CKA_COLOUR, "s", "--"), ("stir", "STIR", STIR_COLOUR, "o", "-")):
+        for name, label, colour, marker, dash in (
+            ("cka", "CKA", CKA_COLOUR, "s", "--"),
+            ("stir", "STIR", STIR_COLOUR, "o", "-"),
+        ):
             axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
@@ -153,7 +180,15 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
             _baseline(axis, means[x].to_numpy(), rows.groupby(labels, sort=False).pixels.mean().to_numpy())
         for number, (value, row) in enumerate(means.iterrows()):
             # By turns above and below: neighbours are often close.
-            axis.annotate(str(value), (row[x], row.stir), (0, (9, -16)[number % 2]), textcoords="offset points", ha="center", fontsize=8, color=STIR_COLOUR)
+            axis.annotate(
+                str(value),
+                (row[x], row.stir),
+                (0, (9, -16)[number % 2]),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=STIR_COLOUR,
+            )
         axis.set(title=title, xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
@@ -173,7 +208,10 @@ def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(table)))
     heights = np.arange(len(table))[::-1]
-    for name, label, colour, marker, shift in (("cka", "plain similarity", CKA_COLOUR, "s", -0.13), ("stir", "STIR", STIR_COLOUR, "o", 0.13)):
+    for name, label, colour, marker, shift in (
+        ("cka", "plain similarity", CKA_COLOUR, "s", -0.13),
+        ("stir", "STIR", STIR_COLOUR, "o", 0.13),
+    ):
         errors = np.abs(np.stack([table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]))
         axis.errorbar(table[name], heights + shift, xerr=errors, fmt=marker, ms=5, lw=1.6, color=colour, label=label)
     for name in ("floor", "ceiling"):
@@ -198,10 +236,36 @@ def convergence(table: pd.DataFrame) -> Figure:
     styles = zip(("-", "--", "-.", ":"), ("o", "D", "^", "s"), strict=True)
     for (solver, rows), (dash, marker) in zip(table.groupby("solver", sort=False), styles, strict=False):
         errors = np.abs(np.stack([rows.stir - rows.stir_low, rows.stir_high - rows.stir]))
-        axis.errorbar(rows.distance_median, rows.stir, yerr=errors, fmt=marker, ls=dash, lw=1.4, capsize=2, color=STIR_COLOUR, label=f"STIR, {solver}")
-        axis.plot(rows.distance_median, rows.ceiling, marker=marker, ls=dash, lw=1.4, mfc="white", color="0.45", label=f"ceiling, {solver}")
+        axis.errorbar(
+            rows.distance_median,
+            rows.stir,
+            yerr=errors,
+            fmt=marker,
+            ls=dash,
+            lw=1.4,
+            capsize=2,
+            color=STIR_COLOUR,
+            label=f"STIR, {solver}",
+        )
+        axis.plot(
+            rows.distance_median,
+            rows.ceiling,
+            marker=marker,
+            ls=dash,
+            lw=1.4,
+            mfc="white",
+            color="0.45",
+            label=f"ceiling, {solver}",
+        )
         for _, row in rows.iterrows():
-            axis.annotate(f"{row.steps}", (row.distance_median, row.stir), (4, 5), textcoords="offset points", fontsize=8, color="0.3")
+            axis.annotate(
+                f"{row.steps}",
+                (row.distance_median, row.stir),
+                (4, 5),
+                textcoords="offset points",
+                fontsize=8,
+                color="0.3",
+            )
     log_axis(axis)
     axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(0, 1.05))
     axis.invert_xaxis()
@@ -222,7 +286,13 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
         colours = sns.color_palette("colorblind", len(curves))
         for number, (name, curve) in enumerate(curves.items()):
             losses = [epoch["loss"] for epoch in curve]
-            axis.plot(range(1, len(losses) + 1), losses, ls=("-", "--", "-.", ":")[number % 4], color=colours[number], label=name)
+            axis.plot(
+                range(1, len(losses) + 1),
+                losses,
+                ls=("-", "--", "-.", ":")[number % 4],
+                color=colours[number],
+                label=name,
+            )
         axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=title)
         axis.yaxis.set_major_formatter("{x:g}")
         axis.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from stir.study.hypothesis import Hypothesis, Quantity
-from stir.similarity.intervals import GROUPS
 from stir.scoring.score import LOW_CONVERGED
+from stir.similarity.intervals import GROUPS
+from stir.study.hypothesis import Hypothesis, Quantity
 
 # Whose intervals make up the error over images. Pixels have none. They share X and X' with STIR, and so part of its error: over 28 pairs of networks on
 # digits the jackknife's error of the difference was 1.1 times STIR's own in the mean, and up to 2.4 times where STIR is nearly 1, then 0.005 instead of 0.002.
@@ -90,7 +90,9 @@ def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFr
     Returns:
         For each attribute three columns more: `reference_loss`, `target_loss`, and `same_loss`, whether they agree.
     """
-    known = pd.DataFrame({name: {key: getattr(value, "name", value) for key, value in each.items()} for name, each in networks.items()}).T
+    known = pd.DataFrame(
+        {name: {key: getattr(value, "name", value) for key, value in each.items()} for name, each in networks.items()}
+    ).T
     more = {}
     for attribute in known.columns:
         sides = {side: table[side].map(known[attribute]).infer_objects() for side in ("reference", "target")}
@@ -107,13 +109,19 @@ def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFram
     """
     missing = [name for name in where if name not in table]
     if missing:
-        raise ValueError(f"where={dict(where)} asks for {', '.join(map(repr, missing))}, which the table lacks; it has {', '.join(table.columns)}")
+        raise ValueError(
+            f"where={dict(where)} asks for {', '.join(map(repr, missing))}, which the table lacks; it has {', '.join(table.columns)}"
+        )
     kept = table.reference != table.target
     for name, wanted in where.items():
         kept &= table[name].isin(wanted if isinstance(wanted, (list, tuple)) else [wanted])
     rows = table[kept]
     if rows.empty or rows.duplicated(["reference", "target"]).any():
-        found = "no pair of different networks" if rows.empty else "the same pair several times, as at several layers or by several measures"
+        found = (
+            "no pair of different networks"
+            if rows.empty
+            else "the same pair several times, as at several layers or by several measures"
+        )
         raise ValueError(f"where={dict(where)} leaves {found}; it must leave each ordered pair at most once")
     rows = rows.assign(gap=rows.cka - rows.stir)
     if "pixels" not in rows:
@@ -160,7 +168,9 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
         if not math.isnan(left):
             samples.setdefault(frozenset(part), []).append(left)
     # Variance and degrees of freedom of each source.
-    sources = [((n - 1) ** 2 / n * float(np.var(left, ddof=1)), n - 1) for left in samples.values() if (n := len(left)) > 1]
+    sources = [
+        ((n - 1) ** 2 / n * float(np.var(left, ddof=1)), n - 1) for left in samples.values() if (n := len(left)) > 1
+    ]
     varied = {place for part, left in samples.items() if len(left) > 1 for place, _ in part}
     replicated = len(varied) == len(chosen)
     sources += [(_image_error(value, rows) ** 2, _image_freedom(rows)) for _, value, rows in chosen]
@@ -187,7 +197,9 @@ def _image_freedom(rows: pd.DataFrame) -> int:
 def _image_error(value: str, rows: pd.DataFrame) -> float:
     columns = MEASURED.get(value, (value,))
     reach = student.ppf(0.975, _image_freedom(rows))
-    return math.hypot(*(((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / reach).fillna(0).mean() for name in columns))
+    return math.hypot(
+        *(((rows[f"{name}_high"] - rows[f"{name}_low"]) / 2 / reach).fillna(0).mean() for name in columns)
+    )
 
 
 def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
@@ -213,12 +225,24 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
     for each in hypotheses:
         difference = estimate(rows, each.more, each.less)
         found = {"claim": each.claim, "more": each.more.label, "less": each.less.label}
-        for name, made in {"more": estimate(rows, each.more), "less": estimate(rows, each.less), "difference": difference}.items():
+        for name, made in {
+            "more": estimate(rows, each.more),
+            "less": estimate(rows, each.less),
+            "difference": difference,
+        }.items():
             found |= {f"{name}_value": made.value, f"{name}_low": made.interval[0], f"{name}_high": made.interval[1]}
         share, enough = _converged(each, rows)
         enough = enough and not math.isnan(difference.value)
-        found |= {"verdict": difference.verdict if enough else "not judged", "p_value": difference.p_value if enough else 1.0, "converged": share}
-        found |= {"networks": difference.networks, "replicated": difference.replicated, "images": int(rows.n_images.max())}
+        found |= {
+            "verdict": difference.verdict if enough else "not judged",
+            "p_value": difference.p_value if enough else 1.0,
+            "converged": share,
+        }
+        found |= {
+            "networks": difference.networks,
+            "replicated": difference.replicated,
+            "images": int(rows.n_images.max()),
+        }
         judged.append(found | {"measure": measure, "definition": each.to_json()})
     return pd.DataFrame(judged)
 

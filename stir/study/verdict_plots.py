@@ -14,7 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 # Colours of Okabe & Ito (2008), as in `stir.study.plots`; the markers tell the same in black and white.
-VERDICT_STYLES = {"supported": ("#009E73", "o"), "not supported": ("0.5", "s"), "contradicted": ("#CC79A7", "X"), "not judged": ("0.85", "x")}
+VERDICT_STYLES = {
+    "supported": ("#009E73", "o"),
+    "not supported": ("0.5", "s"),
+    "contradicted": ("#CC79A7", "X"),
+    "not judged": ("0.85", "x"),
+}
 
 
 def verdict_rows(judged: pd.DataFrame) -> Figure:
@@ -30,10 +35,17 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
         at = (judged.verdict == verdict).to_numpy()
         rows = judged[at]
         errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
-        axis.errorbar(rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict)
+        axis.errorbar(
+            rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
+        )
     axis.axvline(0, color="0.4", lw=1)
     claims = [textwrap.fill(claim, 50) for claim in judged.claim]
-    axis.set(yticks=heights, yticklabels=claims, ylim=(-0.6, len(judged) - 0.4), xlabel="difference that the hypothesis says is above 0")
+    axis.set(
+        yticks=heights,
+        yticklabels=claims,
+        ylim=(-0.6, len(judged) - 0.4),
+        xlabel="difference that the hypothesis says is above 0",
+    )
     axis.tick_params(axis="y", labelsize=9)
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(styles))
     sns.despine(figure)
@@ -56,12 +68,18 @@ def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[st
         colour, marker = VERDICT_STYLES[each.verdict]
         axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
         axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
-        axis.annotate(f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=9)
+        axis.annotate(
+            f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=9
+        )
     names = [textwrap.fill(row, 44) for row in rows]
     axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
     axis.tick_params(labelsize=9, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    handles = [Line2D([], [], marker=marker, ls="", color=colour, label=verdict) for verdict, (colour, marker) in VERDICT_STYLES.items() if verdict in set(judged.verdict)]
+    handles = [
+        Line2D([], [], marker=marker, ls="", color=colour, label=verdict)
+        for verdict, (colour, marker) in VERDICT_STYLES.items()
+        if verdict in set(judged.verdict)
+    ]
     axis.legend(handles=handles, frameon=False, loc="upper right", bbox_to_anchor=(1, 0), ncols=len(handles))
     sns.despine(figure, left=True, bottom=True)
     figure.tight_layout()

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from stir.training.attacks import PGD
-from stir.data.datasets import Split
 from stir.computing.devices import reproducible, resolve_device
 from stir.computing.precision import check_precision, fast_bf16
+from stir.data.datasets import Split
 from stir.files import write_atomically
 from stir.networks.frozen import Frozen
+from stir.training.attacks import PGD
 from stir.training.recipe import Recipe
 
 # The longest gradient that is followed: without it a vision transformer loses its way at a rate that suits the others.
@@ -74,7 +74,9 @@ def train(
         run.resume(checkpoint)
     total = recipe.epochs * run.steps
     with (
-        tqdm(total=total, initial=len(run.curve) * run.steps, desc=label, unit="step", disable=not progress, leave=False) as bar,
+        tqdm(
+            total=total, initial=len(run.curve) * run.steps, desc=label, unit="step", disable=not progress, leave=False
+        ) as bar,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
         images, labels = split.images.to(device), split.labels.to(device)
@@ -103,7 +105,14 @@ class _Run:
 
     def __init__(self, model: nn.Module, split: Split, recipe: Recipe, seed: int, half: bool) -> None:
         device = next(model.parameters()).device
-        made_by = {"seed": seed, "data": split.fingerprint, "torch": torch.__version__, "device": device.type, "bfloat16": half, **recipe.settings}
+        made_by = {
+            "seed": seed,
+            "data": split.fingerprint,
+            "torch": torch.__version__,
+            "device": device.type,
+            "bfloat16": half,
+            **recipe.settings,
+        }
         if device.type == "cpu":
             made_by["threads"] = torch.get_num_threads()  # other sums, by rounding
         self.model, self.recipe, self.half, self.made_by = model, recipe, half, json.dumps(made_by, sort_keys=True)
@@ -130,7 +139,9 @@ class _Run:
             bar.update()
         loss, correct = (total / len(labels)).tolist()
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} in epoch {len(self.curve) + 1}; lower learning_rate={self.recipe.learning_rate}")
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {len(self.curve) + 1}; lower learning_rate={self.recipe.learning_rate}"
+            )
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
 
     def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -145,17 +156,34 @@ class _Run:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Weights, buffers and momenta, by name."""
-        momenta = {name: self.optimizer.state[p]["momentum_buffer"] for name, p in self.model.named_parameters() if p in self.optimizer.state}
-        return {f"model.{name}": t for name, t in self.model.state_dict().items()} | {f"momentum.{name}": t for name, t in momenta.items()}
+        momenta = {
+            name: self.optimizer.state[p]["momentum_buffer"]
+            for name, p in self.model.named_parameters()
+            if p in self.optimizer.state
+        }
+        return {f"model.{name}": t for name, t in self.model.state_dict().items()} | {
+            f"momentum.{name}": t for name, t in momenta.items()
+        }
 
     def keep(self, checkpoint: Path) -> None:
         """Write the state; a disk that refuses costs the checkpoint, not the training."""
-        tensors = {name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for name, tensor in self._tensors().items()}
-        rest = {"curve": json.dumps(self.curve), "rate": json.dumps(self.schedule.get_last_lr()), "made_by": self.made_by, "sha256": _digest(tensors)}
+        tensors = {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in self._tensors().items()
+        }
+        rest = {
+            "curve": json.dumps(self.curve),
+            "rate": json.dumps(self.schedule.get_last_lr()),
+            "made_by": self.made_by,
+            "sha256": _digest(tensors),
+        }
         try:
             write_atomically(checkpoint, lambda path: save_file(tensors, path, metadata=rest))
         except (OSError, SafetensorError) as error:
-            warnings.warn(f"{checkpoint} could not be written ({error}); if the training is interrupted now, it starts anew", stacklevel=3)
+            warnings.warn(
+                f"{checkpoint} could not be written ({error}); if the training is interrupted now, it starts anew",
+                stacklevel=3,
+            )
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from `checkpoint`, if there is one and it is whole."""
@@ -170,7 +198,9 @@ class _Run:
                 raise ValueError("its checksum is wrong")
             if kept["made_by"] != self.made_by:
                 raise ValueError("it is of another training")
-            fill(self.model, {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+            fill(
+                self.model, {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+            )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             print(f"The checkpoint {checkpoint} cannot be used ({reason}); the training starts anew.")
@@ -178,7 +208,9 @@ class _Run:
             return
         for name, parameter in self.model.named_parameters():
             if f"momentum.{name}" in tensors:
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(
+                    tensors[f"momentum.{name}"]
+                )
         # The schedule is a function of the step; the optimizer holds the rate for the next one.
         self.schedule.last_epoch = len(curve) * self.steps
         self.optimizer.param_groups[0]["lr"] = rate
@@ -192,7 +224,9 @@ def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
         ValueError: names or shapes differ, and nothing is loaded.
     """
     own = model.state_dict()
-    wrong = sorted(own.keys() ^ state.keys()) or [name for name, tensor in own.items() if tensor.shape != state[name].shape]
+    wrong = sorted(own.keys() ^ state.keys()) or [
+        name for name, tensor in own.items() if tensor.shape != state[name].shape
+    ]
     if wrong:
         raise ValueError(f"it is of another network, by its {wrong[0]!r}")
     model.load_state_dict(state)

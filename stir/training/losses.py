@@ -15,7 +15,7 @@ EPSILONS = {"l2": 0.5, "linf": 8 / 255}
 
 
 def family(loss: str) -> str:
-    """"standard", "adversarial", "trades" or "mart"."""
+    """ "standard", "adversarial", "trades" or "mart"."""
     return loss.partition("-")[0]
 
 
@@ -25,7 +25,11 @@ def norm(loss: str) -> str | None:
 
 
 def trades_loss(
-    clean: Float[Tensor, "n k"], adversarial: Float[Tensor, "n k"], labels: Int[Tensor, "n"], tradeoff: float = 6.0, smoothing: float = 0.0
+    clean: Float[Tensor, "n k"],
+    adversarial: Float[Tensor, "n k"],
+    labels: Int[Tensor, n],
+    tradeoff: float = 6.0,
+    smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the clean images, plus `tradeoff` times KL(clean || adversarial) (Zhang et al. 2019, eq. 5).
 
@@ -39,7 +43,11 @@ def trades_loss(
 
 
 def mart_loss(
-    clean: Float[Tensor, "n k"], adversarial: Float[Tensor, "n k"], labels: Int[Tensor, "n"], tradeoff: float = 5.0, smoothing: float = 0.0
+    clean: Float[Tensor, "n k"],
+    adversarial: Float[Tensor, "n k"],
+    labels: Int[Tensor, n],
+    tradeoff: float = 5.0,
+    smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Boosted cross-entropy of the adversarial images, plus `tradeoff` times KL(clean || adversarial) weighted by the clean error.
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
-from stir.networks.frozen import Frozen
 from stir.training.losses import LOSSES
 
 AUGMENTATIONS = ("none", "shift", "shift-flip")
@@ -91,11 +91,17 @@ class Recipe:
         found["epsilon"] = attack and attack.epsilon
         found["tradeoff"] = self.tradeoff or losses.TRADEOFFS[kind] if kind in losses.TRADEOFFS else None
         # Plain numbers: 1, 1.0 and NumPy's are the same setting.
-        plain = {name: type(field.default)(found[name]) for name, field in self.__dataclass_fields__.items() if name in found and field.default is not None}
+        plain = {
+            name: type(field.default)(found[name])
+            for name, field in self.__dataclass_fields__.items()
+            if name in found and field.default is not None
+        }
         plain |= {name: float(found[name]) for name in ("epsilon", "tradeoff") if found[name] is not None}
         return plain
 
-    def loss_of(self, frozen: Frozen, images: Tensor, labels: Tensor, generator: torch.Generator, half: bool = False) -> tuple[Tensor, Tensor]:
+    def loss_of(
+        self, frozen: Frozen, images: Tensor, labels: Tensor, generator: torch.Generator, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the logits of what was trained on.
 
         Args:

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stir.files import digest, store_folder, write_atomically
-from stir.training.losses import EPSILONS
 from stir.training.loop import fill
+from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
 
 # Raise when a change of `training`, of `architectures` or of the threads they run in makes other weights from the same settings.
@@ -50,7 +50,9 @@ class Entry:
         write_atomically(self.path("safetensors"), lambda path: save_file(state, path))
         card = {**card, "sha256": digest(self.path("safetensors"))}
         try:
-            write_atomically(self.path("json"), lambda path: path.write_text(json.dumps(card, indent=1), encoding="utf-8"))
+            write_atomically(
+                self.path("json"), lambda path: path.write_text(json.dumps(card, indent=1), encoding="utf-8")
+            )
         except OSError:
             self.path("safetensors").unlink()  # which nothing would list
             raise
@@ -86,7 +88,9 @@ def kept_models() -> pd.DataFrame:
     """
     columns = ["key", "architecture", "width", "dataset", "loss", "epsilon", "epochs", "seed", "others", "accuracy"]
     rows = []
-    unfinished = {path.stem: path for path in models_folder().glob("*.checkpoint")}  # first: one that ends now is then among the cards
+    unfinished = {
+        path.stem: path for path in models_folder().glob("*.checkpoint")
+    }  # first: one that ends now is then among the cards
     for path in (unfinished | {path.stem: path for path in models_folder().glob("*.json")}).values():
         weights = path.with_suffix(".safetensors") if path.suffix == ".json" else path
         try:
@@ -135,7 +139,9 @@ def remove_models(keys: Sequence[str]) -> None:
             try:
                 locks.enter_context(FileLock(models_folder() / f"{key}.lock", timeout=0))
             except Timeout as error:
-                raise ValueError(f"key={key!r} is being trained or read by another process; wait for it or stop it first") from error
+                raise ValueError(
+                    f"key={key!r} is being trained or read by another process; wait for it or stop it first"
+                ) from error
         for key in keys:
             for suffix in ("json", "safetensors", "checkpoint"):  # the card first: without it the rest does not count
                 (models_folder() / f"{key}.{suffix}").unlink(missing_ok=True)

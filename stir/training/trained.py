@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, groupby
 from numbers import Integral
@@ -18,16 +18,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from stir.networks.architectures import TORCHVISION, build_model
-from stir.training.attacks import PGD
-from stir.data.datasets import Dataset, load_dataset
 from stir.computing.devices import hardware, resolve_device
 from stir.computing.parallel import in_threads, side_by_side, threads_for
 from stir.computing.precision import fast_bf16
-from stir.training.losses import EPSILONS
-from stir.training.store import Entry, models_folder
+from stir.data.datasets import Dataset, load_dataset
+from stir.networks.architectures import TORCHVISION, build_model
+from stir.training.attacks import PGD
 from stir.training.loop import accuracy, train
+from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
+from stir.training.store import Entry, models_folder
 
 # What every network is tested with, so that all can be compared: PGD-20 at the usual radii, on so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}
@@ -91,10 +91,14 @@ def trained_models(
     """
     device = resolve_device(device)
     wanted = _all_wanted(networks, progress, shared)
-    missing = sorted((name for name, each in wanted.items() if not each.entry.kept), key=lambda name: wanted[name].threads)
+    missing = sorted(
+        (name for name, each in wanted.items() if not each.entry.kept), key=lambda name: wanted[name].threads
+    )
     tasks = [(wanted[name], device, progress and len(missing) < 2) for name in missing]
     alike = groupby(tasks, key=lambda task: task[0].threads)
-    running = chain.from_iterable(side_by_side(_Wanted.get, [*group], device, threads=threads) for threads, group in alike)
+    running = chain.from_iterable(
+        side_by_side(_Wanted.get, [*group], device, threads=threads) for threads, group in alike
+    )
     bar = tqdm(running, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
     made = dict(zip(missing, bar, strict=True))
     return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
@@ -131,7 +135,9 @@ class _Wanted:
     threads: int  # to train it in, on a CPU
 
     @classmethod
-    def of(cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict) -> _Wanted:
+    def of(
+        cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict
+    ) -> _Wanted:
         recipe = Recipe(**recipe)
         if not isinstance(seed, Integral) or seed < 0:
             raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
@@ -173,33 +179,55 @@ def _operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
         with FlopCounterMode(display=False) as counter:
             model.eval()(dataset.train.images[:1])
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise ValueError(f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size") from error
+        raise ValueError(
+            f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size"
+        ) from error
     return counter.get_total_flops()
 
 
-def _train(model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool) -> dict:
+def _train(
+    model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool
+) -> dict:
     """Train `model` in place and keep it; returns its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
-    versions = {package: version(package) for package in ("stir-companion", "torchvision")} | {"torch": torch.__version__}
+    versions = {package: version(package) for package in ("stir-companion", "torchvision")} | {
+        "torch": torch.__version__
+    }
     label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
-    curve = train(model, dataset.train, recipe, seed=made_by["seed"], device=device, progress=progress, label=label, checkpoint=checkpoint)
+    curve = train(
+        model,
+        dataset.train,
+        recipe,
+        seed=made_by["seed"],
+        device=device,
+        progress=progress,
+        label=label,
+        checkpoint=checkpoint,
+    )
     # Drawn, so that the order of the test images plays no part.
-    attacked = dataset.test[torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ATTACKED_IMAGES]]
+    attacked = dataset.test[
+        torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ATTACKED_IMAGES]
+    ]
     card = {
         "made_by": made_by,
         "dataset": dataset.name,
         "accuracy": accuracy(model, dataset.test, device=device),
-        "robust_accuracy": {norm: accuracy(model, attacked, attack=attack, device=device) for norm, attack in ATTACKS.items()},
+        "robust_accuracy": {
+            norm: accuracy(model, attacked, attack=attack, device=device) for norm, attack in ATTACKS.items()
+        },
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 2),
         "hardware": hardware(device),
         "bfloat16": fast_bf16(device),
         "versions": versions,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
         card = entry.save(model, card)
         checkpoint.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:  # hours of work are not thrown away for it
-        warnings.warn(f"the trained network could not be kept in {entry.folder} ({error}); make room there or set $STIR_STORE", stacklevel=4)
+        warnings.warn(
+            f"the trained network could not be kept in {entry.folder} ({error}); make room there or set $STIR_STORE",
+            stacklevel=4,
+        )
     return card

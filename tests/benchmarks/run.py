@@ -65,15 +65,30 @@ class Bench:
 
     def invert(self, model, images=None, **options) -> tuple[stir.Inversion, float]:
         start = time.perf_counter()
-        inversion = stir.invert(model, self.images if images is None else images, device=self.device, progress=False, **options)
+        inversion = stir.invert(
+            model, self.images if images is None else images, device=self.device, progress=False, **options
+        )
         return inversion, time.perf_counter() - start
 
     def report(self, figure: str, value: float, goal: float | None, **more) -> None:
-        line = {"figure": figure, "value": float(f"{value:.3g}"), "goal": goal, "images": self.name, "device": self.device.type, **more}
+        line = {
+            "figure": figure,
+            "value": float(f"{value:.3g}"),
+            "goal": goal,
+            "images": self.name,
+            "device": self.device.type,
+            **more,
+        }
         print(json.dumps(line), flush=True)
         self.figures.append(line)
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text("\n".join(json.dumps({"hardware": hardware(self.device), "torch": torch.__version__, **each}) for each in self.figures) + "\n")
+        self.output.write_text(
+            "\n".join(
+                json.dumps({"hardware": hardware(self.device), "torch": torch.__version__, **each})
+                for each in self.figures
+            )
+            + "\n"
+        )
 
 
 def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...] = NETWORKS) -> None:
@@ -93,7 +108,14 @@ def time_to_quality(bench: Bench, networks: tuple[tuple[str, str], ...] = NETWOR
             # In turn, so that a busy moment costs none of them much; of the authors' many steps a fifth each time.
             fifth = max(1, theirs.steps // 5)
             rounds = [
-                [bench.invert(model, **run)[1] for run in (paper | {"steps": fifth}, dict(layer=layer, steps=ours.steps), dict(layer=layer, steps=whole.steps))]
+                [
+                    bench.invert(model, **run)[1]
+                    for run in (
+                        paper | {"steps": fifth},
+                        dict(layer=layer, steps=ours.steps),
+                        dict(layer=layer, steps=whole.steps),
+                    )
+                ]
                 for _ in range(3)
             ]
             slow, fast, seconds = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -118,7 +140,12 @@ def fewest_steps(bench: Bench, model: torch.nn.Module, layer: str, wanted: float
 def quality(inversion: stir.Inversion, seconds: float) -> dict[str, float]:
     """What an inversion took and how good it is: the median relative distance, the mean length of the way from the seed, and the share that converged."""
     distance, moved, converged = inversion.distance.median(), inversion.moved.mean(), inversion.converged.float().mean()
-    return dict(seconds=round(seconds, 2), distance=round(distance.item(), 4), moved=round(moved.item(), 2), converged=round(converged.item(), 3))
+    return dict(
+        seconds=round(seconds, 2),
+        distance=round(distance.item(), 4),
+        moved=round(moved.item(), 2),
+        converged=round(converged.item(), 3),
+    )
 
 
 def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
@@ -131,9 +158,25 @@ def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
     with Representation(model, images, device=bench.device) as represent:
         half = represent.half_works
         pixels = images.to(bench.device).requires_grad_(True)
-        step = min(_seconds(lambda: torch.autograd.grad(represent(pixels, half=half).float().square().sum(), pixels), bench.device) for _ in range(steps))
+        step = min(
+            _seconds(
+                lambda: torch.autograd.grad(represent(pixels, half=half).float().square().sum(), pixels), bench.device
+            )
+            for _ in range(steps)
+        )
     limit = matrix_rate(bench.device, torch.bfloat16 if half else torch.float32)
-    bench.report("efficiency", operations / step / limit, 0.6, images="random", network="resnet18", width=64, batch=batch, half=half, gflops=round(operations / step / 1e9), limit_gflops=round(limit / 1e9))
+    bench.report(
+        "efficiency",
+        operations / step / limit,
+        0.6,
+        images="random",
+        network="resnet18",
+        width=64,
+        batch=batch,
+        half=half,
+        gflops=round(operations / step / 1e9),
+        limit_gflops=round(limit / 1e9),
+    )
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -159,14 +202,27 @@ def scale(bench: Bench) -> None:
         one, two = (bench.invert(model, images[:count], steps=steps, batch_size=100)[1] for steps in (1, 2))
         return (two - one) / count  # the network's own set-up drops out
 
-    few, many = (statistics.median(second_step(count) for _ in range(times)) for count, times in ((100, 25), (10_000, 3)))
+    few, many = (
+        statistics.median(second_step(count) for _ in range(times)) for count, times in ((100, 25), (10_000, 3))
+    )
     bench.report("time-per-image", many / few, 1.15, images="random", network="resnet10", counts=[100, 10_000])
     if not STATUS.exists():
         print("The peak of memory is read from", STATUS, "which this system lacks", file=sys.stderr)
         return
     # The peak of all images in a step, and what 100 steps of a batch add to one: at least that of all images in 100 steps.
-    one, all_, short, long = (peak(count, steps) for count, steps in ((1, 1), (10_000, 1), (BATCH_SIZE, 1), (BATCH_SIZE, 100)))
-    bench.report("memory-GiB", (all_ - one + long - short) / 2**20, 2.0, images="random", network="resnet10", count=10_000, device="cpu", hardware=hardware(torch.device("cpu")))
+    one, all_, short, long = (
+        peak(count, steps) for count, steps in ((1, 1), (10_000, 1), (BATCH_SIZE, 1), (BATCH_SIZE, 100))
+    )
+    bench.report(
+        "memory-GiB",
+        (all_ - one + long - short) / 2**20,
+        2.0,
+        images="random",
+        network="resnet10",
+        count=10_000,
+        device="cpu",
+        hardware=hardware(torch.device("cpu")),
+    )
 
 
 def peak(count: int, steps: int) -> int:
@@ -179,7 +235,9 @@ def own_peak(count: int, steps: int) -> int:
     """The same of this process, which does so."""
     images = torch.rand(count, 3, SIZE, SIZE)
     stir.invert(stir.build_model("resnet10", 10, width=16), images, steps=steps, device="cpu", progress=False)
-    return int(next(line.split()[1] for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")))
+    return int(
+        next(line.split()[1] for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    )
 
 
 def training(bench: Bench) -> None:
@@ -190,12 +248,20 @@ def training(bench: Bench) -> None:
     for seed in range(3):  # in turn, so that a busy minute costs both
         for name, loop in {"ours": train, "plain": plain_training}.items():
             model = stir.build_model("resnet10", 10, width=16, channels=1, mean=[0.3], std=[0.3], seed=seed)
-            seconds[name] += _seconds(lambda: loop(model, data.train, recipe, seed=seed, device=bench.device, progress=False), bench.device)
+            seconds[name] += _seconds(
+                lambda: loop(model, data.train, recipe, seed=seed, device=bench.device, progress=False), bench.device
+            )
             pair = [stir.accuracy(model, data.test, attack=each, device=bench.device) for each in (None, attack)]
             reached.setdefault(name, []).append(pair)
     accuracies = {name: 100 * torch.tensor(pairs).mean(dim=0) for name, pairs in reached.items()}
     about = dict(images="digits", network="resnet10", loss=recipe.loss)
-    bench.report("adversarial-training", seconds["plain"] / seconds["ours"], 2.0, images_per_second=round(3 * images / seconds["ours"]), **about)
+    bench.report(
+        "adversarial-training",
+        seconds["plain"] / seconds["ours"],
+        2.0,
+        images_per_second=round(3 * images / seconds["ours"]),
+        **about,
+    )
     for place, kind in enumerate(("clean", "robust")):
         ours, plain = (round(accuracies[name][place].item(), 2) for name in ("ours", "plain"))
         bench.report(f"{kind}-points", abs(ours - plain), 1.0, ours=ours, plain=plain, **about)
@@ -205,9 +271,13 @@ def plain_training(model, split, recipe: Recipe, *, seed: int, device: torch.dev
     """Adversarial training as a tutorial has it: float32, one batch after another."""
     model.to(device)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
     steps = recipe.epochs * -(-len(split) // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.learning_rate, total_steps=steps, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=recipe.learning_rate, total_steps=steps, cycle_momentum=False
+    )
     for _ in range(recipe.epochs):
         for batch in torch.randperm(len(split), generator=generator).split(recipe.batch_size):
             images, labels = split.images[batch].to(device), split.labels[batch].to(device)
@@ -242,21 +312,45 @@ def recipe(bench: Bench) -> None:
     goals = {"standard": (0.78, None, 120), "adversarial-l2": (0.55, 0.45, 350)}
     for loss, (clean, robust, seconds) in goals.items():
         network = bench.network("resnet18", loss)
-        about = dict(network="resnet18", loss=loss, hardware=network.card["hardware"], torch=network.card["versions"]["torch"])
+        about = dict(
+            network="resnet18", loss=loss, hardware=network.card["hardware"], torch=network.card["versions"]["torch"]
+        )
         bench.report("recipe-accuracy", network.card["accuracy"], clean, **about)
-        bench.report("recipe-robust", stir.accuracy(network, bench.data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device), robust, **about)
+        bench.report(
+            "recipe-robust",
+            stir.accuracy(network, bench.data.test, attack=stir.PGD("l2", 0.5, 10), device=bench.device),
+            robust,
+            **about,
+        )
         bench.report("recipe-seconds", network.card["seconds"], seconds, **about)
 
 
-FIGURES = {"quality": time_to_quality, "efficiency": efficiency, "scale": scale, "training": training, "loading": loading, "recipe": recipe}
+FIGURES = {
+    "quality": time_to_quality,
+    "efficiency": efficiency,
+    "scale": scale,
+    "training": training,
+    "loading": loading,
+    "recipe": recipe,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="digits", help="digits, or folder:PATH, whose networks take some ten minutes to train the first time")
+    parser.add_argument(
+        "--data",
+        default="digits",
+        help="digits, or folder:PATH, whose networks take some ten minutes to train the first time",
+    )
     parser.add_argument("--images", type=int, default=32, help="how many are inverted")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES)[:-2], help="some of the figures; all but the last two if not given, which need a folder of natural images")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=FIGURES,
+        default=list(FIGURES)[:-2],
+        help="some of the figures; all but the last two if not given, which need a folder of natural images",
+    )
     parser.add_argument("--output", type=Path, help="default: runs/bench-IMAGES.jsonl")
     parser.add_argument("--peak", type=int, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -270,7 +364,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name, figure in FIGURES.items():
         if name in asked.only:
             figure(bench)
-    print(pd.DataFrame(bench.figures, columns=["figure", "network", "loss", "layer", "value", "goal"]).to_string(index=False))
+    print(
+        pd.DataFrame(bench.figures, columns=["figure", "network", "loss", "layer", "value", "goal"]).to_string(
+            index=False
+        )
+    )
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
 
 

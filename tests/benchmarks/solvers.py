@@ -61,7 +61,17 @@ def networks(data: str) -> tuple[stir.data.datasets.Dataset, dict[str, nn.Module
     recipe = dict(DIGITS)
     if data != "digits":
         scale = yaml.safe_load((PROJECT / "notebooks" / "scales" / "cifar10-jpeg.yml").read_text(encoding="utf-8"))
-        names = ("architecture", "width", "epochs", "batch_size", "learning_rate", "weight_decay", "augmentation", "augmentation_strength", "attack_steps")
+        names = (
+            "architecture",
+            "width",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "augmentation",
+            "augmentation_strength",
+            "attack_steps",
+        )
         recipe = {name: scale[name] for name in names} | dict(epsilon=1.0)
         dataset = stir.load_dataset(data, n_train=scale["n_train"])
     else:
@@ -70,13 +80,25 @@ def networks(data: str) -> tuple[stir.data.datasets.Dataset, dict[str, nn.Module
     return dataset, stir.trained_models(wanted, dataset=dataset, **recipe)
 
 
-def measure(models: dict[str, nn.Module], images: Tensor, layer: str | None, solver: str, steps: int | None, straight: bool) -> list[dict]:
+def measure(
+    models: dict[str, nn.Module], images: Tensor, layer: str | None, solver: str, steps: int | None, straight: bool
+) -> list[dict]:
     """One row for each ordered pair of networks."""
     features = {name: stir.features(model, images, layer=layer) for name, model in models.items()}
     rows = []
     for name, model in models.items():
-        found = stir.invert(straight_through(model) if straight else model, images, layer=layer, solver=solver, steps=steps, progress=False)
-        again = {target: linear_cka(features[target], stir.features(other, found.images, layer=layer)) for target, other in models.items()}
+        found = stir.invert(
+            straight_through(model) if straight else model,
+            images,
+            layer=layer,
+            solver=solver,
+            steps=steps,
+            progress=False,
+        )
+        again = {
+            target: linear_cka(features[target], stir.features(other, found.images, layer=layer))
+            for target, other in models.items()
+        }
         about = dict(
             layer=layer or "penultimate",
             solver=solver + ", straight-through" * straight,
@@ -97,7 +119,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     kind = {name: "standard" if name.startswith("standard") else "robust" for name in table.reference}
     table = table.assign(given=table.reference.map(kind), of=table.target.map(kind))
     by = ["layer", "given", "solver", "steps"]
-    ends = table.drop_duplicates(["layer", "solver", "steps", "reference"]).groupby(by, sort=False)[["distance", "p90", "converged", "ceiling", "moved"]].mean()
+    ends = (
+        table.drop_duplicates(["layer", "solver", "steps", "reference"])
+        .groupby(by, sort=False)[["distance", "p90", "converged", "ceiling", "moved"]]
+        .mean()
+    )
     scores = table.pivot_table(index=by, columns="of", values="stir", sort=False).add_prefix("STIR of ")
     return ends.join(scores)
 
@@ -106,7 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
     parser.add_argument("--images", type=int, default=48, help="test images")
-    parser.add_argument("--first", type=int, default=0, help="the first of them; others than those that something was tuned on")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the first of them; others than those that something was tuned on"
+    )
     parser.add_argument("--layers", nargs="+", default=["stage1", "stage2", "stage3", "penultimate"])
     parser.add_argument("--solvers", nargs="+", default=["tethered", "nearest", "paper"], help="NAME or NAME:STEPS")
     parser.add_argument("--straight-through", action="store_true")
@@ -115,11 +143,20 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of what did not converge, which is what the table shows
     dataset, models = networks(given.data)
     images = dataset.test.images[given.first : given.first + given.images]
-    asked = [(*each.partition(":")[::2], False) for each in given.solvers] + [("paper", "", True)] * given.straight_through
+    asked = [(*each.partition(":")[::2], False) for each in given.solvers] + [
+        ("paper", "", True)
+    ] * given.straight_through
     rows = []
     for layer in tqdm(given.layers, unit="layer"):
         for solver, steps, straight in asked:
-            rows += measure(models, images, None if layer == "penultimate" else layer, solver, int(steps) if steps else None, straight)
+            rows += measure(
+                models,
+                images,
+                None if layer == "penultimate" else layer,
+                solver,
+                int(steps) if steps else None,
+                straight,
+            )
     table = summary(pd.DataFrame(rows))
     print(table.to_string(float_format="{:.3f}".format))
     if given.output:

@@ -16,7 +16,17 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
 from stir.computing.parallel import in_threads
-from stir.similarity.measures import MEASURES, get_measure, linear_cka, mean_cca, procrustes, rbf_cka, rsa, svcca, unbiased_cka
+from stir.similarity.measures import (
+    MEASURES,
+    get_measure,
+    linear_cka,
+    mean_cca,
+    procrustes,
+    rbf_cka,
+    rsa,
+    svcca,
+    unbiased_cka,
+)
 
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 
@@ -93,7 +103,9 @@ REFERENCES = {
 
 
 SHAPES = [(4, 1, 2), (40, 3, 7), (41, 12, 1), (60, 40, 30), (20, 300, 15), (25, 90, 60)]
-DEFINED = [(name, *shape) for name in MEASURES for shape in SHAPES if "cca" not in name or max(shape[1:]) <= shape[0] - 2]
+DEFINED = [
+    (name, *shape) for name in MEASURES for shape in SHAPES if "cca" not in name or max(shape[1:]) <= shape[0] - 2
+]
 
 
 @pytest.mark.parametrize(("name", "n", "p", "q"), DEFINED)
@@ -103,7 +115,10 @@ def test_matches_an_independent_implementation(name, n, p, q):
 
 
 def test_svcca_matches_its_reference_where_features_outnumber_images():
-    x, y = (side @ torch.randn(4, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) for side in pair(30, 4, 4))
+    x, y = (
+        side @ torch.randn(4, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+        for side in pair(30, 4, 4)
+    )
     assert svcca(x, y) == pytest.approx(reference_svcca(x.numpy(), y.numpy()), rel=1e-9)
 
 
@@ -124,7 +139,9 @@ def test_rsa_ranks_ties_by_average():
     x = torch.tensor([[0.0], [1.0], [2.0], [3.0], [9.0]])
     y = torch.tensor([[0.0], [1.0], [2.0], [4.0], [4.0]])
     assert rsa(x, y) == pytest.approx(spearmanr(pdist(x), pdist(y)).statistic, rel=1e-12)
-    x = torch.randint(-10, 11, (23, 1), generator=torch.Generator().manual_seed(0)).double()  # centring would break ties
+    x = torch.randint(
+        -10, 11, (23, 1), generator=torch.Generator().manual_seed(0)
+    ).double()  # centring would break ties
     y = pair(23, 3, 1)[0]
     assert rsa(x, y) == pytest.approx(spearmanr(pdist(x), pdist(y)).statistic, rel=1e-12)
 
@@ -192,9 +209,7 @@ def test_mean_cca_does_not_count_directions_made_by_rounding(dtype):
 
 # --- What changes a measure, and what does not ---
 
-representations = st.builds(
-    pair, st.integers(10, 24), st.integers(1, 8), st.integers(1, 8), seed=st.integers(0, 2**31)
-)
+representations = st.builds(pair, st.integers(10, 24), st.integers(1, 8), st.integers(1, 8), seed=st.integers(0, 2**31))
 seeds = st.integers(0, 2**31)
 
 
@@ -234,7 +249,9 @@ def test_mean_cca_is_invariant_to_invertible_maps(both, seed):
     x, y = both
     p = x.shape[1]
     stretch = torch.diag(torch.logspace(0, 3, p, dtype=torch.float64))
-    assert mean_cca(x @ orthogonal(p, seed) @ stretch @ orthogonal(p, seed + 1), y) == pytest.approx(mean_cca(x, y), rel=1e-7)
+    assert mean_cca(x @ orthogonal(p, seed) @ stretch @ orthogonal(p, seed + 1), y) == pytest.approx(
+        mean_cca(x, y), rel=1e-7
+    )
 
 
 # --- Precision, dtypes, devices ---
@@ -255,7 +272,9 @@ def test_any_float_dtype_is_computed_in_float64(measure, dtype):
 def test_autocast_costs_no_digits(measure):
     x, y = pair(40, 5, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        assert measure(x.float(), y.float()) == pytest.approx(measure(x.float().double(), y.float().double()), rel=1e-12)
+        assert measure(x.float(), y.float()) == pytest.approx(
+            measure(x.float().double(), y.float().double()), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -291,14 +310,20 @@ REFUSED = {
     "one-dimensional": (GOOD[:, 0], "x has shape (8,); pass [images, features], such as x.flatten(1)"),
     "maps": (GOOD[:, :, None], "x has shape (8, 3, 1); pass [images, features], such as x.flatten(1)"),
     "no features": (GOOD[:, :0], "x has shape (8, 0); pass [images, features]"),
-    "nan": (NAN, "x has features that are NaN, infinite or beyond 1e+60; leave those images out, or compute the features in"),
+    "nan": (
+        NAN,
+        "x has features that are NaN, infinite or beyond 1e+60; leave those images out, or compute the features in",
+    ),
     "infinite": (INF, "x has features that are NaN, infinite or beyond 1e+60"),
     "negative infinite": (-INF, "x has features that are NaN, infinite or beyond 1e+60"),
     "too large": (GOOD.double() * 1e200, "x has features that are NaN, infinite or beyond 1e+60"),
     "few": (GOOD[:3], "x holds 3 images; pass at least 4"),
     "none": (GOOD[:0], "x holds 0 images; pass at least 4"),
     "other count": (GOOD[:7], "x holds 7 images but y holds 8; rows i of x and y must represent the same image"),
-    "zero": (torch.zeros(8, 3), "x is constant: it represents all images alike; pass another layer or more varied images"),
+    "zero": (
+        torch.zeros(8, 3),
+        "x is constant: it represents all images alike; pass another layer or more varied images",
+    ),
     "constant": (torch.full((8, 3), 0.1), "x is constant"),
     "constant float64": (torch.full((8, 3), 1 / 3, dtype=torch.float64), "x is constant"),
     "constant but for rounding": (1000 + 3e-5 * GOOD, "x is constant"),
@@ -336,7 +361,9 @@ def test_variation_is_judged_by_the_precision_of_the_dtype():
 
 @pytest.mark.parametrize("images", [6, 8])
 def test_unbiased_cka_refuses_one_hot_features(images):
-    with pytest.raises(ValueError, match="^y has a U-centred Gram matrix of zero, as one-hot features have; use linear-cka"):
+    with pytest.raises(
+        ValueError, match="^y has a U-centred Gram matrix of zero, as one-hot features have; use linear-cka"
+    ):
         unbiased_cka(GOOD[:images], torch.eye(images))
     only_one = torch.zeros(8, 1)
     only_one[3] = 2
@@ -361,7 +388,9 @@ def test_rbf_cka_refuses_images_that_mostly_coincide():
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, 1e-9, 1e9, math.inf, math.nan])
 def test_rbf_cka_refuses_a_bandwidth_out_of_range(bandwidth):
-    with pytest.raises(ValueError, match=rf"^bandwidth={re.escape(str(bandwidth))} must lie in \[1e-6, 1e6\]; 1.0 is the"):
+    with pytest.raises(
+        ValueError, match=rf"^bandwidth={re.escape(str(bandwidth))} must lie in \[1e-6, 1e6\]; 1.0 is the"
+    ):
         rbf_cka(GOOD, GOOD, bandwidth=bandwidth)
 
 
@@ -369,7 +398,9 @@ def test_rbf_cka_refuses_a_bandwidth_out_of_range(bandwidth):
 def test_cca_refuses_features_that_span_all_images(measure):
     wide = torch.randn(8, 7, generator=torch.Generator().manual_seed(0))
     wide = torch.linalg.qr(wide - wide.mean(0)).Q  # isotropic, so that 99% of the variance needs all seven
-    message = "has rank 7 over 8 images, so it correlates perfectly with anything; pass at least 2 images more than features"
+    message = (
+        "has rank 7 over 8 images, so it correlates perfectly with anything; pass at least 2 images more than features"
+    )
     with pytest.raises(ValueError, match=f"^x {message}"):
         measure(wide, GOOD)
     with pytest.raises(ValueError, match=f"^y {message}"):
@@ -388,6 +419,8 @@ def test_measures_by_name():
 
 
 def test_an_unknown_measure_is_refused():
-    message = "measure='cka' is unknown; use one of linear-cka, unbiased-cka, rbf-cka, procrustes, mean-cca, svcca, rsa, or a"
+    message = (
+        "measure='cka' is unknown; use one of linear-cka, unbiased-cka, rbf-cka, procrustes, mean-cca, svcca, rsa, or a"
+    )
     with pytest.raises(ValueError, match=f"^{message} function of x and y$"):
         get_measure("cka")

@@ -10,13 +10,13 @@ import torch
 from safetensors import safe_open
 
 import stir.training.trained
-from stir.training.attacks import PGD
-from stir.data import Dataset, Split
 from stir.computing.parallel import in_threads
 from stir.computing.precision import fast_bf16
-from stir.training.trained import trained_model, trained_models, untrained_models
-from stir.training.store import kept_models
+from stir.data import Dataset, Split
+from stir.training.attacks import PGD
 from stir.training.loop import accuracy
+from stir.training.store import kept_models
+from stir.training.trained import trained_model, trained_models, untrained_models
 
 TINY = {"width": 4, "epochs": 1, "device": "cpu", "progress": False}
 
@@ -50,7 +50,9 @@ def test_the_second_call_trains_nothing(small, no_training, own_store):
     assert second.card["robust_accuracy"]["l2"] == accuracy(second, small.test, attack=attack, device="cpu")
     assert second.card["robust_accuracy"]["linf"] <= second.card["accuracy"]
     assert second.card["made_by"]["seed"] == 0 and second.card["dataset"] == "small"
-    assert second.card["versions"]["torch"] == torch.__version__ and second.card["bfloat16"] == fast_bf16(torch.device("cpu"))
+    assert second.card["versions"]["torch"] == torch.__version__ and second.card["bfloat16"] == fast_bf16(
+        torch.device("cpu")
+    )
 
 
 def test_the_card_is_the_same_on_both_calls(small):
@@ -136,7 +138,11 @@ def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
         ({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"),
         ({"device": "abacus"}, ValueError, "device='abacus' cannot be used here"),
         ({"momentum": 0.9}, TypeError, "momentum"),
-        ({"architecture": "torchvision:vgg11"}, ValueError, "architecture='torchvision:vgg11' cannot take images of 1x8x8"),
+        (
+            {"architecture": "torchvision:vgg11"},
+            ValueError,
+            "architecture='torchvision:vgg11' cannot take images of 1x8x8",
+        ),
     ],
 )
 def test_errors_come_before_any_training(small, no_training, own_store, arguments, error, text):
@@ -179,7 +185,11 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
         done = len(json.loads(file.metadata()["curve"]))
     assert 1 <= done < 5 and not list(own_store.glob("*.json"))
     (left,) = kept_models().itertuples()
-    assert (left.key, left.architecture, left.others) == (checkpoint.stem, "(unfinished)", f"{done} of 5 epochs done") and left.megabytes > 0
+    assert (left.key, left.architecture, left.others) == (
+        checkpoint.stem,
+        "(unfinished)",
+        f"{done} of 5 epochs done",
+    ) and left.megabytes > 0
     out, _ = finish(start())
     assert [path.suffix for path in sorted(own_store.iterdir()) if path.suffix != ".lock"] == [".json", ".safetensors"]
     (resumed,) = own_store.glob("*.safetensors")
@@ -197,7 +207,10 @@ def test_two_processes_train_it_once(own_store):
 def test_a_full_disk_costs_no_network(own_store):
     kept = finish(start())[0]
     before = {path.name: path.read_bytes() for path in own_store.iterdir()}
-    limited = SCRIPT.replace("import sys", "import resource, sys").replace("epochs=5", "epochs=2") + "print(net.card['accuracy'])"
+    limited = (
+        SCRIPT.replace("import sys", "import resource, sys").replace("epochs=5", "epochs=2")
+        + "print(net.card['accuracy'])"
+    )
     # No file may grow beyond this: the weights do not fit, the lock does.
     limited = limited.replace("net =", "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); net =")
     out, err = finish(start(limited))
@@ -212,8 +225,15 @@ def test_a_full_disk_costs_no_network(own_store):
 
 
 @pytest.mark.parametrize(("cores", "own"), [(2, 1), (4, 2)])  # two processes, of one core and of two
-def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_store, no_training, monkeypatch, tmp_path):
-    asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"architecture": "vgg11", "loss": "adversarial-l2"}, "d": {"loss": "mart"}}
+def test_networks_side_by_side_are_those_trained_alone(
+    cores, own, small, own_store, no_training, monkeypatch, tmp_path
+):
+    asked = {
+        "a": {"seed": 0},
+        "b": {"seed": 1},
+        "c": {"architecture": "vgg11", "loss": "adversarial-l2"},
+        "d": {"loss": "mart"},
+    }
     shared = {"architecture": "resnet10", "dataset": small, **TINY, "width": 8}
     monkeypatch.setattr("stir.training.trained.threads_for", lambda _: own)
     with in_threads(cores):
@@ -231,7 +251,9 @@ def test_networks_side_by_side_are_those_trained_alone(cores, own, small, own_st
     assert all(same(together[name], again[name]) for name in asked)
 
 
-@pytest.mark.parametrize(("architecture", "width", "threads"), [("resnet18", 4, 1), ("resnet18", 128, 4), ("vit", 128, 2)])
+@pytest.mark.parametrize(
+    ("architecture", "width", "threads"), [("resnet18", 4, 1), ("resnet18", 128, 4), ("vit", 128, 2)]
+)
 def test_a_network_has_the_cores_that_it_fills(architecture, width, threads, small):
     """For 64 images at a time, which is all there are. That transformer has 6 blocks of 12 x 512^2 weights, used twice for each of 4 patches: 9.7e9."""
     with in_threads(16):
@@ -248,14 +270,29 @@ def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
     monkeypatch.setattr("stir.training.trained.side_by_side", here)
     monkeypatch.setattr("stir.training.trained.threads_for", lambda operations: 2 if operations > 3e7 else 1)
     widths = {"a": 8, "b": 4, "c": 8, "d": 4}
-    made = trained_models({name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())}, architecture="resnet10", dataset=small, epochs=1, device="cpu", progress=False)
+    made = trained_models(
+        {name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())},
+        architecture="resnet10",
+        dataset=small,
+        epochs=1,
+        device="cpu",
+        progress=False,
+    )
     assert calls == [(1, 2), (2, 2)]
-    assert {name: (net.card["made_by"]["width"], net.card["made_by"]["seed"]) for name, net in made.items()} == {"a": (8, 0), "b": (4, 1), "c": (8, 2), "d": (4, 3)}
+    assert {name: (net.card["made_by"]["width"], net.card["made_by"]["seed"]) for name, net in made.items()} == {
+        "a": (8, 0),
+        "b": (4, 1),
+        "c": (8, 2),
+        "d": (4, 3),
+    }
 
 
 def test_a_mistake_in_any_of_them_comes_before_all_training(small, no_training, own_store):
     no_training()
-    for wrong, error, text in (({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"), ({"architecture": "resnet9"}, ValueError, "'resnet9' is unknown")):
+    for wrong, error, text in (
+        ({"loss": "hinge"}, ValueError, "loss='hinge' is unknown"),
+        ({"architecture": "resnet9"}, ValueError, "'resnet9' is unknown"),
+    ):
         with pytest.raises(error, match=text):
             trained_models({"a": {}, "b": wrong}, **{"architecture": "resnet10", "dataset": small, **TINY})
     with pytest.raises(TypeError, match="networks\\['a'\\] names no architecture"):

@@ -7,11 +7,11 @@ from torch import nn
 
 import stir
 import stir.training.loop
+from stir.computing.parallel import in_threads
+from stir.data import Split
+from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
-from stir.data import Split
-from stir.computing.parallel import in_threads
-from stir.networks.frozen import Frozen
 from stir.training.loop import _augment, accuracy, train
 from stir.training.recipe import Recipe
 
@@ -58,7 +58,9 @@ def test_a_gpu_learns_the_same_twice(gpu, few, recipe):
     found = []
     for _ in range(2):
         model = stir.build_model("resnet10", 10, width=4, channels=1, seed=0)
-        found.append((learned(train(model, few, Recipe(epochs=4, **recipe), device=gpu, progress=False)), weights(model).cpu()))
+        found.append(
+            (learned(train(model, few, Recipe(epochs=4, **recipe), device=gpu, progress=False)), weights(model).cpu())
+        )
     assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
     assert found[0][0][-1][0] < found[0][0][0][0]
 
@@ -159,9 +161,13 @@ def test_the_loss_is_its_formula_on_the_images_that_its_attack_finds(few, loss):
     found = recipe.attack(model, images, aim, torch.Generator().manual_seed(3))
     twin = network().train()
     adversarial, clean = twin(found), twin(images)
-    value, logits = recipe.loss_of(Frozen(network(), torch.device("cpu")), images, labels, torch.Generator().manual_seed(3))
+    value, logits = recipe.loss_of(
+        Frozen(network(), torch.device("cpu")), images, labels, torch.Generator().manual_seed(3)
+    )
     assert torch.allclose(logits, adversarial, atol=1e-5)
-    assert value.item() == pytest.approx(formula(clean, adversarial, labels, {"trades": 6.0, "mart": 5.0}.get(loss)).item(), rel=1e-4)
+    assert value.item() == pytest.approx(
+        formula(clean, adversarial, labels, {"trades": 6.0, "mart": 5.0}.get(loss)).item(), rel=1e-4
+    )
 
 
 # Going on after an interruption
@@ -173,7 +179,9 @@ class Random(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 10))
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 10)
+        )
 
     def forward(self, x):
         return self.body(x)
@@ -226,11 +234,17 @@ def test_a_state_of_another_network_is_loaded_not_at_all():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("change", ["flipped byte", "other recipe", "other seed", "other images", "other threads", "other network"])
+@pytest.mark.parametrize(
+    "change", ["flipped byte", "other recipe", "other seed", "other images", "other threads", "other network"]
+)
 def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
     checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training.loop._Run, "keep", lambda self, path, keep=stir.training.loop._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")])
+        patch.setattr(
+            stir.training.loop._Run,
+            "keep",
+            lambda self, path, keep=stir.training.loop._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")],
+        )
         with pytest.raises(KeyboardInterrupt):
             train(network(), few, recipe, checkpoint=checkpoint, **QUIET)
     seed, images, make, threads = 0, few, network, torch.get_num_threads()
@@ -256,14 +270,18 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monke
     assert torch.equal(weights(one), weights(other))
 
 
-@pytest.mark.parametrize(("n", "size", "ends"), [(10, 4, [4, 8, 10]), (9, 4, [4, 9]), (8, 4, [4, 8]), (3, 4, [3]), (1, 4, [1]), (5, 4, [5])])
+@pytest.mark.parametrize(
+    ("n", "size", "ends"), [(10, 4, [4, 8, 10]), (9, 4, [4, 9]), (8, 4, [4, 8]), (3, 4, [3]), (1, 4, [1]), (5, 4, [5])]
+)
 def test_no_image_is_left_alone_in_a_batch(n, size, ends):
     assert stir.training.loop._batch_ends(n, size) == ends
 
 
 def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):
     model = stir.build_model("vgg11", 10, width=4, channels=1)
-    curve = train(model, Split(few.images[:33, :, ::2, ::2].clone(), few.labels[:33]), Recipe(epochs=1, batch_size=32), **QUIET)
+    curve = train(
+        model, Split(few.images[:33, :, ::2, ::2].clone(), few.labels[:33]), Recipe(epochs=1, batch_size=32), **QUIET
+    )
     assert curve[0]["loss"] > 0
 
 

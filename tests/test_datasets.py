@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stir.data import TORCHVISION, Dataset, Split, load_dataset
+from stir.data.datasets import TORCHVISION, Dataset, Split, load_dataset
 
 
 def test_digits(digits):
@@ -61,7 +61,9 @@ def test_n_train(digits):
     # Every kept image is one of the whole set's, with its label, and none is kept twice.
     whole = digits.train.images.flatten(1)
     place = torch.cdist(few.train.images.flatten(1), whole).argmin(dim=1)
-    assert torch.equal(whole[place], few.train.images.flatten(1)) and torch.equal(digits.train.labels[place], few.train.labels)
+    assert torch.equal(whole[place], few.train.images.flatten(1)) and torch.equal(
+        digits.train.labels[place], few.train.labels
+    )
     assert len(place.unique()) == 50
     assert len(few.train.labels.unique()) == 10
 
@@ -75,12 +77,16 @@ def test_the_fingerprint_sees_labels(digits):
 
 @pytest.mark.parametrize("n_train", [0, -1, 1401])
 def test_n_train_out_of_range(n_train):
-    with pytest.raises(ValueError, match=f"n_train={n_train} must lie between 1 and the 1400 training images of 'digits'"):
+    with pytest.raises(
+        ValueError, match=f"n_train={n_train} must lie between 1 and the 1400 training images of 'digits'"
+    ):
         load_dataset("digits", n_train=n_train)
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="dataset='cifar' is unknown; use 'digits', 'mnist', .*'cifar10', .* or 'folder:PATH'"):
+    with pytest.raises(
+        ValueError, match="dataset='cifar' is unknown; use 'digits', 'mnist', .*'cifar10', .* or 'folder:PATH'"
+    ):
         load_dataset("cifar")
 
 
@@ -131,7 +137,9 @@ def test_classes_that_are_called_by_numbers(tmp_path, asked, wanted):
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / split / name / "a.png")
     assert load_dataset(f"folder:{tmp_path}", classes=asked).classes == wanted
-    with pytest.raises(ValueError, match="classes: '1-3' is no class; use their numbers, a range such as '1-10', or names: 1, 10, 2"):
+    with pytest.raises(
+        ValueError, match="classes: '1-3' is no class; use their numbers, a range such as '1-10', or names: 1, 10, 2"
+    ):
         load_dataset(f"folder:{tmp_path}", classes="1-3")
 
 
@@ -181,7 +189,9 @@ def test_mnist_files(downloads, name, folder):
     assert load_dataset(name, image_size=14).test.images.shape == (6, 1, 14, 14)
 
 
-@pytest.mark.parametrize(("name", "kind", "key"), [("cifar10", "CIFAR10", b"labels"), ("cifar100", "CIFAR100", b"fine_labels")])
+@pytest.mark.parametrize(
+    ("name", "kind", "key"), [("cifar10", "CIFAR10", b"labels"), ("cifar100", "CIFAR100", b"fine_labels")]
+)
 def test_cifar_files(downloads, monkeypatch, name, kind, key):
     """Written by hand: torchvision reads these pickles only after their checksum was right."""
     made = getattr(torchvision.datasets, kind)
@@ -252,7 +262,9 @@ def test_stl10_comes_mixed(stl10):
     for split in (dataset.train, dataset.test):
         assert 5 <= split.labels[:20].sum() <= 15 and split.labels[:5].unique().tolist() == [0, 1]
     again = load_dataset("stl10", classes="dog, cat")
-    assert torch.equal(again.test.images, dataset.test.images) and torch.equal(again.test.labels, 1 - dataset.test.labels)
+    assert torch.equal(again.test.images, dataset.test.images) and torch.equal(
+        again.test.labels, 1 - dataset.test.labels
+    )
 
 
 @pytest.mark.parametrize("name", list(TORCHVISION))
@@ -261,5 +273,8 @@ def test_without_a_network(downloads, monkeypatch, name):
         raise URLError("no network")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(ConnectionError, match=f"dataset='{name}' is not in .*downloads and could not be downloaded .*put its files into .*downloads"):
+    with pytest.raises(
+        ConnectionError,
+        match=f"dataset='{name}' is not in .*downloads and could not be downloaded .*put its files into .*downloads",
+    ):
         load_dataset(name)
