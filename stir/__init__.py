@@ -2,7 +2,9 @@
 
 from stir.data.balls import Ball
 from stir.data.datasets import load_dataset
-from stir.inversion.invert import Controversy, Inversion, controversial, invert
+from stir.inversion.controversial import Controversy, controversial
+from stir.inversion.invert import Inversion, invert
+from stir.inversion.options import InversionOptions
 from stir.inversion.representation import features
 from stir.networks.architectures import build_model, pretrained_model
 from stir.networks.blocks import Normalize
@@ -22,6 +24,7 @@ __all__ = [
     "Controversy",
     "Hypothesis",
     "Inversion",
+    "InversionOptions",
     "Normalize",
     "Quantity",
     "StirResult",

@@ -74,7 +74,7 @@ def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
         assert represent.batch_size() == BATCH_SIZE
     at_once = features(model, images, layer="4", **CPU)
     for kibibytes, size in ((15, 3), (14, 2), (1, 1)):
-        monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
+        monkeypatch.setattr(representation, "MEMORY", kibibytes * 2**10)
         with Representation(model, images, "4", **CPU) as represent:
             assert represent.batch_size() == size
             assert represent.batch_size(beside=5 * 2**10) == max(kibibytes // 10, 1)
@@ -88,7 +88,7 @@ def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
     assert torch.equal(features(model, images, layer="4", batch_size=7, **CPU), at_once)
 
 
-def test_what_is_kept_once_is_no_images(monkeypatch):
+def test_memory_kept_once_is_not_counted_for_each_image(monkeypatch):
     model = nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 4, 3, padding=1)),
         nn.ReLU(),
@@ -96,9 +96,9 @@ def test_what_is_kept_once_is_no_images(monkeypatch):
         nn.Linear(1024, 4096),
     ).eval()
     with Representation(model, torch.rand(1, 1, 16, 16), "3", **CPU) as represent:
-        assert represent._kept(1) > 2**24  # the linear layer's weights
-        monkeypatch.setattr(representation, "KEPT", 15 * 2**10)
-        assert represent.kept == 5 * 2**10
+        assert represent._memory(1) > 2**24  # the linear layer's weights
+        monkeypatch.setattr(representation, "MEMORY", 15 * 2**10)
+        assert represent.memory_per_image == 5 * 2**10
 
 
 def test_what_a_solver_remembers_counts(monkeypatch):
@@ -111,10 +111,10 @@ def test_what_a_solver_remembers_counts(monkeypatch):
 
     model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1)).eval()
     images = torch.rand(9, 1, 16, 16)
-    # An image keeps 1 KiB, and of eight steps three times their 256 pixels and twice their 1024 numbers: 8 * 11 KiB.
-    assert Tethered.remembered(8, 256, 1024) == 88 * 2**10
+    # An image keeps 1 KiB, and of eight steps three times their 256 pixels and twice the 1024 dimensions: 8 * 11 KiB.
+    assert Tethered.memory_per_image(8, 256, 1024) == 88 * 2**10
     for kibibytes, size in ((90 * 4, 4), (89 * 3 - 1, 2)):
-        monkeypatch.setattr(representation, "KEPT", kibibytes * 2**10)
+        monkeypatch.setattr(representation, "MEMORY", kibibytes * 2**10)
         seen.clear()
         invert(model, images, layer="1", pool="flatten", steps=8, progress=False, **CPU)
         assert max(seen) == size

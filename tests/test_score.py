@@ -393,7 +393,7 @@ def test_warns_of_an_interval_without_the_seeds_share(nested, call):
 )
 def test_errors_come_before_any_step(nested, change, message, monkeypatch):
     m1, m2, images = nested
-    monkeypatch.setattr("stir.inversion.invert._descend", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ValueError, match=message):
         stir.score(m2, given=m1, **{"images": images, "progress": False, **change})
 

@@ -38,7 +38,7 @@ class Split:
     """Images in [0, 1], float32, with the class number of each."""
 
     images: Float[Tensor, "n c h w"]
-    labels: Int[Tensor, n]
+    labels: Int[Tensor, "n"]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -233,7 +233,7 @@ def _torchvision(name: str, size: int | None) -> Dataset:
     return Dataset(name, *splits, tuple(classes))
 
 
-def _mixed(n_images: int) -> Int[Tensor, n]:
+def _mixed(n_images: int) -> Int[Tensor, "n"]:
     """A fixed permutation, by the SHA-256 of each number, in the spirit of `stir.data.folders.mixed_order`."""
     return torch.tensor(sorted(range(n_images), key=lambda place: hashlib.sha256(str(place).encode()).digest()))
 

@@ -1,9 +1,10 @@
-"""The representation of a layer: images -> features [N, D], for any network."""
+"""Representations: the features [N, D] of images at a layer of any network."""
 
 from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from numbers import Integral
 
@@ -19,19 +20,19 @@ from stir.networks.frozen import Frozen, close
 
 PENULTIMATE = "penultimate"
 POOLS = ("mean", "flatten")
-BATCH_SIZE = 256  # images computed together at most, where nothing else is said
-KEPT = 2**30  # bytes that the passes of so many may keep for their gradients; on a GPU a quarter of its memory instead
+BATCH_SIZE = 256  # most images computed together by default
+MEMORY = 2**30  # most bytes that their passes may keep for the gradients; on a GPU a quarter of its memory instead
 
 
 class _Reached(BaseException):
-    """Ends a forward pass at the layer; no `Exception`, so that no network's own handler catches it."""
+    """Ends a forward pass at the layer. Not an `Exception`, which a network's own handler might catch."""
 
     def __init__(self, output: object) -> None:
         self.output = output
 
 
 class Representation:
-    """One layer's features, computed in eval mode and no further than the layer.
+    """Features at one layer, computed in eval mode and no further than the layer.
 
     Used as a context manager, which leaves the network as it was, hook included, also after an
     error or an interrupt. Passes are those of `stir.networks.frozen.Frozen`.
@@ -64,8 +65,7 @@ class Representation:
         device: str | torch.device = "auto",
     ) -> None:
         check_images(images)
-        if pool not in POOLS:
-            raise ValueError(f"pool={pool!r} is unknown; use one of {', '.join(POOLS)}")
+        check_pool(pool)
         check_layer_name(layer)
         self.model = model
         self.layer = PENULTIMATE if layer is None else layer
@@ -80,7 +80,7 @@ class Representation:
         try:
             module, last_call = self._locate()
             self._attach(module, last_call)
-            # Whatever is wrong with the layer's output shows here, before any work.
+            # A wrong output of the layer shows here, before any work.
             self._frozen.fold(lambda: self(self._example), but=module)
         except BaseException:
             self.__exit__()
@@ -93,60 +93,68 @@ class Representation:
         self._frozen.__exit__()
 
     @cached_property
-    def _shown(self) -> Tensor:
-        """Features of the example."""
+    def _example_features(self) -> Tensor:
         with torch.no_grad():
             return self(self._example)
 
     @property
-    def numbers(self) -> int:
-        """How many a representation consists of, d."""
-        return self._shown.shape[1]
+    def dim(self) -> int:
+        """Feature dimension, d."""
+        return self._example_features.shape[1]
 
     @cached_property
     def half_works(self) -> bool:
-        """Whether bfloat16 is fast on the device and leaves the features what they are, to a tenth of their length."""
+        """True if bfloat16 is fast on the device and changes the features by at most a tenth of their length."""
         if self._frozen.dtype != torch.float32 or not fast_bf16(self.device):
             return False
         with torch.no_grad():
             try:
-                return close(self(self._example, half=True).float(), self._shown, 0.1)
+                return close(self(self._example, half=True).float(), self._example_features, 0.1)
             except RuntimeError:  # an operation that mixes precisions, or has none for bfloat16
                 return False
 
     def batch_size(self, beside: int = 0) -> int:
-        """How many images to compute together, where each needs so many bytes beside: `BATCH_SIZE`, or as many as `KEPT` allows.
+        """How many images to compute together: `BATCH_SIZE`, or as many as `MEMORY` allows.
 
         It depends on nothing that varies on one machine.
+
+        Args:
+            beside: bytes that each image needs besides those of its pass.
         """
-        return max(1, min(BATCH_SIZE, self._room // max(self.kept + beside, 1)))
+        return max(1, min(BATCH_SIZE, self._available // max(self.memory_per_image + beside, 1)))
 
     @property
-    def _room(self) -> int:
-        return torch.cuda.get_device_properties(self.device).total_memory // 4 if self.device.type == "cuda" else KEPT
+    def _available(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_properties(self.device).total_memory // 4
+        return MEMORY
 
     @cached_property
-    def kept(self) -> int:
-        """Bytes that a pass keeps for its gradient, an image."""
-        one = self._kept(1)
-        # Some are kept once for all images, as weights are; a second pass tells, where so much would matter.
-        return one if one * BATCH_SIZE <= self._room else self._kept(2) - one
+    def memory_per_image(self) -> int:
+        """Bytes that a pass keeps for its gradient, for each image."""
+        one = self._memory(1)
+        # Weights and the like are kept once for all images; where so much memory matters, a second pass tells them.
+        return one if one * BATCH_SIZE <= self._available else self._memory(2) - one
 
-    def _kept(self, count: int) -> int:
-        """The same of so many images together."""
-        kept: dict[int, int] = {}  # by where they lie: several operations, and several views, may keep the same
+    def _memory(self, count: int) -> int:
+        """Bytes that a pass of `count` images keeps for its gradient."""
+        sizes: dict[int, int] = {}  # by address, as several operations and views may keep the same storage
 
         def keep(tensor: Tensor) -> Tensor:
-            memory = tensor.untyped_storage()
-            kept[memory.data_ptr()] = memory.nbytes()
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             self(self._example.repeat(count, 1, 1, 1).requires_grad_(True))
-        return sum(kept.values())
+        return sum(sizes.values())
 
     def __call__(self, images: Tensor, half: bool = False) -> Float[Tensor, "n d"]:
-        """Features of `images`, on the device, in the network's own precision; if `half`, by bfloat16 where PyTorch finds that safe."""
+        """Features of `images`, on the device, in the network's own precision.
+
+        Args:
+            half: compute in bfloat16, where PyTorch finds that safe.
+        """
         self._calls = 0
         try:
             self._frozen(images, half)
@@ -159,23 +167,24 @@ class Representation:
         )
 
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
-        """Features of `images`, so many at a time and without gradients, on the images' own device."""
+        """Features of `images`, `batch_size` at a time and without gradients, on the images' own device."""
         with torch.no_grad():
             return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size())]).to(images.device)
 
     def _locate(self) -> tuple[nn.Module, int]:
-        """The module to stop at, and which of its calls: a module that runs twice counts at the last."""
-        modules = dict(self.model.named_modules())
+        """The module to stop at, and the number of its last call: if it runs twice, its last output counts."""
+        modules, network = dict(self.model.named_modules()), type(self.model).__name__
         if self.layer == PENULTIMATE:
             candidates = [module for module in modules.values() if isinstance(module, nn.Linear)]
             if not candidates:
                 raise ValueError(
-                    f"layer={self.layer!r} is the input of the last linear layer, but {type(self.model).__name__} has none; name a layer, such as {_some(modules)}"
+                    f"layer={self.layer!r} is the input of the last linear layer, but {network} has none; "
+                    f"name a layer, such as {_some(modules)}"
                 )
         elif self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
             raise ValueError(
-                f"layer={self.layer!r} does not exist in {type(self.model).__name__}; did you mean {_some(near or modules)}?"
+                f"layer={self.layer!r} does not exist in {network}; did you mean {_some(near or modules)}?"
             )
         else:
             candidates = [modules[self.layer]]
@@ -185,16 +194,14 @@ class Representation:
             with torch.no_grad():
                 self._frozen(self._example)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            shape = tuple(self._example.shape[1:])
-            raise ValueError(
-                f"images of shape [N, {', '.join(map(str, shape))}] do not pass through {type(self.model).__name__}: {error}"
-            ) from error
+            shape = ", ".join(map(str, self._example.shape[1:]))
+            raise ValueError(f"images of shape [N, {shape}] do not pass through {network}: {error}") from error
         finally:
             for handle in handles:
                 handle.remove()
         if not order:
             raise ValueError(
-                f"layer={self.layer!r} is never reached by the forward pass of {type(self.model).__name__}; choose a layer that runs"
+                f"layer={self.layer!r} is never reached by the forward pass of {network}; choose a layer that runs"
             )
         return order[-1], order.count(order[-1])
 
@@ -230,27 +237,34 @@ class Representation:
 
 
 def _channels_last(features: torch.Size, images: torch.Size) -> bool:
-    """Whether a map is [N, H, W, C], as Swin's are: then only those two axes have the images' proportions."""
+    """True if a map is [N, H, W, C], as Swin's are: its second and third axes have the images' proportions."""
     _, a, b, c = features
     height, width = images[2:]
     first, last = (abs(math.log(h * width / (w * height))) for h, w in ((a, b), (b, c)))
     return first < last
 
 
-def _some(names: object) -> str:
+def _some(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
 
 
 def check_layer_name(layer: str | None, argument: str = "layer") -> None:
-    """Raise a ValueError where the name that `argument` gives is empty, which PyTorch takes for the network as a whole."""
+    """Raise a ValueError where a layer's name is empty, which PyTorch takes for the whole network."""
     if layer == "":
         raise ValueError(
-            f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the last linear layer"
+            f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the "
+            "last linear layer"
         )
 
 
+def check_pool(pool: str) -> None:
+    """Raise a ValueError unless `pool` is one of `POOLS`."""
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r} is unknown; use one of {', '.join(POOLS)}")
+
+
 def check_batch_size(batch_size: int | None) -> None:
-    """Raise a ValueError unless it is a number of images, or None for one that suits."""
+    """Raise a ValueError unless `batch_size` is a number of images, or None."""
     if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size >= 1):
         raise ValueError(f"batch_size={batch_size} must be a whole number, at least 1, or None")
 
@@ -264,10 +278,16 @@ def features(
     device: str | torch.device = "auto",
     batch_size: int | None = None,
 ) -> Float[Tensor, "n d"]:
-    """The features of `images` at `layer`, on the images' own device.
+    """Features of `images` at `layer`, on the images' own device.
 
-    `batch_size` of them, at least 1, are computed together; None for 256, or fewer where the network keeps much. Other arguments and
-    errors are those of `Representation` and of `stir.data.images.gather_images`.
+    Args:
+        model, layer, pool, device: as in `Representation`.
+        images: as in `stir.data.images.gather_images`.
+        batch_size: how many images are computed together, at least 1; None for 256, or fewer where the network keeps
+            much for each.
+
+    Raises:
+        ValueError: as `Representation` and `gather_images`; or `batch_size` is out of range.
     """
     images = gather_images(images)
     check_batch_size(batch_size)

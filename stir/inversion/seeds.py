@@ -1,4 +1,4 @@
-"""The images that inversion begins from: they are part of the measure's definition, since STIR depends on them."""
+"""Seed images, from which inversion begins. STIR depends on them, so they are part of its definition."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def random_cycle(n: int, generator: torch.Generator) -> Int[Tensor, n]:
-    """A random permutation of n things that are dealt round one cycle: nobody is dealt their own."""
+def random_cycle(n: int, generator: torch.Generator) -> Int[Tensor, "n"]:
+    """A random permutation of n things that is one cycle, so that none stays in its place."""
     order = torch.randperm(n, generator=generator)
-    dealt = torch.empty_like(order)
-    dealt[order] = order.roll(1)
-    return dealt
+    successor = torch.empty_like(order)
+    successor[order] = order.roll(1)
+    return successor
 
 
 def _other_image(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -60,7 +60,12 @@ def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tens
         if not torch.isfinite(seeds).all():
             raise ValueError("seeds holds NaN or infinite pixels; give finite ones")
         return seeds.detach().to(images)
-    if seeds not in SEEDS:
+    check_seeds(seeds)
+    seed_images = SEEDS[seeds](images.detach().float().cpu(), torch.Generator().manual_seed(seed))
+    return seed_images.to(images)
+
+
+def check_seeds(seeds: str | Tensor) -> None:
+    """Raise a ValueError unless `seeds` is a tensor or one of `SEEDS`."""
+    if not isinstance(seeds, Tensor) and seeds not in SEEDS:
         raise ValueError(f"seeds={seeds!r} is unknown; use a tensor or one of {', '.join(SEEDS)}")
-    drawn = SEEDS[seeds](images.detach().float().cpu(), torch.Generator().manual_seed(seed))
-    return drawn.to(images)

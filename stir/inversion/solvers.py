@@ -1,8 +1,8 @@
-"""The descents of inversion: from seed images, step by step, to images that cost nothing and are near to these.
+"""Solvers of the inversion problem: iterative descents from seed images to the nearest images of residual zero.
 
-A solver holds the iterates of a batch. `images()` are the current ones, in [0, 1] and within the
-ball if there is one; `update(residual)` takes one step, given for each image a vector that depends
-on that image alone and is to become zero. Its length is the image's cost.
+A solver holds the iterates of a batch. `images()` are the current ones, in [0, 1] and within the ball if there is one;
+`update(residual)` takes one step, given the residual of each image: a vector that depends on that image alone and is to
+become zero. Its length is the image's cost.
 """
 
 from __future__ import annotations
@@ -31,53 +31,72 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
 
 
 class Solver:
-    """What every solver has."""
+    """Base class of solvers."""
 
+    name: str
     default_steps: int
     coarse: float  # share of the steps that may be computed in low precision
 
     @classmethod
-    def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
-        """Bytes of an image of so many pixels and its representation of so many numbers that are kept from step to step, if these are many."""
+    def memory_per_image(cls, steps: int, pixels: int, dim: int) -> int:
+        """Bytes kept from step to step for each image; 0 where these are few.
+
+        Args:
+            steps: of the descent.
+            pixels: of an image, channels included.
+            dim: feature dimension.
+        """
         return 0
+
+    def __init__(self, start: Float[Tensor, "n c h w"], steps: int, project: Projection) -> None:
+        raise NotImplementedError
+
+    def images(self) -> Float[Tensor, "n c h w"]:
+        """The current iterates."""
+        raise NotImplementedError
+
+    def update(self, residual: Float[Tensor, "n d"]) -> None:
+        """Take one step."""
+        raise NotImplementedError
 
 
 class Tethered(Solver):
-    """Descends to cost 0 on a tether to the seed image, which is slackened as far as an image needs to arrive.
+    """Anderson acceleration and Polyak's gradient step, with a pull back to the seed image.
 
-    An image is to be represented as asked, and to be the one nearest to its seed image among those that are. Each
-    step adds three moves:
+    Of all images with residual 0, the one nearest to the seed image is wanted. Each step adds three moves:
 
-    - Towards the best combination of the last iterates: the residuals, which combine as the iterates do, are to be
-      short, and the combined iterate is to be near the seed, a small system for each image (Anderson 1965, "Iterative
-      procedures for nonlinear integral equations"; Fang and Saad 2009, "Two classes of multisecant methods for nonlinear
-      acceleration"; the second term is Tikhonov's). Networks bend, so only a part of the way is gone, and none
-      further than `reach` allows.
-    - Along the gradient for the residual left there, as far as a straight descent to cost 0, which is known to exist,
-      would go (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that fades to almost nothing.
-    - Back to the seed, across the last gradients, since along them lies what the network asks for (Rosen 1960, "The
-      gradient projection method for nonlinear programming"); this fades to nothing, as it disturbs the rest.
+    - Anderson acceleration with a trust distance: towards the combination of the last iterates that makes both the
+      combined residual and the distance from the seed small, from a small linear system for each image (Anderson 1965,
+      "Iterative procedures for nonlinear integral equations"; Fang and Saad 2009, "Two classes of multisecant methods
+      for nonlinear acceleration"; the distance is a Tikhonov term). As networks are not linear, only a part of the way
+      is taken, and none longer than `reach` allows.
+    - A gradient step on the residual expected there, of the length that takes a linear network to cost 0, the known
+      minimum (Polyak 1969, "Minimization of unsmooth functionals"), times a factor that fades to almost 0.
+    - Back to the seed image, orthogonally to the last gradients, so that the cost hardly changes (Rosen 1960, "The
+      gradient projection method for nonlinear programming"); this fades to 0, as it disturbs convergence.
 
-    How much nearness counts, in the combination and on the way back, is decided for each image: less while its cost lags
-    behind a straight line, in logarithms, from 1 at the start to `goal` at the end, and more again once it is ahead (after
-    the discrepancy principle, Morozov 1966).
+    The weight of nearness, in the first move and the third, is adapted for each image: it falls while the cost is above
+    a schedule, a geometric decay from 1 to `goal`, and rises again while it is below (after the discrepancy principle,
+    Morozov 1966).
     """
 
+    name = "tethered"
     default_steps = 200
     coarse = 0.9
-    memory = 10  # iterates and gradients remembered; of the former not more than the residual has numbers
+    memory = 10  # iterates and gradients remembered; no more iterates than the feature dimension
     damping = 0.1  # of the small system, by its diagonal
-    trust = 0.2  # how much of the way to the combination is gone
-    reach = 0.5  # how far away a combination may lie, by the length of the straight descent to 0
-    last = 0.05  # what the factor of the gradient step fades to, from 1
-    pull = 0.1  # how much of the way back to the seed is gone, at first
-    goal = 0.03
-    slack, pace = 0.01, 0.3  # the least weight of nearness, of 1, and how fast it follows the cost
+    trust = 0.2  # share of the way to the combination that is taken
+    reach = 0.5  # largest distance of a combination, in lengths of the gradient step to cost 0
+    last = 0.05  # final factor of the gradient step, from 1
+    pull = 0.1  # share of the way back to the seed image that is taken, at first
+    goal = 0.03  # relative distance at the end of the schedule
+    slack = 0.01  # least weight of nearness, of at most 1
+    pace = 0.3  # how fast that weight follows the cost
 
     @classmethod
-    def remembered(cls, steps: int, pixels: int, numbers: int) -> int:
-        # Iterates and gradients, residuals, and the differences to the former and to the latter.
-        return 4 * min(cls.memory, steps) * (3 * pixels + 2 * numbers)
+    def memory_per_image(cls, steps: int, pixels: int, dim: int) -> int:
+        # Iterates and gradients, residuals, and the differences to the current iterate and residual.
+        return 4 * min(cls.memory, steps) * (3 * pixels + 2 * dim)
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
@@ -85,9 +104,9 @@ class Tethered(Solver):
         self.seed = self.pixels.detach().flatten(1)
         self.taken, self.steps = 0, steps
         self.weight = start.new_ones(len(start))  # of nearness, for each image
-        # The last iterates [n, memory, p], their residuals [n, memory, d], the directions of their gradients [n, memory, p].
-        self.past, self.residuals, self.gradients = (None,) * 3
-        self.way: Tensor | None = None  # [n], how far the gradient has to be followed for a residual of length 1
+        # The last iterates [n, memory, p], their residuals [n, memory, d] and unit gradients [n, memory, p].
+        self.past, self.residuals, self.gradients = (start.new_empty(len(start), 0, 0) for _ in range(3))
+        self.way: Tensor | None = None  # [n], distance along the gradient that takes off a residual of length 1
 
     def images(self) -> Tensor:
         return self.pixels
@@ -101,10 +120,10 @@ class Tethered(Solver):
         gradient = gradient.flatten(1)
         # Not for pixels at a bound that it would push beyond.
         gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
-        # This gradient's length is that of what is left, times the slope of the latter.
+        # The gradient's length is that of the expected residual, times the slope of the latter's length.
         length = gradient.norm(dim=1).clamp_min(1e-10)
         way = left.norm(dim=1) / length
-        # Where every pixel is held at its bound the gradient is 0, and tells nothing of the way.
+        # Where every pixel is held at its bound the gradient is 0, and says nothing about the distance.
         self.way = way if self.way is None else torch.where(length > 1e-10, way, self.way)
         self._remember(pixels, known, gradient / length[:, None])
         step = self.trust * moved - (self.last + (1 - self.last) * fade) * self.way.square()[:, None] * gradient
@@ -112,56 +131,55 @@ class Tethered(Solver):
         self.pixels = self.project((pixels + step).reshape_as(self.pixels)).requires_grad_(True)
 
     def _slacken(self, cost: Tensor) -> None:
-        """Adapt the weight of nearness to how far each image's cost is ahead of its schedule or behind."""
+        """Adapt the weight of nearness to how far each image's cost is below its schedule or above."""
         ahead = (self.goal ** (self.taken / self.steps) / cost.clamp_min(1e-12)).log()
         self.weight = (self.weight * (self.pace * ahead.clamp(-1, 1)).exp()).clamp(self.slack, 1)
 
     def _combined(self, pixels: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """The move to the best combination of what is remembered, or as far towards it as allowed, and the residual to be expected there."""
-        if self.past is None:
+        """The move towards the best combination of remembered iterates, and the residual expected after it."""
+        if self.way is None:
             return torch.zeros_like(pixels), residual
-        kept = min(self.taken, self.past.shape[1])
-        moves, changes = self.past[:, :kept] - pixels[:, None], self.residuals[:, :kept] - residual[:, None]
+        count = min(self.taken, self.past.shape[1])
+        moves, changes = self.past[:, :count] - pixels[:, None], self.residuals[:, :count] - residual[:, None]
         away = pixels - self.seed
-        # Both terms count alike at weight 1, whatever their units.
-        nearness = (self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12))[
-            :, None, None
-        ]
+        # At weight 1 both terms count alike, whatever their units.
+        nearness = self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12)
+        nearness = nearness[:, None, None]
         system = changes @ changes.mT + nearness * (moves @ moves.mT)
-        # Each by its own size: an iterate whose residual differs much lies far away, and what it tells of the network here is worth less.
+        # By its own size: an iterate whose residual differs much lies far away, where the network is another one.
         system = system + torch.diag_embed(self.damping * system.diagonal(dim1=1, dim2=2) + 1e-12)
         weights = _solve(system, -(changes @ residual[:, :, None] + nearness * (moves @ away[:, :, None])))
         moved = (weights.mT @ moves)[:, 0]
-        # The straight descent's length is that at the slope of the step before.
+        # The slope is that of the step before.
         within = self.reach * self.way * residual.norm(dim=1) / moved.norm(dim=1).clamp_min(1e-20)
         share = within.clamp(max=1)[:, None]
         return share * moved, residual + share * (weights.mT @ changes)[:, 0]
 
     def _back(self, pixels: Tensor) -> Tensor:
-        """The way back to the seed, less what of it lies along the remembered gradients."""
+        """The way back to the seed image, less its part along the remembered gradients."""
         back, along = self.seed - pixels, self.gradients[:, : self.taken]
         system = along @ along.mT
-        weights = _solve(
-            system + 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype), along @ back[:, :, None]
-        )
+        ridge = 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype)
+        weights = _solve(system + ridge, along @ back[:, :, None])
         return back - (weights.mT @ along)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor, gradient: Tensor) -> None:
-        if self.past is None:
-            room, memory = min(self.memory, residual.shape[1], self.steps), min(self.memory, self.steps)
-            self.past = pixels.new_empty(len(pixels), room, pixels.shape[1])
-            self.residuals = residual.new_empty(len(residual), room, residual.shape[1])
+        if self.taken == 0:
+            memory = min(self.memory, self.steps)
+            iterates = min(memory, residual.shape[1])
+            self.past = pixels.new_empty(len(pixels), iterates, pixels.shape[1])
+            self.residuals = residual.new_empty(len(residual), iterates, residual.shape[1])
             self.gradients = pixels.new_empty(len(pixels), memory, pixels.shape[1])
-        place = self.taken % self.past.shape[1]  # the oldest; their order does not matter
+        place = self.taken % self.past.shape[1]  # of the oldest; their order does not matter
         self.past[:, place], self.residuals[:, place] = pixels, residual
         self.gradients[:, self.taken % self.gradients.shape[1]] = gradient
         self.taken += 1
 
 
 def _solve(system: Tensor, wanted: Tensor) -> Tensor:
-    """The solution of small systems that a ridge makes regular."""
-    # Not `solve`, which on a GPU would wait for the result, to see that the system is regular. On the CPU for MPS, for which
-    # older versions of PyTorch have no such function.
+    """The solutions of small linear systems that a ridge makes regular."""
+    # Not `solve`, which on a GPU would wait for the result to see that the system is regular. On the CPU for MPS, for
+    # which older versions of PyTorch have no such function.
     place = "cpu" if system.device.type == "mps" else system.device
     return torch.linalg.solve_ex(system.to(place), wanted.to(place))[0].to(system.device)
 
@@ -169,10 +187,13 @@ def _solve(system: Tensor, wanted: Tensor) -> Tensor:
 class AdamLogit(Solver):
     """Adam on z with x = sigmoid(z), which keeps pixels in [0, 1] with no clamp to stall at.
 
-    Descends on the logarithm of any cost, one that has no 0 included, as that of `stir.controversial`; the step
-    falls to zero on a cosine. It begins at the seed image clamped to [0.05, 0.95], and ends further from it than it need.
+    Descends on the logarithm of any cost, also one that has no 0, such as that of `stir.controversial`; the step
+    size falls to zero on a cosine. It begins at the seed image clamped to [0.05, 0.95], and ends further from it than
+    other solvers do.
     """
 
+    name = "adam-logit"
+    default_steps = 300
     coarse = 0.85
     rate = 0.5
 
@@ -200,10 +221,11 @@ class AdamLogit(Solver):
 class NormalizedGradient(Solver):
     """The authors' algorithm: steps of length 0.5 along the gradient, pixels clamped to [0, 1] after each.
 
-    Its first gradient is that at the clamped seed image, and 0 for the pixels that were clamped; but the first step is taken from the
-    seed image as it was drawn.
+    Its first gradient is that at the clamped seed image, and 0 for the pixels that were clamped; but the first step is
+    taken from the seed image as it was drawn.
     """
 
+    name = "paper"
     default_steps = 1_000
     coarse = 0.0  # theirs is in float32
     length = 0.5
@@ -224,15 +246,16 @@ class NormalizedGradient(Solver):
 
 
 class Nearest(Solver):
-    """Dual averaging: gradients pile up on the seed image, and the sum's projection into [0, 1] is the image.
+    """Dual averaging: gradients add up on the seed image, and the image is the projection of the sum into [0, 1].
 
-    The seed image is first projected itself. For a linear network this ends at the image nearest to it of all that cost
-    nothing: the point x = project(seed + A^T u) with Ax as wanted meets that problem's optimality conditions.
-    So it has a ground truth (Nesterov 2009,
-    "Primal-dual subgradient methods for convex problems"). Descends on half the squared cost, with
-    the step of Barzilai and Borwein (1988), "Two-point step size gradient methods", for each image.
+    The seed image itself is projected first. For a linear network this ends at the image nearest to it of all with
+    residual 0: the point x = project(seed + A^T u) with Ax as wanted meets that problem's optimality conditions. So it
+    has a ground truth (Nesterov 2009, "Primal-dual subgradient methods for convex problems"). Descends on half the
+    squared cost, with the step size of Barzilai and Borwein (1988), "Two-point step size gradient methods", for each
+    image.
     """
 
+    name = "nearest"
     default_steps = 300
     coarse = 0.0  # its step is a quotient of small differences
     length = 0.5
@@ -259,9 +282,9 @@ class Nearest(Solver):
         moved, turned = self.total - self.before[0], gradient - self.before[1]
         curvature = (moved * turned).flatten(1).sum(dim=1).abs().reshape(-1, 1, 1, 1)
         rate = image_norms(moved).square() / curvature.clamp_min(1e-30)
-        # Where a network bends so that the two points say nothing, no step is longer than the first.
+        # Where the gradient turned so that the two points say nothing, no step is longer than the first.
         return torch.minimum(rate, first)
 
 
-SOLVERS: dict[str, type[Solver]] = {"tethered": Tethered, "nearest": Nearest, "paper": NormalizedGradient}
-DEFAULT_SOLVER = "tethered"
+SOLVERS: dict[str, type[Solver]] = {solver.name: solver for solver in (Tethered, Nearest, NormalizedGradient)}
+DEFAULT_SOLVER = Tethered.name

@@ -1,4 +1,4 @@
-"""What a score of shared invariances holds: the value, and all that defines it and tells how far to trust it."""
+"""Result of a score: the value, all that defines it, and the diagnostics that tell how far to trust it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from stir.inversion.invert import Controversy, Inversion
+from stir.inversion.controversial import Controversy
+from stir.inversion.invert import Inversion
 from stir.similarity.intervals import Interval
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class StirResult:
-    """STIR(target | reference), with all that defines it and tells how far to trust it.
+    """STIR(target | reference), with all that defines it and the diagnostics that tell how far to trust it.
 
     Attributes:
         value: S(m2(X), m2(X')), the mean over draws of X'; at most 1.
@@ -35,19 +36,19 @@ class StirResult:
         cka_interval: its 95% confidence interval over images.
         ceiling: STIR(reference | reference) on the same X': 1 if the inversion is exact. A value
             above it says nothing.
-        floor: the value with the X' dealt out to other images at random: what a target scores that X'
-            tells nothing of X.
-        pixels: S(X, X') of the images' own pixels, the mean over draws: what a target scores that has no invariance at all. NaN where the
-            measure refuses them.
-        untrained: the value of the target's architecture with fresh weights, of one seed, see `stir.scoring.baselines`; NaN where they cannot be
-            had. STIR tells of what the target learnt to the extent that it is above `pixels` and `untrained`.
+        floor: the value with the X' permuted at random: the score of a target to which X' says nothing about X.
+        pixels: S(X, X') of the images' own pixels, the mean over draws: the score of a target without any invariance.
+            NaN where the measure refuses them.
+        untrained: the value of the target's architecture with fresh weights, of one seed, see
+            `stir.scoring.baselines`; NaN where they cannot be had. STIR says something about what the target learnt to
+            the extent that it is above `pixels` and `untrained`.
         images: [N, C, H, W], X.
         inversion: X', from the first draw.
         distances: [draws, N], the relative distance that each X' reached.
         moved, towards: those of `stir.Inversion`, the means over all draws.
         reference, target: names.
         reference_layer, target_layer: where X' was made and where it was looked at.
-        measure, seeds, solver: names.
+        measure, seeds: names.
         seed: of the first draw; each further draw has the next.
     """
 
@@ -71,11 +72,15 @@ class StirResult:
     measure: str
     seeds: str
     seed: int
-    solver: str
+
+    @property
+    def solver(self) -> str:
+        """Name of the solver that made X'."""
+        return self.inversion.solver
 
     @property
     def worst_case(self) -> bool:
-        """Whether each X' was chosen to look as different to the target as it can."""
+        """True if each X' was chosen to look as different to the target as it can."""
         return isinstance(self.inversion, Controversy)
 
     @property
@@ -115,9 +120,9 @@ class StirResult:
 
     def plot(self) -> Figure:
         """The value between baselines and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
-        from stir.scoring.result_plot import (
-            plot_score,
-        )  # drawing libraries load slowly, and who only measures never needs them
-
+        try:
+            from stir.scoring.result_plot import plot_score  # here, as drawing libraries load slowly
+        except ImportError as error:
+            raise ImportError(f"plot() needs {error.name}; pip install 'stir-companion[book]'") from error
         rows = {"$x$": self.images, "seed": self.inversion.seeds, "$x'$": self.inversion.images}
         return plot_score(self.as_row(), self.distances, self.inversion.tolerance, rows)

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import torch
@@ -13,22 +14,23 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.data.images import Images, gather_images
-from stir.inversion.invert import Controversy
+from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
-from stir.inversion.solvers import DEFAULT_SOLVER
 from stir.scoring.baselines import Baselines, Scores
-from stir.scoring.question import Made, Question, make_all
+from stir.scoring.draws import Draws, draw
+from stir.scoring.question import Question
 from stir.scoring.result import StirResult
+from stir.scoring.schedule import draw_all
 from stir.similarity.intervals import Interval, mean_similarity
 from stir.similarity.measures import Measure, get_measure, name_of
 
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5  # half done, an average still says what most X' are like
-# Of a worst case nothing bounds what the images that failed add: they differ in what the reference does see. Between robust networks on digits,
-# 51% converged, it was 0.50 with them and 0.64 without.
+# Of a worst case nothing bounds what the images that failed add: they differ in what the reference does see. Between
+# robust networks on digits, 51% converged, it was 0.50 with them and 0.64 without.
 LOW_CONVERGED_WORST = 0.9
-DEALS = 5  # of each draw's X', for the floor: enough to steady its second digit
+DEALS = 5  # random permutations of each draw's X', for the floor: enough to steady its second digit
 
 
 def score(
@@ -52,29 +54,38 @@ def score(
         layer: dotted name of a submodule of both; None or "penultimate" for the input of the last
             linear layer.
         given_layer: the reference's layer, where that is another one.
-        measure: S, a name from `stir.similarity.measures.MEASURES` or a function of two feature matrices
+        measure: S, a name from `stir.similarity.MEASURES` or a function of two feature matrices
             [N, P] and [N, Q] to a number of at most 1.
         draws: how many times X' is drawn.
         worst_case: take the X' of `stir.controversial`, which look as different to `target` as
             the reference's invariances allow: a lower end to what the average over X' hides.
-        **inversion: arguments of `stir.invert` (of `stir.controversial` if `worst_case`): seeds,
-            seed, within, solver, steps, tolerance, pool, precision, device, batch_size, progress.
+        **inversion: fields of `stir.InversionOptions`: seeds, seed, within, solver (not in the worst case), steps,
+            tolerance, pool, precision, device, batch_size, progress.
 
     Raises:
         ValueError: an argument out of its range, before any work; or features that the measure
             cannot compare.
+        TypeError: an argument that is no option of an inversion.
 
     Warns:
-        UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the images
-            within the tolerance, or than 90% if `worst_case`; or the interval leaves out that of the seed (gaussian-shared, one draw).
+        UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
+            images within the tolerance, or than 90% if `worst_case`; or the interval leaves out that of the seed
+            (gaussian-shared, one draw).
     """
-    asked = Question(
-        gather_images(images), layer, layer if given_layer is None else given_layer, measure, draws, inversion
+    question = Question(
+        images=gather_images(images),
+        layer=layer,
+        given_layer=layer if given_layer is None else given_layer,
+        measure=measure,
+        draws=draws,
+        worst_case=worst_case,
+        options=InversionOptions(**inversion),
     )
-    _warn_of_one_seed(asked)
-    asked.check_layer(target)
-    made = Made("reference", ["target"], asked.draw(asked.maker(given, target if worst_case else None)))
-    (result,) = _answer(asked, [made], {"reference": given}, {"target": target})
+    _warn_of_one_seed(question)
+    question.check_target(target)
+    inversions = draw(question, given, target if worst_case else None)
+    draws_of_reference = Draws("reference", ["target"], inversions)
+    (result,) = _score_all(question, [draws_of_reference], {"reference": given}, {"target": target})
     return result
 
 
@@ -87,7 +98,6 @@ def pairwise(
     also: Sequence[str | Measure] = (),
     draws: int = 1,
     worst_case: bool = False,
-    progress: bool = True,
     **inversion,
 ) -> pd.DataFrame:
     """STIR of every ordered pair of networks, each with itself among them, at every layer.
@@ -100,7 +110,8 @@ def pairwise(
         images, measure, draws, **inversion: as in `score`.
         layers: each is used on both sides.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
-        also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would take nearly all the time.
+        also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
+            take nearly all the time.
 
     Returns:
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
@@ -114,161 +125,175 @@ def pairwise(
         raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
-    images = gather_images(images)
-    questions = [
-        Question(images, layer, layer, measure, draws, {**inversion, "progress": progress}, tuple(also))
-        for layer in layers
-    ]
-    for asked in questions:
+    shared: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
+    images, options = gather_images(images), InversionOptions(**inversion)
+    questions = [Question(images, layer, layer, options=options, **shared) for layer in layers]
+    for question in questions:
         for model in models.values():
-            asked.check_layer(model)
+            question.check_target(model)
     _warn_of_one_seed(questions[0])
-    made = make_all(questions, models, worst_case)
     results: list[StirResult] = []
-    for asked, own in zip(questions, made, strict=True):
-        results += _answer(asked, own, models, models)
+    for question, draws_of_references in zip(questions, draw_all(questions, models), strict=True):
+        results += _score_all(question, draws_of_references, models, models)
     return pd.DataFrame([result.as_row() for result in results])
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A reference's own features, of X and of each draw of its X', and what follows from them by measure."""
+class _OwnFeatures:
+    """A reference's own features of X and of each draw of its X', and the ceilings that follow by measure."""
 
-    own: Tensor
-    again: Sequence[Tensor]
+    of_x: Tensor
+    of_draws: Sequence[Tensor]
     ceilings: dict[str | Measure, float] = field(default_factory=dict)
 
 
-def _answer(
-    asked: Question, made: Sequence[Made], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]
+def _score_all(
+    question: Question,
+    all_draws: Sequence[Draws],
+    references: Mapping[str, nn.Module],
+    targets: Mapping[str, nn.Module],
 ) -> list[StirResult]:
-    """The scores on all X' that were made: for each its targets, and for each target the measures, in their order."""
-    seen = {}
-    for name in dict.fromkeys(each.reference for each in made):
-        with asked.features_of(references[name], asked.given_layer) as see:
-            own = see(asked.images)
-            seen |= {
-                id(each): _Seen(own, see(each.images).chunk(asked.draws)) for each in made if each.reference == name
-            }
-    plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities of X itself
-    baselines = Baselines(asked)
-    results: dict[tuple, list[StirResult]] = {}
-    pairs = [(each, name) for each in made for name in each.targets]
-    with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not asked.progress, leave=False) as bar:
+    """The scores on all draws: for each its targets, and for each target the measures, in their order."""
+    own_features: dict[Draws, _OwnFeatures] = {}
+    for name in dict.fromkeys(draws.reference for draws in all_draws):
+        with question.representation(references[name], question.given_layer) as represent:
+            of_x = represent(question.images)
+            for draws in all_draws:
+                if draws.reference == name:
+                    of_draws = represent(draws.images).chunk(question.draws)
+                    own_features[draws] = _OwnFeatures(of_x, of_draws)
+    plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities on X itself, by pair
+    baselines = Baselines(question)
+    results: dict[tuple[Draws, str], list[StirResult]] = {}
+    pairs = [(draws, name) for draws in all_draws for name in draws.targets]
+    with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not question.options.progress, leave=False) as bar:
         for name in dict.fromkeys(name for _, name in pairs):
-            own = [each for each, other in pairs if other == name]
-            untrained = baselines.untrained(targets[name], own)
-            with asked.features_of(targets[name], asked.layer) as see:
-                theirs = see(asked.images)
-                for each in own:
-                    again = see(each.images).chunk(asked.draws)
-                    beside = {"pixels": baselines.pixels(each), "untrained": untrained[id(each)]}
-                    results[id(each), name] = _results(asked, each, name, seen[id(each)], theirs, again, plain, beside)
+            draws_of_target = [draws for draws, other in pairs if other == name]
+            untrained = baselines.untrained(targets[name], draws_of_target)
+            with question.representation(targets[name], question.layer) as represent:
+                of_x = represent(question.images)
+                for draws in draws_of_target:
+                    of_draws = represent(draws.images).chunk(question.draws)
+                    beside = {"pixels": baselines.pixels(draws), "untrained": untrained[draws]}
+                    own = own_features[draws]
+                    results[draws, name] = _score(question, draws, name, own, of_x, of_draws, plain, beside)
                     bar.update()
-    for each in made:
-        _warn_if_poor(results[id(each), each.targets[0]][0])
-    return [result for each, name in pairs for result in results[id(each), name]]
+    for draws in all_draws:
+        _warn_if_poor(results[draws, draws.targets[0]][0])
+    return [result for draws, name in pairs for result in results[draws, name]]
 
 
-def _results(
-    asked: Question,
-    made: Made,
+def _score(
+    question: Question,
+    draws: Draws,
     target: str,
-    seen: _Seen,
-    theirs: Tensor,
-    again: Sequence[Tensor],
+    own: _OwnFeatures,
+    of_x: Tensor,
+    of_draws: Sequence[Tensor],
     plain: dict[frozenset, tuple[float, Interval]],
     baselines: Mapping[str, Scores],
 ) -> list[StirResult]:
     """The scores of one target by all measures, from its features of X and of each draw of X'."""
-    about = _about(asked, made) | {"target": target}
+    description = _description(question, draws) | {"target": target}
+    pair = frozenset((draws.reference, target))
     results = []
-    for measure in asked.measures:
+    for measure in question.measures:
         try:
-            if measure not in seen.ceilings:
-                seen.ceilings[measure] = _mean(measure, seen.own, seen.again)
-            if measure == asked.measure:
-                numbers = _numbers(asked, seen.own, theirs, again, plain, frozenset((made.reference, target)))
+            if measure not in own.ceilings:
+                own.ceilings[measure] = _mean(measure, own.of_x, own.of_draws)
+            if measure == question.measure:
+                similarities = _with_intervals(question, own.of_x, of_x, of_draws, plain, pair)
             else:
-                numbers = _values(measure, seen.own, theirs, again)
+                similarities = _without_intervals(measure, own.of_x, of_x, of_draws)
         except ValueError as error:
-            told = f"reference {made.reference!r} at layer={about['reference_layer']!r}, target {target!r} at layer={about['target_layer']!r}: {error}"
-            if measure == asked.measure:
-                raise ValueError(told) from error
-            warnings.warn(f"{name_of(measure)} is left out for {told}", stacklevel=4)
+            message = (
+                f"reference {draws.reference!r} at layer={description['reference_layer']!r}, "
+                f"target {target!r} at layer={description['target_layer']!r}: {error}"
+            )
+            if measure == question.measure:
+                raise ValueError(message) from error
+            warnings.warn(f"{name_of(measure)} is left out for {message}", stacklevel=4)
             continue
-        beside = {name: scores[measure] for name, scores in baselines.items()}
-        results.append(
-            StirResult(**about, **numbers, **beside, ceiling=seen.ceilings[measure], measure=name_of(measure))
-        )
+        beside: dict[str, Any] = {name: scores[measure] for name, scores in baselines.items()}
+        ceiling = own.ceilings[measure]
+        results.append(StirResult(**description, **similarities, **beside, ceiling=ceiling, measure=name_of(measure)))
     return results
 
 
-def _about(asked: Question, made: Made) -> dict:
-    """What a `StirResult` holds of X' alone."""
-    first = made.draws[0]
+def _description(question: Question, draws: Draws) -> dict[str, Any]:
+    """The fields of a `StirResult` that are the same for all targets and measures."""
+    inversions = draws.inversions
     return dict(
-        images=asked.images,
-        inversion=first,
-        distances=torch.stack([draw.distance for draw in made.draws]),
-        moved=torch.stack([draw.moved for draw in made.draws]).mean().item(),
-        towards=torch.stack([draw.towards for draw in made.draws]).nanmean().item(),
-        reference=made.reference,
-        reference_layer=asked.given_layer or PENULTIMATE,
-        target_layer=asked.layer or PENULTIMATE,
-        seeds=asked.seeds,
-        seed=asked.inversion.get("seed", 0),
-        solver="adam-logit" if isinstance(first, Controversy) else asked.inversion.get("solver", DEFAULT_SOLVER),
+        images=question.images,
+        inversion=inversions[0],
+        distances=torch.stack([inversion.distance for inversion in inversions]),
+        moved=torch.stack([inversion.moved for inversion in inversions]).mean().item(),
+        towards=torch.stack([inversion.towards for inversion in inversions]).nanmean().item(),
+        reference=draws.reference,
+        reference_layer=question.given_layer or PENULTIMATE,
+        target_layer=question.layer or PENULTIMATE,
+        seeds=question.seeds,
+        seed=question.options.seed,
     )
 
 
-def _numbers(
-    asked: Question,
+def _with_intervals(
+    question: Question,
     own: Tensor,
-    theirs: Tensor,
-    again: Sequence[Tensor],
-    known: dict[frozenset, tuple],
+    of_x: Tensor,
+    of_draws: Sequence[Tensor],
+    plain: dict[frozenset, tuple[float, Interval]],
     pair: frozenset,
-) -> dict:
-    """Similarities of a `StirResult`, from features of X in the reference and in the target, and of each draw of X' in the target."""
-    compare = get_measure(asked.measure)
-    value, interval = mean_similarity(compare, theirs, again, asked.seeds == "gaussian-shared")
+) -> dict[str, Any]:
+    """Value, plain similarity and floor of a `StirResult`, with intervals.
+
+    Args:
+        own: the reference's features of X.
+        of_x, of_draws: the target's features of X and of each draw of X'.
+        plain: similarities on X by pair of networks, to which this pair's is added.
+    """
+    compare = get_measure(question.measure)
+    value, interval = mean_similarity(compare, of_x, of_draws, question.seeds == "gaussian-shared")
     # The named measures are symmetric; a function of the user's own need not be.
-    if pair not in known or callable(asked.measure):
-        known[pair] = mean_similarity(compare, own, [theirs])
-    cka, cka_interval = known[pair]
+    if pair not in plain or callable(question.measure):
+        plain[pair] = mean_similarity(compare, own, [of_x])
+    cka, cka_interval = plain[pair]
     generator = torch.Generator().manual_seed(0)
-    dealt = [compare(theirs, draw[random_cycle(len(draw), generator)]) for draw in again for _ in range(DEALS)]
-    return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, floor=sum(dealt) / len(dealt))
+    floors = [compare(of_x, x[random_cycle(len(x), generator)]) for x in of_draws for _ in range(DEALS)]
+    return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, floor=sum(floors) / len(floors))
 
 
-def _values(measure: str | Measure, own: Tensor, theirs: Tensor, again: Sequence[Tensor]) -> dict:
-    """The same by a further measure, without what takes long."""
+def _without_intervals(measure: str | Measure, own: Tensor, of_x: Tensor, of_draws: Sequence[Tensor]) -> dict[str, Any]:
+    """Value and plain similarity by a further measure, without intervals and floor, which take long."""
     unknown = (math.nan, math.nan)
-    plain = get_measure(measure)(own, theirs)
-    return dict(value=_mean(measure, theirs, again), interval=unknown, cka=plain, cka_interval=unknown, floor=math.nan)
+    cka = get_measure(measure)(own, of_x)
+    value = _mean(measure, of_x, of_draws)
+    return dict(value=value, interval=unknown, cka=cka, cka_interval=unknown, floor=math.nan)
 
 
-def _mean(measure: str | Measure, features: Tensor, again: Sequence[Tensor]) -> float:
-    return sum(get_measure(measure)(features, draw) for draw in again) / len(again)
+def _mean(measure: str | Measure, of_x: Tensor, of_draws: Sequence[Tensor]) -> float:
+    """Mean similarity over draws."""
+    return sum(get_measure(measure)(of_x, features) for features in of_draws) / len(of_draws)
 
 
 def _warn_if_poor(result: StirResult) -> None:
-    wanted = LOW_CONVERGED_WORST if result.worst_case else LOW_CONVERGED
-    if result.ceiling < LOW_CEILING or result.converged < wanted:
+    least = LOW_CONVERGED_WORST if result.worst_case else LOW_CONVERGED
+    if result.ceiling < LOW_CEILING or result.converged < least:
         against = f" against {result.target!r}" if result.worst_case else ""
         remedy = " or a larger tolerance" if result.worst_case else ""
         warnings.warn(
-            f"inverting {result.reference!r} at layer {result.reference_layer!r}{against} ended with ceiling {result.ceiling:.3f} "
-            f"and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: {'the worst case' if result.worst_case else 'STIR'} "
-            f"is not to be trusted; use more than steps={result.inversion.steps}{remedy}",
+            f"inverting {result.reference!r} at layer {result.reference_layer!r}{against} ended with ceiling "
+            f"{result.ceiling:.3f} and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: "
+            f"{'the worst case' if result.worst_case else 'STIR'} is not to be trusted; use more than "
+            f"steps={result.inversion.steps}{remedy}",
             stacklevel=4,
         )
 
 
-def _warn_of_one_seed(asked: Question) -> None:
-    if asked.seeds == "gaussian-shared" and asked.draws == 1:
+def _warn_of_one_seed(question: Question) -> None:
+    if question.seeds == "gaussian-shared" and question.draws == 1:
         warnings.warn(
-            "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; use draws=3 or more to have it counted",
+            "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; "
+            "use draws=3 or more to have it counted",
             stacklevel=3,
         )

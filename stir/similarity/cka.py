@@ -136,7 +136,7 @@ def _whole(cka: CKA, x: Tensor, y: Tensor) -> float:
     return cka.update(x, y).compute()
 
 
-def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[Tensor, g]:
+def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[Tensor, "g"]:
     """`linear_cka` of x [n, p] and y [n, q] without the images of each group in turn, all at little more than the cost of one.
 
     Args:
@@ -205,7 +205,7 @@ def _kept_by_features(
 class _Sums(NamedTuple):
     """What linear CKA takes from the centred Gram matrices K of x and L of y."""
 
-    mean: Float[Tensor, d]  # of x and y side by side
+    mean: Float[Tensor, "d"]  # of x and y side by side
     traces: Float[Tensor, 2]
     diagonals: Float[Tensor, "2 2"]  # inner products of the diagonals
     products: Float[Tensor, "2 2"]  # inner products: <K, K>, <K, L>, <L, L>
@@ -279,7 +279,7 @@ def to_float64(features: Tensor, like: Tensor) -> Tensor:
     return features.detach().to(device).to(torch.float64)  # in this order: MPS has no float64
 
 
-def rounding_error(name: str, dtype: torch.dtype, mean: Float[Tensor, p], variance: float) -> float:
+def rounding_error(name: str, dtype: torch.dtype, mean: Float[Tensor, "p"], variance: float) -> float:
     """How far rounding to `dtype` may have moved an image, root mean square; raises where the images vary no more than that."""
     deviation = math.sqrt(variance)
     rounding = torch.finfo(dtype).eps * math.hypot(float(mean.norm()), deviation)

@@ -179,7 +179,7 @@ def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"
     return gram - means - means[:, None] + means.mean()
 
 
-def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, r]]:
+def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r"]]:
     """Left singular vectors and values of the centred features, but for those that rounding could have made."""
     n, p = features.centred.shape
     vectors, sizes, _ = torch.linalg.svd(features.centred, full_matrices=False)

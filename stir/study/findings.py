@@ -9,9 +9,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
+from stir.data.images import gather_images
 from stir.inversion.invert import invert
+from stir.inversion.options import InversionOptions
 from stir.inversion.solvers import SOLVERS
-from stir.scoring.question import check
+from stir.scoring.question import Question
 from stir.study import verdict
 from stir.training.losses import LOSSES
 from stir.training.recipe import Recipe
@@ -19,6 +21,7 @@ from stir.training.trained import ATTACKS, trained_models, untrained_models
 
 # What the parameters of a notebook are called where they are used. A network's own loss and data set are not among them.
 RECIPE = ("architecture", "width", "progress", *(field.name for field in fields(Recipe) if field.name != "loss"))
+MEASURING = ("layers", "measure", "also", "draws")  # the others of `stir.pairwise` are options of the inversion
 INVERSION = {"seed_images": "seeds"} | {name: name for name in ("solver", "steps", "tolerance", "device", "progress")}
 
 
@@ -98,13 +101,13 @@ def train(
     Raises:
         ValueError: as `stir.trained_models` and `stir.pairwise` do.
     """
-    inversion = {
-        name: value for name, value in measurement.items() if name not in ("layers", "measure", "also", "draws")
-    }
-    check(images, **{name: value for name, value in measurement.items() if name != "layers"})
+    inversion = {name: value for name, value in measurement.items() if name not in MEASURING}
+    measuring = {name: measurement[name] for name in ("measure", "draws") if name in measurement}
+    options = InversionOptions(**inversion)
+    Question(gather_images(images), also=tuple(measurement.get("also", ())), options=options, **measuring)
     for model in untrained_models(networks, **recipe).values():
         for layer in measurement["layers"]:
-            invert(model, images[:2], layer=layer, **{**inversion, "steps": min(inversion.get("steps", 1), 1)})
+            invert(model, images[:2], layer=layer, options=options, steps=1)
     return trained_models(networks, device=measurement["device"], **recipe)
 
 

@@ -39,7 +39,7 @@ class PGD:
         self,
         model: Callable[[Tensor], Tensor],
         images: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, n] | Float[Tensor, "n k"],
+        labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         generator: torch.Generator,
     ) -> Float[Tensor, "n c h w"]:
         """Adversarial images in [0, 1], at most epsilon away from `images`.

@@ -27,7 +27,7 @@ def norm(loss: str) -> str | None:
 def trades_loss(
     clean: Float[Tensor, "n k"],
     adversarial: Float[Tensor, "n k"],
-    labels: Int[Tensor, n],
+    labels: Int[Tensor, "n"],
     tradeoff: float = 6.0,
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
@@ -45,7 +45,7 @@ def trades_loss(
 def mart_loss(
     clean: Float[Tensor, "n k"],
     adversarial: Float[Tensor, "n k"],
-    labels: Int[Tensor, n],
+    labels: Int[Tensor, "n"],
     tradeoff: float = 5.0,
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:

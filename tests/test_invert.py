@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from helpers.small_networks import linear
 from torch import nn
 
-from stir.inversion.invert import Inversion, controversial, invert
+from stir.inversion.controversial import controversial
+from stir.inversion.invert import Inversion, invert
 from stir.inversion.representation import features
 from stir.inversion.seeds import SEEDS, draw_seeds
 from stir.inversion.solvers import SOLVERS
@@ -16,14 +18,6 @@ QUIET = {"device": "cpu", "progress": False}
 @pytest.fixture(scope="module")
 def images(digits):
     return digits.test.images[:6]
-
-
-def linear(outputs=32, inputs=256, seed=0):
-    """x -> Ax with orthonormal rows."""
-    torch.manual_seed(seed)
-    layer = nn.Linear(inputs, outputs, bias=False)
-    nn.init.orthogonal_(layer.weight)
-    return nn.Sequential(nn.Flatten(), layer).eval()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def test_a_linear_network_is_inverted(images, solver, steps, reachable):
 @pytest.mark.parametrize(
     ("architecture", "layer"), [("vgg11", "stage1"), ("resnet18", "stage1"), ("resnet10", "stage2")]
 )
-def test_a_representation_of_few_numbers_is_met(images, architecture, layer):
+def test_a_representation_of_few_dimensions_is_met(images, architecture, layer):
     model = build_model(architecture, 10, width=4, channels=1, seed=3).eval()
     found = invert(model, images, layer=layer, **QUIET)
     assert found.distance.max() < 0.01
@@ -210,10 +204,10 @@ def test_seeds_from_which_no_gradient_leads_away(solver):
     assert torch.allclose(found.images, seeds) and torch.allclose(found.distance, torch.ones(2))
 
 
-@pytest.mark.parametrize("numbers", [1, 2, 5])
-def test_a_bent_network_of_few_numbers(images, numbers):
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_a_nonlinear_network_of_few_dimensions(images, dim):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.Tanh(), nn.Linear(32, numbers))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.Tanh(), nn.Linear(32, dim))
     assert invert(network, images, layer="3", **QUIET).distance.max() < 5e-3
 
 
@@ -332,23 +326,6 @@ def test_wrong_images(unchecked, network, images, text):
         invert(network, images, steps=1, **QUIET)
 
 
-def test_an_all_zero_representation(images):
-    images = torch.cat([images[:2], torch.zeros(1, 1, 16, 16)])
-    with pytest.raises(ValueError, match=r"layer='1': 1 image\(s\) have an all-zero representation"):
-        invert(linear(), images, layer="1", **QUIET)
-
-
-def test_a_representation_that_is_not_finite(images):
-    class Ratio(nn.Module):
-        def forward(self, x):
-            return x.flatten(1) / x.amin(dim=(1, 2, 3))[:, None].sign()
-
-    images = torch.cat([images[:2].clamp_min(0.1), torch.zeros(1, 1, 16, 16)])
-    # Before any work, wherever the image is.
-    with pytest.raises(ValueError, match=r"layer='0': 1 image\(s\) have a non-finite representation"):
-        invert(nn.Sequential(Ratio()), images, layer="0", batch_size=1, **QUIET)
-
-
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_inversion_works_in_inference_mode(images, solver):
     model = linear()
@@ -360,61 +337,6 @@ def test_inversion_works_in_inference_mode(images, solver):
 
 
 # Controversial images
-
-
-@pytest.fixture(scope="module")
-def pair(images):
-    """Two linear networks that see 12 directions each, 6 of them in common."""
-    basis = linear(18)[1].weight.data
-    both = [linear(12), linear(12)]
-    both[0][1].weight.data = basis[:12].clone()
-    both[1][1].weight.data = basis[6:].clone()
-    return both
-
-
-def test_controversial_images_are_alike_to_one_and_not_to_the_other(pair, images):
-    given, target = pair
-    found = controversial(given, target, images, layer="1", tolerance=0.05, **QUIET)
-
-    def distance(model, x):
-        wanted, reached = features(model, images, layer="1", device="cpu"), features(model, x, layer="1", device="cpu")
-        return (reached - wanted).norm(dim=1) / wanted.norm(dim=1)
-
-    assert torch.allclose(found.distance, distance(given, found.images), atol=1e-5)
-    assert torch.allclose(found.target_distance, distance(target, found.images), atol=1e-5)
-    assert found.converged.all() and (found.distance <= 0.05 + 1e-6).all()
-    plain = invert(given, images, layer="1", steps=300, **QUIET)
-    assert (found.target_distance > 1.5 * distance(target, plain.images)).all()
-
-
-def test_no_controversy_about_what_one_sees_less_of(images):
-    more = linear(12)
-    less = linear(4)
-    less[1].weight.data = more[1].weight.data[:4].clone()
-    found = controversial(more, less, images, layer="1", tolerance=0.01, **QUIET)
-    # All that is alike to `more` is alike to `less`: |Bx' - Bx| <= 0.01 |Ax|.
-    bound = (
-        0.01 * (images.flatten(1) @ more[1].weight.T).norm(dim=1) / (images.flatten(1) @ less[1].weight.T).norm(dim=1)
-    )
-    assert (found.target_distance <= bound * 1.001 + 1e-5).all()
-
-
-def test_controversial_images_of_one_network_with_itself(network, images):
-    found = controversial(network, network, images, steps=20, tolerance=0.3, **QUIET)
-    assert torch.allclose(found.distance, found.target_distance, atol=1e-5)
-    assert all(not module._forward_hooks and not module._forward_pre_hooks for module in network.modules())
-
-
-def test_where_nothing_is_within_tolerance_the_nearest_is_kept(network, images):
-    found = controversial(network, network, images, steps=3, tolerance=1e-4, **QUIET)
-    assert not found.converged.any() and found.distance.isfinite().all()
-
-
-def test_wrong_arguments_of_controversial(network, images):
-    with pytest.raises(ValueError, match="steps=0 must be a whole number, at least 1"):
-        controversial(network, network, images, steps=0, **QUIET)
-    with pytest.raises(ValueError, match="layer='stage9' does not exist"):
-        controversial(network, network, images, layer="stage9", **QUIET)
 
 
 @pytest.mark.parametrize(
@@ -448,16 +370,16 @@ def test_how_far_an_inversion_moved_and_how_near_it_came_to_the_image():
     x, seeds = torch.full((3, 1, 2, 2), 0.5), torch.full((3, 1, 2, 2), -4.0)  # which count as 0
     seeds[2] = 0.5
     again = torch.stack([torch.zeros(1, 2, 2), x[1], x[2]])  # stayed at its seed, ended at x, had nowhere to go
-    found = Inversion(again, seeds, torch.zeros(3), torch.ones(3, dtype=torch.bool), 1, 0.1, x)
+    found = Inversion(again, seeds, torch.zeros(3), torch.ones(3, dtype=torch.bool), "paper", 1, 0.1, x)
     assert found.moved.tolist() == [0.0, 1.0, 0.0]
     assert found.towards[:2].tolist() == [1.0, 0.0] and found.towards[2].isnan()
 
 
-def test_an_inversion_knows_what_was_inverted():
+def test_an_inversion_knows_what_was_inverted_and_by_which_solver():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 2))
     images = torch.rand(6, 1, 4, 4)
-    for found in (
-        invert(model, images, steps=2, progress=False),
-        controversial(model, model, images, steps=2, progress=False),
-    ):
-        assert torch.equal(found.originals, images)
+    inversions = {solver: invert(model, images, solver=solver, steps=2, progress=False) for solver in SOLVERS}
+    inversions["adam-logit"] = controversial(model, model, images, steps=2, progress=False)
+    for solver, inversion in inversions.items():
+        assert torch.equal(inversion.originals, images) and inversion.solver == solver
+    assert invert(model, images, steps=2, progress=False).solver == "tethered"

@@ -1,0 +1,96 @@
+"""Descent: a solver's steps on batches of images, and the best iterate of each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from stir.inversion.options import InversionOptions
+from stir.inversion.solvers import Solver, box, box_and_ball
+
+# Images -> (residual [n, d], rank [n]). The solver brings the residual to zero; the iterate of least rank is the best.
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def descend(
+    objective: Callable[[Tensor, bool], Objective],
+    solver: type[Solver],
+    images: Tensor,
+    seed_images: Tensor,
+    options: InversionOptions,
+    *,
+    half: bool,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Let a solver descend from each seed image.
+
+    Args:
+        objective: from a batch of `images`, and whether to compute in bfloat16, to its objective.
+        images, seed_images: [N, C, H, W], what is inverted and where the descent begins.
+        options: of these, `steps`, `within` and `progress`.
+        half: compute the solver's coarse steps in bfloat16.
+
+    Returns:
+        The best iterate of each descent [N, C, H, W] and its rank [N], on the images' device; in float32, or float64 if
+        the images are.
+    """
+    steps = options.steps or solver.default_steps
+    # In a shorter one an image would not be at the distance that is reported.
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    coarse_steps = math.floor(solver.coarse * steps) if half else 0
+    best_images, ranks = [], []
+    with tqdm(
+        total=len(images) * steps,
+        desc="inverting",
+        unit="image-step",
+        unit_scale=True,
+        disable=not options.progress,
+        leave=False,
+    ) as bar:
+        for batch, start in zip(images.split(batch_size), seed_images.split(batch_size), strict=True):
+            start = start.to(device, torch.float32)
+            project = box if options.within is None else box_and_ball(start, options.within)
+            # A coarse way to the neighbourhood, an exact one from there.
+            counts = ((coarse_steps, True), (steps - coarse_steps, False))
+            phases = [(count, partial(objective, batch, coarse)) for count, coarse in counts if count]
+            best, rank = _run(solver(start, steps, project), phases, partial(bar.update, len(batch)))
+            best_images.append(best.to(images.device, dtype))
+            ranks.append(rank.to(images.device, dtype))
+    return torch.cat(best_images), torch.cat(ranks)
+
+
+@torch.enable_grad()  # whatever the caller has switched off
+def _run(
+    solver: Solver, phases: list[tuple[int, Callable[[], Objective]]], advance: Callable[[], object]
+) -> tuple[Tensor, Tensor]:
+    """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank."""
+    best = solver.images().detach().clone()
+    unranked = least = torch.full((len(best),), torch.inf, device=best.device)
+    for number, (steps, objective) in enumerate(phases):
+        evaluate = objective()
+        if number:
+            with torch.no_grad():  # the best so far is ranked anew, by this objective
+                _, best, least = _evaluated(evaluate, best, best, unranked)
+        for _ in range(steps):
+            residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+            with torch.autocast(residual.device.type, enabled=False):  # a caller's own
+                solver.update(residual)
+            advance()
+        if number == len(phases) - 1:
+            with torch.no_grad():
+                _, best, least = _evaluated(evaluate, solver.images(), best, least)
+    return best, least
+
+
+def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The candidates' residuals, and the best image so far with its rank."""
+    residual, rank = evaluate(candidates)
+    better = rank < least
+    images = torch.where(better[:, None, None, None], candidates.detach(), best)
+    return residual, images, torch.where(better, rank, least)

@@ -1,0 +1,50 @@
+"""Relative distance between the representations of two images, |m(x') - m(x)| / |m(x)|."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stir.inversion.representation import Representation
+
+
+def relative_residual(represent: Representation, images: Tensor, half: bool = False) -> Callable[[Tensor], Tensor]:
+    """The function x' -> (m(x') - m(x)) / |m(x)| [n, d], whose length is the relative distance.
+
+    Args:
+        represent: m at a layer.
+        images: [n, C, H, W], x.
+        half: compute both representations in bfloat16, in which their errors partly cancel.
+    """
+    with torch.no_grad():
+        target = represent(images, half).float()
+    length = target.norm(dim=1, keepdim=True)
+
+    def residual(candidates: Tensor) -> Tensor:
+        return (represent(candidates, half).float() - target) / length
+
+    return residual
+
+
+def relative_distance(
+    represent: Representation, images: Tensor, candidates: Tensor, batch_size: int
+) -> Float[Tensor, "n"]:
+    """Relative distance of each candidate from its image, without a gradient."""
+    batches = zip(images.split(batch_size), candidates.split(batch_size), strict=True)
+    with torch.no_grad():
+        return torch.cat([relative_residual(represent, batch)(x).norm(dim=1) for batch, x in batches])
+
+
+def check_representations(represent: Representation, images: Tensor, batch_size: int) -> None:
+    """Raise a ValueError where a representation is all zeros or not finite: no distance is relative to it."""
+    with torch.no_grad():
+        lengths = torch.cat([represent(batch).norm(dim=1) for batch in images.split(batch_size)])
+    for wrong, kind in ((lengths == 0, "an all-zero"), (~lengths.isfinite(), "a non-finite")):
+        if wrong.any():
+            raise ValueError(
+                f"layer={represent.layer!r}: {int(wrong.sum())} image(s) have {kind} representation, to which no "
+                "distance is relative; leave them out or choose another layer"
+            )

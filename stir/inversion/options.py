@@ -1,0 +1,73 @@
+"""Options of an inversion, written down once and checked together before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+from stir.computing.devices import resolve_device
+from stir.computing.precision import check_precision
+from stir.data.balls import Ball
+from stir.inversion.representation import check_batch_size, check_pool
+from stir.inversion.seeds import check_seeds, draw_seeds
+from stir.inversion.solvers import SOLVERS, box
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InversionOptions:
+    """How images are inverted, for any network and any images.
+
+    Attributes:
+        pool: of the representation, as in `stir.inversion.representation.Representation`.
+        seeds, seed: where the descent begins, as in `stir.inversion.seeds.draw_seeds`.
+        within: a ball around each seed image, clamped to [0, 1], that x' stays in; None for anywhere.
+        solver: "tethered"; "nearest", slower, whose end is known where the network is linear; or "paper", the
+            authors' algorithm. None for "tethered", or for the solver that `stir.controversial` has for itself.
+        steps: of descent; None for the solver's own number: 200, 300 and 1,000, and 300 for `stir.controversial`.
+        tolerance: relative distance up to which an image counts as converged.
+        precision: "auto" computes the first steps of "tethered" and of `stir.controversial` in bfloat16 where the
+            device is fast at it and the network allows it; the last are in float32 in any case. "float32" computes
+            every step so. On a GPU convolutions still round to TF32 while `torch.backends.cudnn.allow_tf32` is set, as
+            it is by default.
+        device: where to compute; the results come back to the images' own.
+        batch_size: how many images are inverted together, at least 1; it changes the results by rounding alone, which
+            a long descent amplifies. None for 256, or fewer where network and solver would keep over 1 GiB of them, or
+            a quarter of a GPU's memory.
+        progress: show a bar.
+
+    Raises:
+        ValueError: an option out of its range.
+    """
+
+    pool: str = "mean"
+    seeds: str | Tensor = "gaussian"
+    seed: int = 0
+    within: Ball | None = None
+    solver: str | None = None
+    steps: int | None = None
+    tolerance: float = 0.1
+    precision: str = "auto"
+    device: str | torch.device = "auto"
+    batch_size: int | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_pool(self.pool)
+        check_seeds(self.seeds)
+        if self.solver is not None and self.solver not in SOLVERS:
+            raise ValueError(f"solver={self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
+        if self.steps is not None and not (isinstance(self.steps, Integral) and self.steps >= 1):
+            raise ValueError(f"steps={self.steps} must be a whole number, at least 1")
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance={self.tolerance} must be above 0")
+        check_precision(self.precision)
+        resolve_device(self.device)
+        check_batch_size(self.batch_size)
+
+    def seed_images(self, images: Tensor) -> Tensor:
+        """One seed image for each of `images`; clamped to [0, 1] if x' has to stay near it."""
+        seed_images = draw_seeds(images, self.seeds, self.seed)
+        return seed_images if self.within is None else box(seed_images)  # the ball and the pixels' range must meet

@@ -1,0 +1,68 @@
+"""The descent keeps the best iterate of each image, by the last objective."""
+
+import torch
+
+from stir.inversion.descent import descend
+from stir.inversion.options import InversionOptions
+from stir.inversion.solvers import Solver
+
+
+class Brighter(Solver):
+    """Every step adds 0.1 to each pixel, whatever the residual is."""
+
+    name, default_steps, coarse = "brighter", 4, 0.5
+
+    def __init__(self, start, steps, project):
+        self.pixels = project(start)
+
+    def images(self):
+        return self.pixels
+
+    def update(self, residual):
+        self.pixels = self.pixels + 0.1
+
+
+def run(aims, *, half=False, coarse_aim=None, **options):
+    """Descend from black images of one pixel to the pixel values `aims`, in batches of two."""
+    images = torch.tensor(aims)[:, None, None, None]
+    calls = []
+
+    def objective(batch, coarse):
+        def evaluate(candidates):
+            calls.append(coarse)
+            aim = coarse_aim if coarse and coarse_aim is not None else batch
+            residual = (candidates - aim).flatten(1)
+            return residual, residual.abs()[:, 0]
+
+        return evaluate
+
+    chosen, rank = descend(
+        objective,
+        Brighter,
+        images,
+        torch.zeros_like(images),
+        InversionOptions(progress=False, **options),
+        half=half,
+        batch_size=2,
+        device=torch.device("cpu"),
+    )
+    return chosen.flatten(), rank, calls
+
+
+def test_each_image_gets_its_own_best_iterate_the_last_included():
+    chosen, rank, calls = run([0.0, 0.2, 0.4, 0.9])
+    torch.testing.assert_close(chosen, torch.tensor([0.0, 0.2, 0.4, 0.4]))
+    torch.testing.assert_close(rank, torch.tensor([0.0, 0.0, 0.0, 0.5]))
+    assert calls == [False] * 10  # 2 batches of 4 steps, each with a look at the last iterate
+
+
+def test_coarse_steps_come_first_and_their_best_is_ranked_anew():
+    chosen, _, calls = run([0.05, 0.3], half=True, coarse_aim=0.0)
+    assert calls == [True] * 2 + [False] * 4  # half of 4 steps; the best of these, 2 steps, the last iterate
+    # By the coarse objective the seed image was the best for both; by the exact one it is so for the first alone.
+    torch.testing.assert_close(chosen, torch.tensor([0.0, 0.3]))
+
+
+def test_steps_given_win_over_the_solvers_own():
+    _, _, calls = run([0.5, 0.5], steps=2)
+    assert len(calls) == 3
