@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
 import yaml
-from paths import PROJECT
+from helpers.project import PROJECT
 
 from stir.book import parameters
 from stir.book.runner import load_scale

@@ -11,8 +11,8 @@ import nbformat
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from helpers.project import PROJECT, TINY, notebook
 from papermill.exceptions import PapermillExecutionError
-from paths import PROJECT, TINY, notebook
 
 from stir.book import runner
 from stir.cli import main
