@@ -1,4 +1,4 @@
-"""CKA of a stream: the number of the whole set, whatever the batches (its formula is tested in test_measures.py)."""
+"""CKA of a stream: the number of the whole set, whatever the batches (its formula is tested in test_similarity.py)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.representations import GOOD, REFERENCES, REFUSED, pair
 from hypothesis import given
 from hypothesis import strategies as st
+from test_measures import GOOD, REFERENCES, REFUSED, one_thread, pair, seeds  # noqa: F401
 
 from stir.similarity.cka import CKA, linear_cka, linear_cka_without, unbiased_cka
 
@@ -27,10 +27,7 @@ def stream(x, y, sizes, unbiased):
 
 @both_ckas
 @given(
-    sizes=st.lists(st.integers(1, 12), min_size=4, max_size=15),
-    p=st.integers(1, 60),
-    q=st.integers(1, 20),
-    seed=st.integers(0, 2**31),
+    sizes=st.lists(st.integers(1, 12), min_size=4, max_size=15), p=st.integers(1, 60), q=st.integers(1, 20), seed=seeds
 )
 def test_a_stream_gives_the_number_of_the_whole_set(unbiased, sizes, p, q, seed):
     x, y = pair(sum(sizes), p, q, seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.tables import kinds_of, pairs
+from test_verdict import kinds_of, pairs
 
 from stir.study import conclusions
 from stir.study.hypothesis import Hypothesis, Quantity

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.tables import kinds_of, pairs
+from test_verdict import kinds_of, pairs
 
 from stir.study import findings
 

@@ -5,15 +5,31 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.tables import kinds_of, pairs
 from scipy.stats import t as student
 
 from stir.study.hypothesis import Hypothesis, Quantity
 from stir.study.verdict import Estimate, described, estimate, judge, pairs_where, shown
 
 
+def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):
+    """All ordered pairs of networks, each with itself too; a pair's STIR is `stir` plus both networks' effects."""
+    rows = [
+        {
+            "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate", "converged": 1.0, "pixels": 0.3,
+            "stir": stir + effects[a] + effects[b], "cka": cka,
+            "stir_low": stir - width, "stir_high": stir + width, "cka_low": cka - width, "cka_high": cka + width,
+        }
+        for a in effects for b in effects
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def drawn(generator, kinds, each):
     return {f"{kind}{number}": 0.1 * generator.standard_normal() for kind in kinds for number in range(each)}
+
+
+def kinds_of(effects):
+    return {name: {"kind": name[0], "seed": int(name[1:])} for name in effects}
 
 
 STIR, CKA = Quantity("STIR", "stir", {}), Quantity("CKA", "cka", {})
