@@ -1,5 +1,7 @@
 """Shared invariances of neural networks, measured (STIR; Nanda et al., ICML 2022)."""
 
+from importlib.metadata import version as _version
+
 from stir.data.balls import Ball
 from stir.data.datasets import load_dataset
 from stir.inversion.controversial import Controversy, controversial
@@ -16,6 +18,8 @@ from stir.study.hypothesis import Hypothesis, Quantity
 from stir.training.attacks import PGD
 from stir.training.loop import accuracy
 from stir.training.trained import trained_model, trained_models
+
+__version__ = _version("stir-companion")
 
 __all__ = [
     "CKA",

@@ -7,18 +7,18 @@ from jaxtyping import install_import_hook
 # Before anything imports stir: every `Float[Tensor, "n c h w"]` is then checked at each call.
 install_import_hook("stir", "beartype.beartype")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import jaxtyping  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
-from paths import TINY, notebook  # noqa: E402
-from PIL import Image  # noqa: E402
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from helpers.project import TINY, notebook
+from hypothesis import settings
+from PIL import Image
 
-from stir.book import runner  # noqa: E402
-from stir.data import Dataset, Split, load_dataset  # noqa: E402
+from stir.book import runner
+from stir.data import Dataset, Split, load_dataset
 
 settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
 settings.load_profile("stir")

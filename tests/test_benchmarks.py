@@ -5,7 +5,7 @@ import json
 from functools import partial
 
 import pytest
-from paths import PROJECT
+from helpers.project import PROJECT
 
 import stir
 from stir.training.trained import build_model

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from paths import PROJECT, TINY
+from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
 from stir.book import runner

@@ -3,27 +3,13 @@
 import pytest
 import torch
 import torchvision
+from helpers.networks import IMAGES, lively
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import prune
 
 from stir.networks.architectures import build_model
 from stir.networks.folding import folded_tensors, passing_through, watch_pairs
-
-IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-def lively(model):
-    """Norms as training leaves them: with statistics and weights of their own."""
-    torch.manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            module.running_mean.normal_(std=0.3)
-            module.running_var.uniform_(0.5, 2)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, std=0.3)
-    return model.eval()
 
 
 def tensors(model):

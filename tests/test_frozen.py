@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_folding import IMAGES, lively
+from helpers.networks import IMAGES, lively
 from torch import nn
 
 from stir.networks.architectures import build_model

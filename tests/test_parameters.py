@@ -1,7 +1,7 @@
 """Names and types of notebook parameters."""
 
 import pytest
-from paths import notebook
+from helpers.project import notebook
 
 from stir.book.parameters import check, check_notebook, declared, read
 

@@ -2,13 +2,20 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import metadata
 
 import yaml
-from paths import PROJECT
+from helpers.project import PROJECT
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
+import stir
 from stir.book import parameters
 from stir.book.runner import load_scale
 from stir.study.conclusions import ORDER
@@ -30,24 +37,79 @@ ROOMS = (
 )
 
 
-def test_environment_repeats_no_dependency():
+# Modules whose tests stand in the file of another: the test file's name less `test_`.
+TESTED_WITH = {
+    "blocks": "architectures",
+    "cli": "runner",
+    "hypothesis": "verdict",
+    "invert": "inversion",
+    "result": "score",
+    "result_plot": "score",
+    "style": "plots",
+}
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+EXTRAS = PYPROJECT["optional-dependencies"]
+# PyTorch needs other versions of its own parts on each platform; the others come with pip.
+NOT_PINNED = re.compile("(nvidia-.*|cuda-.*|triton|setuptools|wheel)$")
+
+
+def test_the_environment_installs_what_make_installs():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
-    entries = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    names = {re.split(r"[<>=\[]", entry)[0] for entry in project["dependencies"]}
-    assert {re.split(r"[<>=]", entry)[0] for entry in entries} == {"python", "pip"}
+    requirements = [Requirement(entry) for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert [requirement.name for requirement in requirements] == ["python", "pip"]
+    assert requirements[0].specifier == SpecifierSet(PYPROJECT["requires-python"])
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert "-e .[test]" in pip
-    assert not names & {re.split(r"[<>=]", entry)[0] for entry in pip}
+    assert pip == ["-c constraints.txt", "-e .[dev]"]
+    assert "-c constraints.txt -e '.[dev]'" in (PROJECT / "Makefile").read_text()
 
 
 def test_every_dependency_is_pinned():
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    pins = {
-        line.split("==")[0].lower() for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line
-    }
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    assert {re.split(r"[<>=]", entry)[0].lower() for entry in wanted} <= pins
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert [*pins] == sorted(pins, key=str.lower)
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    entries = [*PYPROJECT["dependencies"], *(entry for extra in EXTRAS.values() for entry in extra)]
+    requirements = [Requirement(entry) for entry in entries]
+    for requirement in requirements:
+        if requirement.name != PYPROJECT["name"]:
+            assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    assert installed_with(requirements) - {PYPROJECT["name"]} <= set(pins)
+
+
+def installed_with(requirements: list[Requirement]) -> set[str]:
+    """The names of all distributions that the requirements lead to on this machine, without those of `NOT_PINNED`."""
+    waiting, done = [*requirements], set()
+    while waiting:
+        requirement = waiting.pop()
+        name, extras = canonicalize_name(requirement.name), requirement.extras or {""}
+        if NOT_PINNED.match(name) or (name, *extras) in done:
+            continue
+        done.add((name, *extras))
+        for needed in map(Requirement, metadata.requires(name) or []):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(needed)
+    return {name for name, *_ in done}
+
+
+def test_the_version_stands_in_one_place():
+    version = PYPROJECT["version"]
+    assert stir.__version__ == version
+    assert yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"] == version
+    assert f"\n## {version}" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def test_who_measures_needs_neither_figures_nor_notebooks():
+    distributions = {canonicalize_name(Requirement(entry).name) for entry in EXTRAS["book"]}
+    modules = [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if distributions & set(map(canonicalize_name, owners))
+    ]
+    assert {"matplotlib", "papermill", "yaml"} <= set(modules)
+    # None among the loaded modules makes an import fail as if it were not installed.
+    missing = f"import sys; sys.modules.update(dict.fromkeys({modules}))"
+    code = f"{missing}\nimport stir\nfrom stir.cli import main\nmain(['models'])"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
 
 
 def test_scales_set_known_parameters():
@@ -75,7 +137,7 @@ def test_modules_import_only_rooms_before_theirs_and_never_in_a_circle():
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The modules of this package that some code imports, also where it does so only when it runs, without the package's name."""
+    """The modules of this package that some code imports, at its top or when it runs, without the package's name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "stir":
             inside = node.module.split(".")[1:]
@@ -85,13 +147,28 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from [alias.name.removeprefix("stir.") for alias in node.names if alias.name.startswith("stir.")]
 
 
+def test_every_module_has_a_test_file_of_its_name():
+    modules = {path.stem for path in (PROJECT / "stir").rglob("*.py")} - {"__init__", "__main__"}
+    test_files = {path.stem.removeprefix("test_") for path in (PROJECT / "tests").glob("test_*.py")}
+    assert modules - test_files == set(TESTED_WITH)
+    assert set(TESTED_WITH.values()) <= test_files
+
+
+def test_no_test_file_imports_another():
+    for path in (PROJECT / "tests").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) (test_|conftest)", path.read_text(), re.MULTILINE), path
+
+
 def test_the_citation_parses():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
     assert citation["preferred-citation"]["year"] == 2022
 
 
 def test_the_page_on_the_paper_states_the_set_up_as_it_is():
-    """`name: value` stands for the value on each of the paper's four findings, a list for theirs in turn, and `len(name)` for a list's length."""
+    """`name: value` is the value on each of the paper's four findings, a list is theirs in turn.
+
+    `len(name)` is the length of a list.
+    """
     page = (PROJECT / "book" / "paper.md").read_text()
     stated = 0
     for line in page.splitlines():

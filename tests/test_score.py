@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
-from test_solvers import nearest_in_box
+from helpers.inversion import nearest_in_box
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.inversion import nearest_in_box
 from scipy.optimize import minimize
 from torch import nn
 
@@ -51,25 +52,6 @@ def test_whatever_precision_the_caller_has_set(solver):
         assert torch.allclose(invert(linear(matrix), images, precision="float32", **options).images, wanted.images)
     finally:
         torch.set_default_dtype(torch.float32)
-
-
-def nearest_in_box(matrix, images, seeds):
-    """SciPy's answer to: the x' in [0, 1] nearest to the seed with Ax' = Ax."""
-    a = matrix.double().numpy()
-    found = []
-    for x, z in zip(images.flatten(1).double().numpy(), seeds.flatten(1).double().numpy(), strict=True):
-        answer = minimize(
-            lambda v, z=z: ((v - z) @ (v - z) / 2, v - z),
-            x,
-            jac=True,
-            method="SLSQP",
-            bounds=[(0, 1)] * len(x),
-            constraints={"type": "eq", "fun": lambda v, x=x: a @ (v - x), "jac": lambda v: a},
-            options={"ftol": 1e-14, "maxiter": 500},
-        )
-        assert answer.success
-        found.append(answer.x)
-    return torch.from_numpy(np.stack(found)).float().reshape(images.shape)
 
 
 @pytest.mark.parametrize("outputs", [1, 6, 20])

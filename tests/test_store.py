@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
-from test_trained import TINY, names, same
+from helpers.networks import TINY, names, same
 
 import stir.files
 import stir.training.store

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from helpers.networks import TINY, names, same
 from safetensors import safe_open
 
 import stir.training.trained
@@ -18,18 +19,7 @@ from stir.training.loop import accuracy
 from stir.training.store import kept_models
 from stir.training.trained import trained_model, trained_models, untrained_models
 
-TINY = {"width": 4, "epochs": 1, "device": "cpu", "progress": False}
-
 pytestmark = pytest.mark.usefixtures("own_store")
-
-
-def same(first, second):
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def test_the_second_call_trains_nothing(small, no_training, own_store):

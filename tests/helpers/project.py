@@ -1,18 +1,23 @@
-"""Where the project's own files are, and the least that shows each notebook at work."""
+"""The project's files, and parameters with which each notebook runs in seconds."""
 
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 FEW = {"n_train": 200, "width": 4, "epochs": 1}
 LITTLE = FEW | {"attack_steps": 1, "n_images": 24, "steps": 3, "measures": ["linear-cka", "procrustes"]}
 LITTLE |= {"solver_images": 8, "solver_steps": 2, "tolerance": 2.0}  # so few steps converge to nothing less
-# Enough for every cell to have something to show, and no more.
+# Parameters of each notebook: enough for every cell to have something to show, and no more.
 TINY = {
-    "networks": FEW
-    | {"epochs": 2, "attack_steps": 1, "architectures": ["resnet10", "vgg11"], "losses": ["standard", "trades"]},
-    "measure": FEW
-    | {
+    "networks": {
+        **FEW,
+        "epochs": 2,
+        "attack_steps": 1,
+        "architectures": ["resnet10", "vgg11"],
+        "losses": ["standard", "trades"],
+    },
+    "measure": {
+        **FEW,
         "n_copies": 1,
         "known_seeds": [0, 1],
         "n_images": 12,
@@ -20,19 +25,17 @@ TINY = {
         "step_counts": [1, 2],
         "image_counts": [10, 12],
     },
-    "performance": FEW
-    | {
+    "performance": {
+        **FEW,
         "image_size": 0,
         "n_images": 12,
         "paper_steps": [2, 4],
         "our_steps": [2, 3],
         "image_counts": [10, 12],
         "widths": [2, 4],
-    }
-    | {
         "architectures": ["resnet10", "vgg11"],
         "few_steps": 1,
-        "benchmarks": str(Path(__file__).with_name("benchmarks")),
+        "benchmarks": str(PROJECT / "tests" / "benchmarks"),
     },
     "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
     "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},

@@ -1,0 +1,1 @@
+"""What several test files use; a test file imports no other."""
