@@ -75,16 +75,16 @@ def conclude(
         `otherwise` after them: other solvers' verdicts in words, empty where they agree.
     """
     judged = judge(hypotheses, table)
-    judged["otherwise"] = disagreement(judged, _judge_alike(hypotheses, again, "solver"))
-    for place, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
-        judged.insert(place, column, value)
+    judged["otherwise"] = disagreement(judged, _judge_by(hypotheses, again, "solver"))
+    for position, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
+        judged.insert(position, column, value)
     tables = {f"{finding}.csv": table, f"{finding}{BY_SOLVER}": again, f"{finding}{VERDICTS}": judged}
     for name, content in tables.items():
         write_atomically(Path(name), partial(content.to_csv, index=False))
     return judged
 
 
-def _judge_alike(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str) -> pd.DataFrame:
+def _judge_by(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str) -> pd.DataFrame:
     """Judge by each value of the column `by`, with intervals over networks alone."""
     # Some rows have no intervals over images, or are of few images; without them all rows are judged alike.
     bounds = [f"{value}_{end}" for value in ("stir", "cka") for end in ("low", "high")]
@@ -195,7 +195,7 @@ def judge_again(folder: Path, by: str) -> pd.DataFrame:
         varied = table.loc[:, by]
         counts = varied.value_counts()
         complete = table.loc[varied.map(counts) == counts[varied.iloc[0]]]
-        again = _judge_alike([Hypothesis.from_json(text) for text in judged.definition], complete, by)
+        again = _judge_by([Hypothesis.from_json(text) for text in judged.definition], complete, by)
         again = again.dropna(subset="difference_value")  # in excess of pixels that the measure refuses
         tables.append(again.assign(finding=finding, question=judged.question.iloc[0], dataset=judged.dataset.iloc[0]))
     return pd.concat(tables, ignore_index=True)

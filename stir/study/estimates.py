@@ -22,7 +22,7 @@ from stir.study.hypothesis import Quantity
 # STIR, and so part of its error: over 28 pairs of networks on digits the jackknife's error of the difference was on
 # average 1.1 times STIR's own, and up to 2.4 times where STIR is nearly 1, then 0.005 instead of 0.002. Both are small
 # beside the error over networks.
-MEASURED = {"gap": ("cka", "stir"), "beyond": ("stir",), "gap beyond": ("cka", "stir")}
+ERROR_COLUMNS = {"gap": ("cka", "stir"), "beyond": ("stir",), "gap beyond": ("cka", "stir")}
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _image_error(value: str, rows: pd.DataFrame) -> float:
     """Standard error over images of the mean of a value over pairs."""
     quantile = student.ppf(0.975, _image_freedom(rows))
     errors = []
-    for name in MEASURED.get(value, (value,)):
+    for name in ERROR_COLUMNS.get(value, (value,)):
         half_widths = (rows.loc[:, f"{name}_high"] - rows.loc[:, f"{name}_low"]) / 2
         errors.append(float((half_widths / quantile).fillna(0).mean()))
     return math.hypot(*errors)
