@@ -116,10 +116,10 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
 
     The error over networks is the jackknife's, which leaves out one network, and so all of its pairs, at a time; or
     one unit, such as a chain of versions that share their seed, where the table has the columns reference_unit and
-    target_unit (see `described`). Networks that take the same part in all the means, as references and as targets,
-    count as one sample. A network without which a mean would be empty is taken as given, like one whose part no other
-    network takes. The error over images is the mean of the pairs' own, since all pairs share the images; where a table
-    has no intervals, it counts as 0. Satterthwaite's rule gives the degrees of freedom of both together.
+    target_unit (see `stir.study.verdict.described`). Networks that take the same part in all the means, as references
+    and as targets, count as one sample. A network without which a mean would be empty is taken as given, like one whose
+    part no other network takes. The error over images is the mean of the pairs' own, since all pairs share the images;
+    where a table has no intervals, it counts as 0. Satterthwaite's rule gives the degrees of freedom of both together.
 
     Args:
         table: rows as `stir.pairwise` makes them, with the columns that the conditions name.
