@@ -1,18 +1,25 @@
-"""`make bench`, on next to nothing: what it reports is what was measured, and what it cannot do it says."""
+"""The benchmarks, on next to nothing: figures are those measured, and what cannot be measured is refused."""
 
 import importlib.util
 import json
 from functools import partial
 
+import pandas as pd
 import pytest
 from helpers.project import PROJECT
 
 import stir
 from stir.training.trained import build_model
 
-spec = importlib.util.spec_from_file_location("bench", PROJECT / "tests" / "benchmarks" / "run.py")
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", PROJECT / "tests" / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bench, solvers = load("run"), load("solvers")
 
 
 def test_figures_are_printed_and_written(folder, tmp_path, capsys):
@@ -25,7 +32,7 @@ def test_figures_are_printed_and_written(folder, tmp_path, capsys):
     assert "load-first-seconds" in printed and "minutes" in printed
 
 
-def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
+def test_speed_beside_what_it_could_cost(monkeypatch, tmp_path):
     network = build_model("resnet10", 10, width=4, channels=1)
     monkeypatch.setattr(bench.Bench, "network", lambda *_: network)
     monkeypatch.setattr(bench.Bench, "half_gain", 1.0)
@@ -41,19 +48,19 @@ def test_speed_and_what_it_could_be_bought_with(monkeypatch, tmp_path):
     assert [line["layer"] for line in one.figures] == ["stage2"] * 3 + ["penultimate"] * 3
     for speed, distance, converged in zip(*[iter(one.figures)] * 3, strict=True):
         again = partial(stir.invert, network, one.images, layer=speed["layer"], device="cpu", progress=False)
-        theirs, ours, whole = again(**few, precision="float32"), again(steps=speed["steps"]), again()
+        theirs, ours, complete = again(**few, precision="float32"), again(steps=speed["steps"]), again()
         assert speed["value"] > 0 and speed["goal"] is None
         assert ours.distance.median() <= speed["paper_distance"] + 1e-4
-        too_few = [steps for steps in bench.STEPS if steps < speed["steps"]]
-        assert not too_few or again(steps=too_few[-1]).distance.median() > speed["paper_distance"] - 1e-4
-        for prefix, inversion in (("paper_", theirs), ("", ours), ("end_", whole)):
+        fewer = [steps for steps in bench.STEPS if steps < speed["steps"]]
+        assert not fewer or again(steps=fewer[-1]).distance.median() > speed["paper_distance"] - 1e-4
+        for prefix, inversion in (("paper_", theirs), ("", ours), ("end_", complete)):
             moved, share = inversion.moved.mean().item(), inversion.converged.float().mean().item()
             assert [speed[prefix + name] for name in ("moved", "converged")] == [
                 pytest.approx(moved, rel=0.01),
                 pytest.approx(share, abs=1e-3),
             ]
-        assert distance["value"] == pytest.approx(whole.distance.median().item(), rel=0.01, abs=1e-4)
-        assert converged["value"] == speed["end_converged"] and converged["steps"] == whole.steps
+        assert distance["value"] == pytest.approx(complete.distance.median().item(), rel=0.01, abs=1e-4)
+        assert converged["value"] == speed["end_converged"] and converged["steps"] == complete.steps
 
 
 @pytest.mark.parametrize(
@@ -67,3 +74,46 @@ def test_what_cannot_be_measured(arguments, text, capsys):
     with pytest.raises(SystemExit):
         bench.main(arguments)
     assert text in capsys.readouterr().err
+
+
+PAIRS = [("a 0", "a 1"), ("a 1", "a 0")]
+
+
+def rows_of(layer, solver, steps, values):
+    ends = dict(distance=0.1, p90=0.2, converged=1.0, ceiling=0.99, moved=5.0)
+    about = dict(layer=layer, solver=solver, steps=steps) | ends
+    return [about | dict(reference=a, target=b, stir=value) for (a, b), value in zip(PAIRS, values, strict=True)]
+
+
+def test_agreement_is_the_difference_of_each_pair_to_the_first_solver():
+    rows = [row for layer in ("stage1", "stage2") for row in rows_of(layer, "tethered", 200, [0.5, 0.6])]
+    rows += rows_of("stage1", "nearest", 300, [0.6, 0.4])[::-1]  # pairs in another order
+    rows += rows_of("stage1", "tethered", 50, [0.5, 0.6]) + rows_of("stage2", "paper", 1000, [0.2, 0.5])
+    table = solvers.agreement(pd.DataFrame(rows)).reset_index()
+    names = ["layer", "solver", "steps", "against", "pairs"]
+    assert list(table.columns) == [*names, "mean", "mean_size", "largest"]
+    assert table[names].to_numpy().tolist() == [
+        ["stage1", "nearest", 300, "tethered, 200 steps", 2],
+        ["stage1", "tethered", 50, "tethered, 200 steps", 2],
+        ["stage2", "paper", 1000, "tethered, 200 steps", 2],
+    ]
+    numbers = table[["mean", "mean_size", "largest"]].to_numpy()
+    assert numbers == pytest.approx(pd.DataFrame([[-0.05, 0.15, 0.2], [0, 0, 0], [-0.2, 0.2, 0.3]]).to_numpy())
+
+
+def test_both_tables_of_the_solvers_are_printed_and_written(digits, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(solvers, "networks", lambda data: (digits, {}))
+
+    def measure(models, images, layer, solver, steps, straight):
+        return rows_of(layer, solver, steps, [0.5, len(images) / 8])
+
+    monkeypatch.setattr(solvers, "measure", measure)
+    output = tmp_path / "figures.csv"
+    options = ["--solvers", "tethered:200", "nearest:300", "--layers", "stage1", "--images", "4"]
+    solvers.main([*options, "--output", str(output)])
+    assert list(pd.read_csv(output).solver) == ["tethered", "nearest"]
+    assert pd.read_csv(tmp_path / "figures-agreement.csv").solver.tolist() == ["nearest"]
+    printed = capsys.readouterr().out
+    assert "STIR of robust" in printed and printed.index("STIR of robust") < printed.index("mean_size")
+    solvers.main(options)
+    assert {path.name for path in tmp_path.iterdir()} == {"figures.csv", "figures-agreement.csv"}

@@ -1,11 +1,11 @@
-"""What findings conclude, keep, and judge again."""
+"""Conclusions of findings can be read and judged again."""
 
 import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_verdict import kinds_of, pairs
+from helpers.pair_tables import kinds_of, pairs
 
 from stir.study import conclusions
 from stir.study.hypothesis import Hypothesis, Quantity
@@ -27,7 +27,7 @@ def table():
 
 
 def by_solver(**stir):
-    """The same pairs with other solvers: what each makes of STIR."""
+    """The pairs under each solver, with its mean STIR."""
     rows = [
         described(pairs(EFFECTS, stir=value), kinds_of(EFFECTS)).assign(solver=name) for name, value in stir.items()
     ]
@@ -100,7 +100,7 @@ def test_where_solvers_disagree_the_word_says_so(folder, stir, words):
     assert word(conclusions.read_verdicts(folder).iloc[0]) == words
 
 
-def test_what_is_left_beyond_the_pixels_is_told():
+def test_the_summary_of_verdicts_beyond_the_pixels():
     claims = {
         "x": "supported",
         "x, beyond the pixels": "not supported",
@@ -108,9 +108,9 @@ def test_what_is_left_beyond_the_pixels_is_told():
         "y, beyond the pixels": "supported",
     }
     claims |= {"z": "not supported", "z, beyond the pixels": "not supported", "w": "supported"}
-    told = conclusions.left_beyond_pixels(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
-    assert "as well: 3. Supported of these: 2; supported beyond the pixels too: 1." in told
-    assert told.endswith("\n\n- *x*: supported; beyond the pixels not supported.")
+    summary = conclusions.beyond_pixels_summary(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
+    assert "as well: 3. Supported of these: 2; supported beyond the pixels too: 1." in summary
+    assert summary.endswith("\n\n- *x*: supported; beyond the pixels not supported.")
 
 
 def test_pixels_that_a_measure_refuses_leave_its_other_verdicts(folder):
@@ -147,10 +147,10 @@ def test_a_solver_that_hardly_converged_checks_nothing(folder):
 
 
 def test_the_page_s_solver_and_others_measure_the_same(digits):
-    asked = []
+    calls = []
 
-    def measured(images, **options):
-        asked.append((len(images), options))
+    def measure_pairs(images, **options):
+        calls.append((len(images), options))
         return pairs(EFFECTS)
 
     measurement = {
@@ -161,12 +161,12 @@ def test_the_page_s_solver_and_others_measure_the_same(digits):
         "steps": 7,
         "solver": "nearest",
     }
-    made = conclusions.by_solvers(measured, digits.test.images[:6], measurement, ["nearest", "paper"])
-    assert list(made.solver.unique()) == ["nearest", "paper"] and len(made) == 2 * len(pairs(EFFECTS))
+    table = conclusions.by_solvers(measure_pairs, digits.test.images[:6], measurement, ["nearest", "paper"])
+    assert list(table.solver.unique()) == ["nearest", "paper"] and len(table) == 2 * len(pairs(EFFECTS))
     own = measurement | {"also": []}
-    assert asked == [(6, own), (6, own | {"solver": "paper", "steps": None})]
-    conclusions.by_solvers(measured, digits.test.images[:6], measurement, ["paper"], steps=2)
-    assert asked[-1] == (6, own | {"solver": "paper", "steps": 2})
+    assert calls == [(6, own), (6, own | {"solver": "paper", "steps": None})]
+    conclusions.by_solvers(measure_pairs, digits.test.images[:6], measurement, ["paper"], steps=2)
+    assert calls[-1] == (6, own | {"solver": "paper", "steps": 2})
 
 
 def test_no_tables(tmp_path):

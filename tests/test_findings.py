@@ -1,8 +1,8 @@
-"""What all findings do alike."""
+"""Steps that all findings share."""
 
 import pytest
 import torch
-from test_verdict import kinds_of, pairs
+from helpers.pair_tables import kinds_of, pairs
 
 from stir.study import findings
 
@@ -15,8 +15,8 @@ def linear(seed):
 
 
 def notebook(**changed):
-    """What a running notebook holds: its parameters and more."""
-    given = dict(
+    """Names in a running notebook: its parameters and more."""
+    parameters = dict(
         width=4,
         epochs=1,
         epsilon=0.5,
@@ -27,12 +27,9 @@ def notebook(**changed):
         n_images=5,
         progress=False,
     )
-    given |= changed
-    return {
-        "__annotations__": {name: type(value) for name, value in given.items()},
-        "epsilons": 3,
-        "tolerance": 5,
-    } | given
+    parameters |= changed
+    annotations = {name: type(value) for name, value in parameters.items()}
+    return {"__annotations__": annotations, "epsilons": 3, "tolerance": 5} | parameters
 
 
 def test_settings_are_the_declared_parameters():
@@ -122,9 +119,9 @@ def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monk
     monkeypatch.setattr(findings, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
     networks, recipe = {"a": {"seed": 0}}, TRAINING | {"dataset": digits}
     with pytest.raises(ValueError, match=message):
-        findings.train(networks, recipe, digits.test.images[:6], measurement | wrong)
+        findings.rehearse_and_train(networks, recipe, digits.test.images[:6], measurement | wrong)
     assert not trained
-    findings.train(networks, recipe, digits.test.images[:6], measurement)
+    findings.rehearse_and_train(networks, recipe, digits.test.images[:6], measurement)
     assert trained == [(networks, recipe | {"device": "cpu"})]
 
 
@@ -132,12 +129,11 @@ def test_the_table_tells_how_accurate_both_networks_are():
     models = {name: linear(number) for number, name in enumerate(EFFECTS)}
     for number, model in enumerate(models.values()):
         model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
-    made = findings.described([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
-    assert len(made) == 2 * len(pairs(EFFECTS)) and list(made.index) == list(range(len(made)))
-    assert (made.reference_accuracy == 0.9).all() and made[
-        made.target == "b0"
-    ].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
-    assert "reference_kind" in made
+    table = findings.pair_table([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
+    assert len(table) == 2 * len(pairs(EFFECTS)) and list(table.index) == list(range(len(table)))
+    assert (table.reference_accuracy == 0.9).all()
+    assert table[table.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
+    assert "reference_kind" in table
 
 
 def test_accuracies_are_means_over_a_kind():
@@ -147,6 +143,6 @@ def test_accuracies_are_means_over_a_kind():
         models[name] = linear(number)
         models[name].card = {"accuracy": accuracy, "robust_accuracy": {"l2": accuracy / 2, "linf": 0.1}, "seconds": 4.0}
         about[name] = {"kind": kind}
-    found = findings.accuracies(models, about)
-    assert list(found.index) == ["x", "y"] and list(found.networks) == [2, 1]
-    assert found.loc["x", "accuracy"] == pytest.approx(0.7) and found.loc["x", "under L2 attack"] == pytest.approx(0.35)
+    table = findings.accuracies(models, about)
+    assert list(table.index) == ["x", "y"] and list(table.networks) == [2, 1]
+    assert table.loc["x", "accuracy"] == pytest.approx(0.7) and table.loc["x", "under L2 attack"] == pytest.approx(0.35)

@@ -39,12 +39,12 @@ def test_intervals_of_stir_cover_the_truth(draws, shared):
     generator = torch.Generator().manual_seed(1)
     n, d = 60, 12
     a, b = torch.randn(4, d, generator=generator), torch.randn(5, d, generator=generator)
-    seen = torch.linalg.pinv(a) @ a
+    projection = torch.linalg.pinv(a) @ a
 
     def sample():
         x = torch.randn(n, d, generator=generator)
         z = torch.randn(draws, 1 if shared else n, d, generator=generator)
-        again = (z + (x - z) @ seen.T) @ b.T
+        again = (z + (x - z) @ projection.T) @ b.T
         return x @ b.T, list(again)
 
     def cka(x, y):  # with no checks, since it is computed 100,000 times

@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from helpers.representations import (
+    GOOD,
+    REFERENCES,
+    REFUSED,
+    gaussian_kernel,
+    hsic_alignment,
+    pair,
+    reference_svcca,
+    seeds,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import procrustes as scipy_procrustes
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
-from stir.computing.parallel import in_threads
 from stir.similarity.measures import (
     MEASURES,
     get_measure,
@@ -29,78 +38,6 @@ from stir.similarity.measures import (
 )
 
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """On busy cores, threads that wait for one another make these small matrices a hundred times slower."""
-    with in_threads(1):
-        yield
-
-
-def pair(n, p, q, seed=0):
-    """Two float64 representations that share part of what they hold."""
-    generator = torch.Generator().manual_seed(seed)
-    x, noise, mix = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in [(n, p), (n, q), (p, q)])
-    return x, x.tanh() @ mix + noise
-
-
-# --- Independent implementations, as their papers write them ---
-
-
-def hsic_alignment(k, l):
-    h = np.eye(len(k)) - 1 / len(k)
-    hsic = lambda a, b: np.trace(a @ h @ b @ h)
-    return hsic(k, l) / math.sqrt(hsic(k, k) * hsic(l, l))
-
-
-def u_centre(k):
-    n = len(k)
-    k = k * (1 - np.eye(n))
-    rows, columns = k.sum(1, keepdims=True) / (n - 2), k.sum(0, keepdims=True) / (n - 2)
-    return (k - rows - columns + k.sum() / ((n - 1) * (n - 2))) * (1 - np.eye(n))
-
-
-def reference_unbiased(x, y):
-    k, l = u_centre(x @ x.T), u_centre(y @ y.T)
-    return (k * l).sum() / math.sqrt((k * k).sum() * (l * l).sum())
-
-
-def gaussian_kernel(x, bandwidth=1.0):
-    distances = pdist(x)
-    return np.exp(-squareform(distances**2) / (2 * (bandwidth * np.median(distances)) ** 2))
-
-
-def reference_procrustes(x, y):
-    width = max(x.shape[1], y.shape[1])
-    sides = [np.pad(side - side.mean(0), [(0, 0), (0, width - side.shape[1])]) for side in (x, y)]
-    return scipy.linalg.orthogonal_procrustes(*(side / np.linalg.norm(side) for side in sides))[1]
-
-
-def reference_mean_cca(x, y):
-    return np.cos(scipy.linalg.subspace_angles(x - x.mean(0), y - y.mean(0))).mean()
-
-
-def reference_svcca(x, y):
-    kept = []
-    for side in (x, y):
-        values, vectors = np.linalg.eigh(np.cov(side.T).reshape(side.shape[1], -1))
-        values, vectors = values[::-1], vectors[:, ::-1]
-        count = 1 + int(np.argmax(np.cumsum(values) / values.sum() >= 0.99))
-        kept.append(side @ vectors[:, :count])
-    return reference_mean_cca(*kept)
-
-
-REFERENCES = {
-    "linear-cka": lambda x, y: hsic_alignment(x @ x.T, y @ y.T),
-    "unbiased-cka": reference_unbiased,
-    "rbf-cka": lambda x, y: hsic_alignment(gaussian_kernel(x), gaussian_kernel(y)),
-    "procrustes": reference_procrustes,
-    "mean-cca": reference_mean_cca,
-    "svcca": reference_svcca,
-    "rsa": lambda x, y: spearmanr(pdist(x), pdist(y)).statistic,
-}
-
 
 SHAPES = [(4, 1, 2), (40, 3, 7), (41, 12, 1), (60, 40, 30), (20, 300, 15), (25, 90, 60)]
 DEFINED = [
@@ -210,7 +147,6 @@ def test_mean_cca_does_not_count_directions_made_by_rounding(dtype):
 # --- What changes a measure, and what does not ---
 
 representations = st.builds(pair, st.integers(10, 24), st.integers(1, 8), st.integers(1, 8), seed=st.integers(0, 2**31))
-seeds = st.integers(0, 2**31)
 
 
 def orthogonal(p, seed):
@@ -261,11 +197,11 @@ def test_mean_cca_is_invariant_to_invertible_maps(both, seed):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_any_float_dtype_is_computed_in_float64(measure, dtype):
     x, y = (side.to(dtype) for side in pair(40, 5, 6))
-    kept = x.clone()
+    before = x.clone()
     value = measure(x.requires_grad_(), y)
     assert type(value) is float
     assert value == pytest.approx(measure(x.detach().double(), y.double()), rel=1e-12)
-    assert torch.equal(x, kept)
+    assert torch.equal(x, before)
 
 
 @every_measure
@@ -298,37 +234,7 @@ def test_a_gpu_gives_the_same_number(gpu, measure):
         assert measure(x.to(gpu), y) == pytest.approx(measure(x, y), rel=1e-9)
 
 
-# --- What cannot be computed ---
-
-GOOD = pair(8, 3, 3)[0].float()
-NAN, INF = GOOD.clone(), GOOD.clone()
-NAN[2, 1], INF[5, 0] = math.nan, math.inf
-
-REFUSED = {
-    "integers": (GOOD.long(), "x has dtype torch.int64; pass floating-point features, such as x.float()"),
-    "complex": (GOOD.to(torch.complex64), "x has dtype torch.complex64; pass floating-point"),
-    "one-dimensional": (GOOD[:, 0], "x has shape (8,); pass [images, features], such as x.flatten(1)"),
-    "maps": (GOOD[:, :, None], "x has shape (8, 3, 1); pass [images, features], such as x.flatten(1)"),
-    "no features": (GOOD[:, :0], "x has shape (8, 0); pass [images, features]"),
-    "nan": (
-        NAN,
-        "x has features that are NaN, infinite or beyond 1e+60; leave those images out, or compute the features in",
-    ),
-    "infinite": (INF, "x has features that are NaN, infinite or beyond 1e+60"),
-    "negative infinite": (-INF, "x has features that are NaN, infinite or beyond 1e+60"),
-    "too large": (GOOD.double() * 1e200, "x has features that are NaN, infinite or beyond 1e+60"),
-    "few": (GOOD[:3], "x holds 3 images; pass at least 4"),
-    "none": (GOOD[:0], "x holds 0 images; pass at least 4"),
-    "other count": (GOOD[:7], "x holds 7 images but y holds 8; rows i of x and y must represent the same image"),
-    "zero": (
-        torch.zeros(8, 3),
-        "x is constant: it represents all images alike; pass another layer or more varied images",
-    ),
-    "constant": (torch.full((8, 3), 0.1), "x is constant"),
-    "constant float64": (torch.full((8, 3), 1 / 3, dtype=torch.float64), "x is constant"),
-    "constant but for rounding": (1000 + 3e-5 * GOOD, "x is constant"),
-    "constant but for underflow": (1e-100 * GOOD.double(), "x is constant"),
-}
+# --- Refusals ---
 
 
 @every_measure

@@ -40,7 +40,7 @@ def test_pixels_are_drawn_where_they_were_scored(table):
     table = table.assign(pixels=[0.3, 0.5, 0.1, 0.3])
     figures = {
         "profiles": plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"),
-        "against": plots.against(
+        "against": plots.similarity_against(
             {"one": table.assign(x=[0.1, 0.3, 0.6, 0.8])}, x="x", xlabel="accuracy", labels="reference_layer"
         ),
         "rows": plots.interval_rows(table.assign(floor=0.05, ceiling=0.99), labels="reference_layer"),
@@ -72,9 +72,11 @@ def test_heatmap_has_the_reference_as_row(table):
 def test_a_heatmap_of_kinds_averages_different_networks(table):
     kinds = {"a": {"kind": "K"}, "b": {"kind": "K"}, "c": {"kind": "L"}}
     rows = [
-        {"reference": one, "target": other, "stir": 0.5 if one == other else 0.1 * (ord(one) - 96) + 0.01 * (ord(other) - 96), "cka": 0.9}
-        for one in kinds for other in kinds
-    ]  # fmt: skip
+        {"reference": one, "target": other, "cka": 0.9}
+        | {"stir": 0.5 if one == other else 0.1 * (ord(one) - 96) + 0.01 * (ord(other) - 96)}
+        for one in kinds
+        for other in kinds
+    ]
     figure = plots.pair_heatmaps(described(pd.DataFrame(rows), kinds), ["L", "K"], by="kind")
     # In L there is one network, which is nobody's other: its cell stays empty.
     assert [text.get_text() for text in figure.axes[1].texts] == ["0.32", "0.18", "0.17"]
@@ -84,7 +86,7 @@ def test_against_marks_each_group_once():
     rows = pd.DataFrame(
         {"robust": [0.1, 0.3, 0.8], "stir": [0.4, 0.6, 0.9], "cka": [0.8, 0.8, 0.9], "kind": ["low", "low", "high"]}
     )
-    figure = plots.against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
+    figure = plots.similarity_against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
     (axis,) = figure.axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert list(lines["STIR"].get_xdata()) == pytest.approx([0.2, 0.8]) and list(

@@ -1,13 +1,12 @@
-"""Linear CKA and its unbiased form, of whole sets of images or of streams.
+"""Linear and unbiased CKA, of whole sets of images or of streams.
 
-They take x [n, p] and y [n, q], whose rows i represent the same image, and compute in float64 on x's device, or on the CPU
-where that device has no float64.
+They take x [n, p] and y [n, q], whose rows i represent the same image, and compute in float64 on x's device, or on the
+CPU where that device has no float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,18 +14,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 MIN_IMAGES = 4  # with fewer, every U-centred Gram matrix is zero
-_CHUNK = 1024  # images brought to float64 at a time, so that a large batch is never copied whole
-_RANGE = 1e-60, 1e60  # of features whose fourth powers, summed, stay clear of float64's limits
+_CHUNK = 1024  # images converted to float64 at a time, so that a large batch is never copied whole
+_RANGE = 1e-60, 1e60  # within it, sums of fourth powers of features neither underflow nor overflow float64
 
 
 class CKA:
-    """Linear CKA of a stream, or unbiased CKA: the number of the whole set, however it is cut into batches.
+    """Linear or unbiased CKA of a stream of batches, equal to that of the whole set however it is divided.
 
-    Images are kept, and compared by their Gram matrices, until they outnumber the p + q features; from then on only sums of
-    products of features are, so memory does not grow with the number of images.
+    Images are stored, and compared by their Gram matrices, until they outnumber the p + q features; from then on only
+    sums of products of features are stored, so memory does not grow with the number of images.
 
-    Source: the sums are taken about the first image, the shifted data of Chan, Golub and LeVeque (1983), "Algorithms for
-    computing the sample variance", so that an offset which all images share costs no digits.
+    Source: the first image is subtracted from all, the shifted data of Chan, Golub and LeVeque (1983), "Algorithms for
+    computing the sample variance", so that an offset which all images share costs no precision.
 
     >>> x = torch.arange(24.0).reshape(8, 3) ** 2
     >>> round(CKA().update(x[:5], -x[:5]).update(x[5:], -x[5:]).compute(), 9)
@@ -37,15 +36,15 @@ class CKA:
         self.unbiased = unbiased
         self._count = 0
         self._origins: list[Tensor] = []  # the first image's x and y
-        self._kept: list[Tensor] = []  # x and y side by side, less the origins
+        self._rows: list[Tensor] = []  # x and y side by side, less the origins, that are not in the moments yet
         self._moments: Tensor | None = None
 
     def update(self, x: Tensor, y: Tensor) -> CKA:
         """Add a batch, x [m, p] and y [m, q] for any m above 0, and return self.
 
         Raises:
-            ValueError: as for `linear_cka`, but that a batch may be small or constant; also where p or q differs from that
-                of earlier batches. A batch that is refused leaves no trace.
+            ValueError: as for `linear_cka`, except that a batch may be small or constant; also where p or q differs
+                from that of earlier batches. A batch that is refused changes nothing.
         """
         check_features(x, y, at_least=1)
         origins = self._origins or [x[0].detach().clone(), y[0].detach().clone()]
@@ -58,15 +57,15 @@ class CKA:
             shifted = [
                 to_float64(part, origins[0]) - to_float64(origin, origins[0]) for part, origin in zip(chunk, origins)
             ]
-            self._kept.append(torch.cat(shifted, dim=1))
+            self._rows.append(torch.cat(shifted, dim=1))
             self._count += len(chunk[0])
-            # From here on the images and their Gram matrices would be the larger, and the slower.
-            if sum(map(len, self._kept)) > len(origins[0]) + len(origins[1]):
+            # Beyond this number, Gram matrices would be larger and slower than moments.
+            if sum(map(len, self._rows)) > len(origins[0]) + len(origins[1]):
                 self._fold()
         return self
 
     def compute(self) -> float:
-        """The similarity of all images so far, in [0, 1], or in [-1, 1] if unbiased; more may be added later.
+        """Similarity of all images so far, in [0, 1], or in [-1, 1] if unbiased; more may be added later.
 
         Raises:
             ValueError: as for `linear_cka` or `unbiased_cka`, of all images so far.
@@ -75,7 +74,7 @@ class CKA:
             raise ValueError(f"x and y hold {self._count} images; pass at least {MIN_IMAGES}")
         width = len(self._origins[0])
         if self._moments is None:
-            sums = _sums_by_gram(torch.cat(self._kept), width)
+            sums = _sums_by_gram(torch.cat(self._rows), width)
         else:
             self._fold()
             sums = _sums_by_features(self._moments, width)
@@ -83,28 +82,29 @@ class CKA:
             "xy", self._origins, sums.mean.tensor_split([width]), sums.traces.tolist()
         ):
             rounding_error(name, origin.dtype, to_float64(origin, mean) + mean, trace / self._count)
-        return cosine(_u_centred(sums, self._count) if self.unbiased else sums.products)
+        return cosine(_u_centred_products(sums, self._count) if self.unbiased else sums.products)
 
     def _fold(self) -> None:
-        if self._kept:
-            rows = torch.cat(self._kept)
-            # Beside the squared norms and a one, any mean can later be taken off with what these moments hold.
-            squared_norms = rows.square() @ _sides(rows, len(self._origins[0]))
-            lifted = torch.cat([rows, squared_norms, rows.new_ones(len(rows), 1)], dim=1)
-            moments = lifted.T @ lifted
+        """Move the stored rows into the moments."""
+        if self._rows:
+            rows = torch.cat(self._rows)
+            # With columns of squared norms and of ones, the moments suffice to subtract any mean later.
+            squared_norms = rows.square() @ side_indicators(rows, len(self._origins[0]))
+            extended = torch.cat([rows, squared_norms, rows.new_ones(len(rows), 1)], dim=1)
+            moments = extended.T @ extended
             self._moments = moments if self._moments is None else self._moments + moments
-            self._kept = []
+            self._rows = []
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
     """Linear centred kernel alignment of x [n, p] and y [n, q], the paper's measure; in [0, 1].
 
-    No rotation, shift or isotropic scaling of either changes it. It is biased upwards: independent isotropic features
-    score about p / (n + p).
+    It is invariant to rotations, shifts and isotropic scalings of either. It is biased upwards: independent isotropic
+    features score about p / (n + p).
 
     Raises:
-        ValueError: x or y is not floating-point, not 2-d, not finite, constant, or holds fewer than 4 images or another
-            number of them than the other.
+        ValueError: x or y is not floating-point, not 2-d, not finite, constant, or holds fewer than 4 images; or they
+            hold different numbers of images.
 
     Source: Kornblith et al. (2019), "Similarity of neural network representations revisited", equations 3 and 4.
 
@@ -112,7 +112,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     >>> round(linear_cka(x, 3 * x + 5), 9), round(linear_cka(x, x[:, :1]), 9)
     (1.0, 0.707106781)
     """
-    return _whole(CKA(), x, y)
+    return _of_whole_set(CKA(), x, y)
 
 
 def unbiased_cka(x: Tensor, y: Tensor) -> float:
@@ -121,92 +121,26 @@ def unbiased_cka(x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: as for `linear_cka`; also where a U-centred Gram matrix is zero, such as that of one-hot features.
 
-    Source: Szekely and Rizzo (2014), "Partial distance correlation with methods for dissimilarities", definition 2. It is
-    CKA by the unbiased HSIC of Song et al. (2012), "Feature selection via dependence maximization".
+    Source: Szekely and Rizzo (2014), "Partial distance correlation with methods for dissimilarities", definition 2. It
+    equals CKA by the unbiased HSIC of Song et al. (2012), "Feature selection via dependence maximization".
 
     >>> x = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
     >>> round(unbiased_cka(x, -x), 9)
     1.0
     """
-    return _whole(CKA(unbiased=True), x, y)
+    return _of_whole_set(CKA(unbiased=True), x, y)
 
 
-def _whole(cka: CKA, x: Tensor, y: Tensor) -> float:
-    check_features(x, y, at_least=MIN_IMAGES)  # ahead of the stream, which takes batches of any size
+def _of_whole_set(cka: CKA, x: Tensor, y: Tensor) -> float:
+    check_features(x, y, at_least=MIN_IMAGES)  # a stream takes batches of any size
     return cka.update(x, y).compute()
 
 
-def linear_cka_without(x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Float[Tensor, "g"]:
-    """`linear_cka` of x [n, p] and y [n, q] without the images of each group in turn, all at little more than the cost of one.
-
-    Args:
-        groups: of row numbers; each leaves at least 4 images.
-
-    Raises:
-        ValueError: as for `linear_cka`, of any of them.
-    """
-    check_features(x, y, at_least=MIN_IMAGES)
-    rows = torch.cat([to_float64(side, x) for side in (x, y)], dim=1)
-    origin, width = rows.mean(0), x.shape[1]
-    rows = rows - origin
-    keep = rows.new_ones(len(groups), len(rows))
-    for place, group in enumerate(groups):
-        keep[place, group.to(keep.device)] = 0
-    counts = keep.sum(1)
-    if counts.min() < MIN_IMAGES:
-        raise ValueError(f"groups leave {int(counts.min())} of x's images; leave at least {MIN_IMAGES}")
-    if len(rows) <= rows.shape[1]:
-        products, traces = _kept_by_gram(rows, width, keep)
-    else:
-        products, traces = _kept_by_features(rows, width, keep)
-    # Where an image that is left out was most of the mean, the rest is a small difference of large sums.
-    lost = (traces < 1e-4 * (keep @ rows.square() @ _sides(rows, width)).T).any(0)
-    for name, own, mean, each in zip("xy", (x, y), origin.tensor_split([width]), traces / counts):
-        rounding_error(name, own.dtype, mean, float(each.masked_fill(lost, math.inf).min()))
-    (xx, xy), (_, yy) = products
-    values = (xy / xx.sqrt() / yy.sqrt()).clamp(-1, 1)
-    for place in lost.nonzero().flatten().tolist():
-        kept = keep[place].bool().to(x.device)
-        values[place] = linear_cka(x[kept], y[kept])
-    return values
-
-
-def _kept_by_gram(
-    rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]
-) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
-    """Inner products and traces of the Gram matrices of the kept rows, centred about those rows' mean."""
-    counts = keep.sum(1)
-    grams = torch.stack([side @ side.T for side in rows.tensor_split([width], dim=1)])
-    sums = keep @ grams * keep  # of each kept row, over all kept ones
-    totals = sums.sum(2)
-    entries = [[((keep @ (first * second)) * keep).sum(1) for second in grams] for first in grams]
-    # Centring takes off the means of rows and columns, and adds the mean of all.
-    products = torch.stack([torch.stack(line) for line in entries])
-    products = (
-        products
-        - 2 / counts * torch.einsum("agn,bgn->abg", sums, sums)
-        + totals[:, None] * totals[None] / counts.square()
-    )
-    return products, grams.diagonal(dim1=1, dim2=2) @ keep.T - totals / counts
-
-
-def _kept_by_features(
-    rows: Float[Tensor, "n d"], width: int, keep: Float[Tensor, "g n"]
-) -> tuple[Float[Tensor, "2 2 g"], Float[Tensor, "2 g"]]:
-    """The same by covariances, each the whole less that of the rows left out."""
-    sides, whole, found = _sides(rows, width), rows.T @ rows, []
-    for kept in keep.bool():
-        left, mean = rows[~kept], rows[kept].mean(0)
-        covariance = whole - left.T @ left - kept.sum() * torch.outer(mean, mean)
-        found.append((sides.T @ covariance.square() @ sides, sides.T @ covariance.diagonal()))
-    return torch.stack([products for products, _ in found], dim=2), torch.stack([traces for _, traces in found], dim=1)
-
-
 class _Sums(NamedTuple):
-    """What linear CKA takes from the centred Gram matrices K of x and L of y."""
+    """Sums over the entries of the centred Gram matrices K of x and L of y, from which CKA follows."""
 
     mean: Float[Tensor, "d"]  # of x and y side by side
-    traces: Float[Tensor, 2]
+    traces: Float[Tensor, "2"]
     diagonals: Float[Tensor, "2 2"]  # inner products of the diagonals
     products: Float[Tensor, "2 2"]  # inner products: <K, K>, <K, L>, <L, L>
 
@@ -222,39 +156,41 @@ def _sums_by_features(moments: Float[Tensor, "m m"], width: int) -> _Sums:
     total = moments[-1]
     mean = total[:-3] / total[-1]
     covariance = moments[:-3, :-3] - torch.outer(mean, total[:-3])
-    sides = _sides(covariance, width)
-    # |x - mean|^2 = -2 x.mean + |x|^2 + |mean|^2 is linear in what the moments are of.
-    to_diagonals = torch.cat([-2 * mean[:, None] * sides, torch.eye(2).to(sides), mean.square()[None] @ sides])
-    products = sides.T @ covariance.square() @ sides
+    indicators = side_indicators(covariance, width)
+    # |x - mean|^2 = -2 x.mean + |x|^2 + |mean|^2 is linear in the columns that the moments are of.
+    to_diagonals = torch.cat(
+        [-2 * mean[:, None] * indicators, torch.eye(2).to(indicators), mean.square()[None] @ indicators]
+    )
+    products = indicators.T @ covariance.square() @ indicators
     return _Sums(mean, to_diagonals.T @ total, to_diagonals.T @ moments @ to_diagonals, products)
 
 
-def _sides(rows: Float[Tensor, "n d"], width: int) -> Float[Tensor, "d 2"]:
-    """1 where a column of `rows` is x's, in the first column, or y's, in the second."""
+def side_indicators(rows: Float[Tensor, "n d"], width: int) -> Float[Tensor, "d 2"]:
+    """Indicators of the columns of `rows` that are x's, the first `width`, and of those that are y's."""
     is_x = torch.arange(rows.shape[1], device=rows.device) < width
     return torch.stack([is_x, ~is_x], dim=1).to(rows)
 
 
-def _u_centred(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
-    """Inner products of the U-centred Gram matrices: n (n - 3) times the unbiased HSIC, where K and L are centred."""
+def _u_centred_products(sums: _Sums, n: int) -> Float[Tensor, "2 2"]:
+    """Inner products of the U-centred Gram matrices, n (n - 3) times the unbiased HSIC, from those of the centred."""
     products = (
         sums.products - n / (n - 2) * sums.diagonals + torch.outer(sums.traces, sums.traces) / ((n - 1) * (n - 2))
     )
     for name, own, whole in zip("xy", products.diagonal().tolist(), sums.products.diagonal().tolist()):
-        if own <= 1e-10 * whole:  # terms that cancel to this leave nothing but their rounding
+        if own <= 1e-10 * whole:  # so small a difference of large terms is rounding error
             remedy = "use linear-cka or more varied images"
             raise ValueError(f"{name} has a U-centred Gram matrix of zero, as one-hot features have; {remedy}")
     return products
 
 
 def cosine(products: Float[Tensor, "2 2"]) -> float:
-    """The cosine of two vectors, given the inner products of either with either; kept in [-1, 1], which rounding may leave."""
+    """Cosine of two vectors from their 2 x 2 matrix of inner products, clamped to [-1, 1] against rounding."""
     (xx, xy), (_, yy) = products.tolist()
     return max(-1.0, min(1.0, xy / math.sqrt(xx) / math.sqrt(yy)))
 
 
 def check_features(x: Tensor, y: Tensor, at_least: int) -> None:
-    """Raise a ValueError unless x [n, p] and y [n, q] hold `at_least` images each, the same number, in finite floating-point features."""
+    """Raise a ValueError unless x [n, p] and y [n, q] hold finite floating-point features of n >= `at_least` images."""
     for name, features in zip("xy", (x, y)):
         if not features.is_floating_point():
             raise ValueError(f"{name} has dtype {features.dtype}; pass floating-point features, such as {name}.float()")
@@ -274,13 +210,22 @@ def check_features(x: Tensor, y: Tensor, at_least: int) -> None:
 
 
 def to_float64(features: Tensor, like: Tensor) -> Tensor:
-    """`features` in float64, on the device of `like` or, where that has none, on the CPU; without a gradient."""
+    """Convert features to float64 on the device of `like`, or on the CPU where that has no float64; detach them."""
     device = "cpu" if like.device.type == "mps" else like.device
     return features.detach().to(device).to(torch.float64)  # in this order: MPS has no float64
 
 
 def rounding_error(name: str, dtype: torch.dtype, mean: Float[Tensor, "p"], variance: float) -> float:
-    """How far rounding to `dtype` may have moved an image, root mean square; raises where the images vary no more than that."""
+    """Root-mean-square distance by which rounding to `dtype` may have moved an image.
+
+    Args:
+        name: of the features, for the message.
+        mean: of all images.
+        variance: mean squared distance of an image to it.
+
+    Raises:
+        ValueError: the images vary no more than that.
+    """
     deviation = math.sqrt(variance)
     rounding = torch.finfo(dtype).eps * math.hypot(float(mean.norm()), deviation)
     if deviation <= max(rounding, _RANGE[0]):

@@ -1,4 +1,4 @@
-"""The interval of a similarity: the group jackknife over images."""
+"""Confidence intervals of similarities by the group jackknife over images."""
 
 from __future__ import annotations
 
@@ -9,50 +9,53 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from stir.similarity.cka import linear_cka, linear_cka_without
+from stir.similarity.cka import linear_cka
+from stir.similarity.leave_out import linear_cka_without
 from stir.similarity.measures import Measure
 
 Interval = tuple[float, float]
 
-# The group jackknife's variance varies by about sqrt(2 / groups): 22% here, at 40 evaluations.
+# The jackknife's estimate of a variance has a relative error of about sqrt(2 / groups): 22% at 40 groups.
 GROUPS = 40
 
 
 def mean_similarity(
-    compare: Measure, plain: Tensor, draws: Sequence[Tensor], shared: bool = False
+    measure: Measure, plain: Tensor, draws: Sequence[Tensor], shared: bool = False
 ) -> tuple[float, Interval]:
     """Mean similarity of `plain` [N, P] to each of `draws` [N, Q], with a 95% interval over images and draws.
 
-    An image goes with all its draws, so the jackknife sees their variation too, but not that of a
-    seed image which all images share; that is added. No bootstrap: its repeated rows raise CKA.
-    The interval is taken on Fisher's z scale, where it cannot leave [-1, 1].
+    The jackknife leaves out an image together with all its draws, so it counts their variation too, but not that of a
+    seed image which all images share; that is added. A bootstrap would not do: its repeated rows raise CKA. The
+    interval is computed on Fisher's z scale, where it cannot leave [-1, 1].
 
     Args:
-        shared: whether all images of a draw had the same seed image.
+        plain: features of X.
+        draws: features of each draw of X', or of X by another network.
+        shared: True if all images of a draw had the same seed image.
 
     Source: Efron and Stein (1981), "The jackknife estimate of variance".
     """
-    values = torch.tensor([compare(plain, draw) for draw in draws], dtype=torch.float64)
+    values = torch.tensor([measure(plain, draw) for draw in draws], dtype=torch.float64)
     mean = values.mean()
     order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
     groups = order.chunk(min(GROUPS, len(plain)))
-    left = torch.stack([_without_each(compare, plain, draw, groups) for draw in draws]).mean(0)
-    z = _fisher(left)
-    variance = (len(groups) - 1) ** 2 / len(groups) * z.var()
+    left_out = torch.stack([_without_each(measure, plain, draw, groups) for draw in draws]).mean(0)
+    variance = (len(groups) - 1) ** 2 / len(groups) * _fisher_z(left_out).var()
     if shared and len(draws) > 1:
-        variance = variance + _fisher(values).var() / len(draws)
-    reach = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
-    middle = _fisher(mean)
-    return mean.item(), (math.tanh(middle - reach), math.tanh(middle + reach))
+        variance = variance + _fisher_z(values).var() / len(draws)
+    half_width = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
+    centre = _fisher_z(mean)
+    return mean.item(), (math.tanh(centre - half_width), math.tanh(centre + half_width))
 
 
-def _without_each(compare: Measure, x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Tensor:
-    if compare is linear_cka:
+def _without_each(measure: Measure, x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Tensor:
+    """Similarity of x and y without each group of images."""
+    if measure is linear_cka:
         return linear_cka_without(x, y, groups).cpu()
     rows = torch.arange(len(x), device=x.device)
-    kept = [rows[~torch.isin(rows, group)] for group in groups]
-    return torch.tensor([compare(x[keep], y[keep]) for keep in kept], dtype=torch.float64)
+    remaining = [rows[~torch.isin(rows, group)] for group in groups]
+    return torch.tensor([measure(x[each], y[each]) for each in remaining], dtype=torch.float64)
 
 
-def _fisher(value: Tensor) -> Tensor:
+def _fisher_z(value: Tensor) -> Tensor:
     return torch.atanh(value.clamp(-1 + 1e-12, 1 - 1e-12))

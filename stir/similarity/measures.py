@@ -1,15 +1,15 @@
-"""How alike two representations of the same images are: every measure but linear CKA, and all of them by name.
+"""Similarity measures besides CKA, and all measures by name.
 
-A measure takes x [n, p] and y [n, q], whose rows i represent the same image, and gives one number, without a gradient. It
-computes in float64 on x's device, or on the CPU where that device has no float64. None returns NaN or a stand-in: what cannot
-be computed raises a ValueError that names the argument.
+A measure takes x [n, p] and y [n, q], whose rows i represent the same image, and returns one number, without a
+gradient. It computes in float64 on x's device, or on the CPU where that device has no float64. A similarity that cannot
+be computed is never NaN or a substitute: it raises a ValueError that names the argument.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,8 @@ def rbf_cka(x: Tensor, y: Tensor, *, bandwidth: float = 1.0) -> float:
     """Centred alignment of the Gaussian kernels of x [n, p] and y [n, q]; in [0, 1]. Memory grows with n squared.
 
     Args:
-        bandwidth: the kernel's standard deviation over the median distance between two images; wide, it is `linear_cka`.
+        bandwidth: standard deviation of the kernel, as a multiple of the median distance between two images; the wider
+            it is, the closer the result is to `linear_cka`.
 
     Raises:
         ValueError: as for `linear_cka`; also where most images coincide, or `bandwidth` is not in [1e-6, 1e6].
@@ -39,21 +40,22 @@ def rbf_cka(x: Tensor, y: Tensor, *, bandwidth: float = 1.0) -> float:
 
 
 def procrustes(x: Tensor, y: Tensor) -> float:
-    """Orthogonal Procrustes similarity of x [n, p] and y [n, q]: the cosine that the best rotation reaches; in [0, 1].
+    """Orthogonal Procrustes similarity of x [n, p] and y [n, q], their cosine after the best rotation; in [0, 1].
 
-    It is the nuclear norm of X^T Y, both centred and of unit Frobenius norm; the distance is the root of 2 - 2 times it.
+    It is the nuclear norm s of X^T Y, both centred and of unit Frobenius norm; the Procrustes distance is
+    sqrt(2 - 2 s).
 
     Raises:
         ValueError: as for `linear_cka`.
 
-    Source: Williams et al. (2021), "Generalized shape metrics on neural representations"; Ding et al. (2021), "Grounding
-    representation similarity through statistical testing".
+    Source: Williams et al. (2021), "Generalized shape metrics on neural representations"; Ding et al. (2021),
+    "Grounding representation similarity through statistical testing".
 
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [0.0, -2.0]])
     >>> round(procrustes(x, 3 * x.flip(1) + 5), 9)
     1.0
     """
-    # R^T holds the same points in at most n dimensions, so that wide features need no p by q matrix.
+    # R^T is a rotation of the features into at most n dimensions, so that wide features need no p by q matrix.
     points_x, points_y = (torch.linalg.qr(features.centred.T, mode="r").R.T for features in _features(x, y))
     nuclear = torch.linalg.matrix_norm(points_x.T @ points_y, "nuc")
     return min(1.0, float(nuclear / points_x.norm() / points_y.norm()))
@@ -62,10 +64,11 @@ def procrustes(x: Tensor, y: Tensor) -> float:
 def mean_cca(x: Tensor, y: Tensor) -> float:
     """Mean canonical correlation of x [n, p] and y [n, q], over the smaller of their ranks; in [0, 1].
 
-    No invertible affine map of either changes it. It is biased upwards unless images far outnumber features.
+    It is invariant to invertible affine maps of either. It is biased upwards unless images far outnumber features.
 
     Raises:
-        ValueError: as for `linear_cka`; also where x or y has rank n - 1, since it then correlates perfectly with anything.
+        ValueError: as for `linear_cka`; also where x or y has rank n - 1, since it then correlates perfectly with
+            anything.
 
     Source: Kornblith et al. (2019), table 1; Raghu et al. (2017).
     """
@@ -73,25 +76,27 @@ def mean_cca(x: Tensor, y: Tensor) -> float:
 
 
 def svcca(x: Tensor, y: Tensor) -> float:
-    """Mean canonical correlation of the leading directions with 99% of the variance of x [n, p] and of y [n, q]; in [0, 1].
+    """Mean canonical correlation of the leading principal components of x [n, p] and y [n, q]; in [0, 1].
+
+    Of each, as many components are used as have 99% of the variance.
 
     Raises:
-        ValueError: as for `mean_cca`, of those directions.
+        ValueError: as for `mean_cca`, of those components.
 
     Source: Raghu et al. (2017), "SVCCA: singular vector canonical correlation analysis for deep learning dynamics and
     interpretability", section 2.
     """
-    kept = []
-    for directions, sizes in map(_directions, _features(x, y)):
-        variance = sizes.square().cumsum(0)
-        kept.append(directions[:, : int((variance < 0.99 * variance[-1]).sum()) + 1])
-    return _mean_correlation(*kept)
+    leading = []
+    for directions, singular_values in map(_directions, _features(x, y)):
+        variance = singular_values.square().cumsum(0)
+        leading.append(directions[:, : int((variance < 0.99 * variance[-1]).sum()) + 1])
+    return _mean_correlation(*leading)
 
 
 def rsa(x: Tensor, y: Tensor) -> float:
     """Spearman correlation of the Euclidean distances between images in x [n, p] and in y [n, q]; in [-1, 1].
 
-    Every pair of different images counts once; tied distances share their average rank.
+    Every pair of different images counts once; tied distances receive their average rank.
 
     Raises:
         ValueError: as for `linear_cka`; also where all images are equally far apart.
@@ -103,15 +108,16 @@ def rsa(x: Tensor, y: Tensor) -> float:
     >>> round(rsa(x, -2 * x), 9)
     1.0
     """
-    compared = []
+    distances = []
     for features in _features(x, y):
-        distances = torch.pdist(features.shifted)
-        if distances.max() - distances.min() <= 2 * features.rounding:
+        own = torch.pdist(features.shifted)
+        if own.max() - own.min() <= 2 * features.rounding:
             raise ValueError(
                 f"{features.name} places all images equally far apart; pass more varied images or another measure"
             )
-        compared.append(distances.cpu())
-    return float(spearmanr(*compared).statistic)
+        distances.append(own.cpu())
+    correlation: Any = spearmanr(*distances)[0]  # SciPy has no types
+    return float(correlation)
 
 
 MEASURES: dict[str, Measure] = {
@@ -126,7 +132,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def get_measure(measure: str | Measure) -> Measure:
-    """The function that `measure` names; a function of x and y comes back as it is.
+    """Return the measure of that name; return a function of x and y unchanged.
 
     Raises:
         ValueError: no measure has that name.
@@ -139,30 +145,34 @@ def get_measure(measure: str | Measure) -> Measure:
 
 
 def name_of(measure: str | Measure) -> str:
-    """What tables call `measure`: a function by its own name, or "custom" where it has none."""
+    """Name of a measure in tables: of a function its own name, or "custom" where it has none."""
     return measure if isinstance(measure, str) else getattr(measure, "__name__", "custom")
 
 
 class _Features(NamedTuple):
+    """Features x or y in float64."""
+
     name: str
-    shifted: Float[Tensor, "n p"]  # by the first image: exactly zero if constant, and differences that tie still tie
+    shifted: Float[Tensor, "n p"]  # less the first image: exactly zero if constant, and tied distances remain tied
     centred: Float[Tensor, "n p"]
-    rounding: float
+    rounding: float  # as `rounding_error` returns it
 
 
 def _features(x: Tensor, y: Tensor) -> list[_Features]:
     check_features(x, y, at_least=MIN_IMAGES)
-    both = []
-    for name, given in zip("xy", (x, y)):
-        values = to_float64(given, x)
+    result = []
+    for name, features in zip("xy", (x, y)):
+        values = to_float64(features, x)
         shifted = values - values[0]
         centred = shifted - shifted.mean(0)
-        rounding = rounding_error(name, given.dtype, values.mean(0), float(centred.square().sum()) / len(values))
-        both.append(_Features(name, shifted, centred, rounding))
-    return both
+        variance = float(centred.square().sum()) / len(values)
+        rounding = rounding_error(name, features.dtype, values.mean(0), variance)
+        result.append(_Features(name, shifted, centred, rounding))
+    return result
 
 
 def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"]:
+    """Centred Gram matrix of the Gaussian kernel."""
     distances = torch.pdist(features.shifted)
     ordered = distances.sort().values
     median = float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
@@ -173,23 +183,24 @@ def _gaussian_gram(features: _Features, bandwidth: float) -> Float[Tensor, "n n"
     n = len(features.shifted)
     i, j = torch.triu_indices(n, n, offset=1, device=distances.device)
     gram = distances.new_zeros(n, n)
-    # The kernel less 1, which centring takes off in any case: a wide kernel's small differences from 1 keep their digits.
+    # The kernel less 1, which centring subtracts anyway: a wide kernel differs from 1 by little, which must stay exact.
     gram[i, j] = gram[j, i] = torch.expm1(-(distances / (bandwidth * median)).square() / 2)
     means = gram.mean(0)
     return gram - means - means[:, None] + means.mean()
 
 
 def _directions(features: _Features) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r"]]:
-    """Left singular vectors and values of the centred features, but for those that rounding could have made."""
+    """Left singular vectors and values of the centred features that are above rounding error."""
     n, p = features.centred.shape
-    vectors, sizes, _ = torch.linalg.svd(features.centred, full_matrices=False)
-    given = features.rounding * math.sqrt(n / min(n, p))
-    computed = max(n, p) * torch.finfo(sizes.dtype).eps * float(sizes[0])
-    rank = int((sizes > max(given, computed)).sum())
-    return vectors[:, :rank], sizes[:rank]
+    vectors, values, _ = torch.linalg.svd(features.centred, full_matrices=False)
+    input_error = features.rounding * math.sqrt(n / min(n, p))
+    svd_error = max(n, p) * torch.finfo(values.dtype).eps * float(values[0])
+    rank = int((values > max(input_error, svd_error)).sum())
+    return vectors[:, :rank], values[:rank]
 
 
 def _mean_correlation(x: Float[Tensor, "n r"], y: Float[Tensor, "n s"]) -> float:
+    """Mean canonical correlation of the spaces that two orthonormal bases span."""
     for name, basis in (("x", x), ("y", y)):
         n, rank = basis.shape
         if rank >= n - 1:

@@ -1,9 +1,11 @@
-"""What findings conclude: judged, judged again by other solvers and other measures, kept as tables and read again."""
+"""Conclusions of findings: judged, judged again by other solvers and measures, stored as tables and read again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,40 +14,40 @@ from stir.inversion.solvers import DEFAULT_SOLVER
 from stir.study.hypothesis import BEYOND_PIXELS, Hypothesis
 from stir.study.verdict import judge
 
-SUFFIX, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
-FULLY = 0.9  # share of converged images below which a solver's verdict counts for nothing beside another's
-# The paper's four, then what goes beyond: the order of the book.
+# Endings of a finding's tables by its name: the verdicts, and the pairs measured with each solver.
+VERDICTS, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
+ENOUGH_CONVERGED = 0.9  # share of converged images below which a solver's verdict is no check on another's
+# Findings in the order of the book: the paper's four, then those beyond it.
 ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "updates", "controversial")
 
 
 def by_solvers(
-    measured: Callable[..., pd.DataFrame],
+    measure_pairs: Callable[..., pd.DataFrame],
     images: object,
-    measurement: Mapping[str, object],
+    measurement: Mapping[str, Any],
     solvers: Sequence[str],
     steps: int | None = None,
 ) -> pd.DataFrame:
-    """What a finding measures, measured again with X' of the page's solver and of others, on the same images.
+    """Measure the pairs of a finding with X' of the page's solver and of others, on the same images.
 
     Args:
-        measured: makes a finding's table, `described`, from images and further arguments of `stir.pairwise`.
-        images: what to hand it, fewer than the page's where time is short.
-        measurement: those of the page, as `stir.study.findings.settings` returns them; of its measures the first alone is asked for.
+        measure_pairs: returns a finding's table, `described`, from images and further arguments of `stir.pairwise`.
+        images: its first argument; fewer than the page's save time.
+        measurement: arguments of the page, as `stir.study.findings.settings` returns them; only the first of its
+            measures is used.
         solvers: the other solvers.
-        steps: of each of the others; None for its own number.
+        steps: number for each other solver; None for its default.
 
     Returns:
-        The tables one below the other. The column solver is the one asked for, also of worst cases, which have one of their own.
+        The concatenated tables. The column solver names the solver of the average case, in the rows of worst cases too.
     """
     own = measurement.get("solver", DEFAULT_SOLVER)
     options = {own: {}} | {solver: {"solver": solver, "steps": steps} for solver in solvers if solver != own}
-    return pd.concat(
-        [
-            measured(images, **measurement | {"also": []} | option).assign(solver=solver)
-            for solver, option in options.items()
-        ],
-        ignore_index=True,
-    )
+    tables = [
+        measure_pairs(images, **{**measurement, "also": [], **changed}).assign(solver=solver)
+        for solver, changed in options.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def conclude(
@@ -57,32 +59,34 @@ def conclude(
     *,
     dataset: str,
 ) -> pd.DataFrame:
-    """Judge the hypotheses, and keep what was measured and what follows from it in the current folder.
+    """Judge the hypotheses, and write the measured pairs and the verdicts to the current folder.
 
     Args:
-        finding: name of the notebook; the files are `<finding>.csv`, `<finding>-solvers.csv` and `<finding>-verdicts.csv`.
-        question: what the finding asks, in one sentence.
+        finding: name of the notebook; the files are `<finding>.csv`, `<finding>-solvers.csv` and
+            `<finding>-verdicts.csv`.
+        question: of the finding, in one sentence.
         hypotheses: in the order of the page.
-        table: all that was measured, `described`.
-        again: the same with other solvers, as `by_solvers` returns it.
-        dataset: what the networks and the images are of, in words.
+        table: all measured pairs, `described`.
+        again: the pairs measured with each solver, as `by_solvers` returns them.
+        dataset: description of the data set of networks and images.
 
     Returns:
-        As `stir.study.verdict.judge`, with the columns finding, question and dataset before the others, and `otherwise` after them: what other
-        solvers say, empty where they agree.
+        The table of `stir.study.verdict.judge`, with the columns finding, question and dataset before the others, and
+        `otherwise` after them: other solvers' verdicts in words, empty where they agree.
     """
     judged = judge(hypotheses, table)
-    judged["otherwise"] = disagreement(judged, _judge_alike(hypotheses, again, "solver"))
-    for place, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
-        judged.insert(place, column, value)
-    for name, made in {f"{finding}.csv": table, f"{finding}{BY_SOLVER}": again, f"{finding}{SUFFIX}": judged}.items():
-        write_atomically(Path(name), lambda path, made=made: made.to_csv(path, index=False))
+    judged["otherwise"] = disagreement(judged, _judge_by(hypotheses, again, "solver"))
+    for position, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
+        judged.insert(position, column, value)
+    tables = {f"{finding}.csv": table, f"{finding}{BY_SOLVER}": again, f"{finding}{VERDICTS}": judged}
+    for name, content in tables.items():
+        write_atomically(Path(name), partial(content.to_csv, index=False))
     return judged
 
 
-def _judge_alike(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The verdicts by each value of the column `by`, the networks alone in their intervals."""
-    # Some rows have no intervals over images, or are of few images; without these intervals all are judged alike.
+def _judge_by(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Judge by each value of the column `by`, with intervals over networks alone."""
+    # Some rows have no intervals over images, or are of few images; without them all rows are judged alike.
     bounds = [f"{value}_{end}" for value in ("stir", "cka") for end in ("low", "high")]
     table = table.assign(**dict.fromkeys(bounds, float("nan")))
     return pd.concat(
@@ -92,92 +96,106 @@ def _judge_alike(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, by: str)
 
 
 def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
-    """What other solvers say of each hypothesis, in words; empty where they agree, or came too short to say anything.
+    """Describe other solvers' verdicts on each hypothesis where they differ.
 
-    A solver disagrees that contradicts the verdict and also what the page's own solver says of the same images. One by which too few images
-    converged leaves the verdict unchecked.
+    A solver disagrees if its verdict differs both from the page's and from that of the page's own solver on the same
+    images. One by which too few images converged leaves the verdict unchecked.
 
     Args:
-        judged: as `stir.study.verdict.judge` makes it.
-        again: the same under each solver, the page's own first, with the column solver.
+        judged: table of `stir.study.verdict.judge`.
+        again: its rows under each solver, with the column solver, those of the page's own solver first.
+
+    Returns:
+        For each hypothesis some words, empty where solvers agree, or did not judge it.
     """
     own, *others = (rows.reset_index(drop=True) for _, rows in again.groupby("solver", sort=False))
-    said = []
-    for place, here in enumerate(judged.verdict):
-        names: dict[str, list[str]] = {}
-        for row in (other.loc[place] for other in others):
-            if row.converged < FULLY:
-                names.setdefault("unchecked", []).append(f"{row.solver} ({row.converged:.0%} converged)")
-            elif row.verdict not in (here, own.verdict[place], "not judged"):
-                word = "not" if row.verdict == "not supported" and here != "not judged" else row.verdict
-                names.setdefault(word, []).append(row.solver)
-        if "unchecked" in names:
-            names["unchecked"] = names.pop("unchecked")  # last
-        parts = [f"{word} by the solver{'s' * (len(which) > 1)} {' and '.join(which)}" for word, which in names.items()]
-        said.append(", ".join(parts))
-    return said
+    descriptions = []
+    for index, verdict in enumerate(judged.verdict):
+        solvers: dict[str, list[str]] = {}
+        for row in (other.loc[index] for other in others):
+            if row.converged < ENOUGH_CONVERGED:
+                solvers.setdefault("unchecked", []).append(f"{row.solver} ({row.converged:.0%} converged)")
+            elif row.verdict not in (verdict, own.verdict[index], "not judged"):
+                word = "not" if row.verdict == "not supported" and verdict != "not judged" else row.verdict
+                solvers.setdefault(word, []).append(row.solver)
+        if "unchecked" in solvers:
+            solvers["unchecked"] = solvers.pop("unchecked")  # last
+        parts = [
+            f"{word} by the solver{'s' * (len(names) > 1)} {' and '.join(names)}" for word, names in solvers.items()
+        ]
+        descriptions.append(", ".join(parts))
+    return descriptions
 
 
-def left_beyond_pixels(judged: pd.DataFrame) -> str:
-    """What is left of the hypotheses that are judged beyond the pixels as well, in words.
+def beyond_pixels_summary(judged: pd.DataFrame) -> str:
+    """Compare in words the verdicts on STIR with those in excess of the pixel baseline, where both were judged.
 
     Args:
-        judged: as `conclude` returns it.
+        judged: table that `conclude` returns.
     """
     verdicts = dict(zip(judged.claim, judged.verdict, strict=True))
     both = {
-        claim: (said, verdicts[claim + BEYOND_PIXELS])
-        for claim, said in verdicts.items()
+        claim: (verdict, verdicts[claim + BEYOND_PIXELS])
+        for claim, verdict in verdicts.items()
         if claim + BEYOND_PIXELS in verdicts
     }
-    supported = [beyond for said, beyond in both.values() if said == "supported"]
-    lines = [
-        f"Hypotheses that are judged on what STIR has beyond the pixels' own similarity as well: {len(both)}. Supported of these: {len(supported)}; "
-        f"supported beyond the pixels too: {supported.count('supported')}."
+    supported = [beyond for verdict, beyond in both.values() if verdict == "supported"]
+    counts = (
+        f"Hypotheses that are judged on what STIR has beyond the pixels' own similarity as well: {len(both)}. "
+        f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
+    )
+    changes = [
+        f"- *{claim}*: {verdict}; beyond the pixels {beyond}."
+        for claim, (verdict, beyond) in both.items()
+        if beyond != verdict
     ]
-    lines += [
-        f"- *{claim}*: {said}; beyond the pixels {beyond}." for claim, (said, beyond) in both.items() if beyond != said
-    ]
-    return "\n".join([lines[0], "", *lines[1:]])
+    return "\n".join([counts, "", *changes])
 
 
-def tables_in(folder: Path, ends: Sequence[str] = (".csv", BY_SOLVER, SUFFIX)) -> list[Path]:
-    """The tables of all findings in `folder`, those of the book in its order: of each finding what was measured, the same by solver, the verdicts."""
-    names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
-    paths = [folder / f"{name}{end}" for name in sorted(names, key=[*ORDER, *names].index) for end in ends]
+def tables_in(folder: Path, endings: Sequence[str] = (".csv", BY_SOLVER, VERDICTS)) -> list[Path]:
+    """List the tables of all findings in `folder`, those of the book first, in its order.
+
+    Args:
+        folder: of the findings' tables.
+        endings: of the tables wanted, in the order that those of one finding have: the measured pairs, those by solver,
+            the verdicts.
+    """
+    names = sorted(path.name.removesuffix(VERDICTS) for path in folder.glob(f"*{VERDICTS}"))
+    paths = [folder / f"{name}{ending}" for name in sorted(names, key=[*ORDER, *names].index) for ending in endings]
     return [path for path in paths if path.exists()]
 
 
 def read_verdicts(folder: Path) -> pd.DataFrame:
-    """The verdicts of all findings whose tables are in `folder`.
+    """Read the verdicts of all findings whose tables are in `folder`.
 
     Raises:
         ValueError: there is none.
     """
-    found = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [SUFFIX])]
-    if not found:
-        raise ValueError(
-            f"tables={str(folder)!r} holds no {'*' + SUFFIX}; run the findings first, or name the folder of their tables"
-        )
-    return pd.concat(found, ignore_index=True).fillna({"otherwise": ""})
+    tables = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [VERDICTS])]
+    if not tables:
+        remedy = "run the findings first, or name the folder of their tables"
+        raise ValueError(f"tables={str(folder)!r} holds no {'*' + VERDICTS}; {remedy}")
+    return pd.concat(tables, ignore_index=True).fillna({"otherwise": ""})
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:
-    """The verdicts of all findings in `folder`, judged anew by each "measure" or each "solver", the networks alone in their intervals.
+    """Judge all findings in `folder` again by each measure or each solver, with intervals over networks alone.
 
     Args:
         folder: of the findings' tables.
-        by: what varies.
+        by: "measure" or "solver".
 
     Returns:
-        As `conclude`, with the column `by`; a finding is left out for a measure that refused a pair, or was not asked.
+        The tables of `stir.study.verdict.judge` with the columns finding, question, dataset and `by`. A finding is left
+        out for a measure that refused a pair, or was not used in it.
     """
-    made = []
-    for finding, kept in read_verdicts(folder).groupby("finding", sort=False):
+    tables = []
+    for finding, judged in read_verdicts(folder).groupby("finding", sort=False):
         table = pd.read_csv(folder / f"{finding}{'.csv' if by == 'measure' else BY_SOLVER}")
-        counts = table[by].value_counts()
-        complete = table[table[by].map(counts) == counts[table[by].iloc[0]]]
-        again = _judge_alike([Hypothesis.from_json(text) for text in kept.definition], complete, by)
-        again = again.dropna(subset="difference_value")  # what is beyond pixels that the measure refuses
-        made.append(again.assign(finding=finding, question=kept.question.iloc[0], dataset=kept.dataset.iloc[0]))
-    return pd.concat(made, ignore_index=True)
+        varied = table.loc[:, by]
+        counts = varied.value_counts()
+        complete = table.loc[varied.map(counts) == counts[varied.iloc[0]]]
+        again = _judge_by([Hypothesis.from_json(text) for text in judged.definition], complete, by)
+        again = again.dropna(subset="difference_value")  # in excess of pixels that the measure refuses
+        tables.append(again.assign(finding=finding, question=judged.question.iloc[0], dataset=judged.dataset.iloc[0]))
+    return pd.concat(tables, ignore_index=True)

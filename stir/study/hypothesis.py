@@ -1,4 +1,4 @@
-"""Hypotheses as data: that one mean over pairs of networks is above another."""
+"""Hypotheses that one mean over pairs of networks is larger than another, as data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-# gap: cka less stir. beyond: stir less pixels, what STIR has beyond that of the images' own pixels on the same X'. gap beyond: cka less that.
+# Quantities and their counterparts in excess of the pixel baseline, the similarity of the raw pixels of X and X'.
 BEYOND = {"stir": "beyond", "gap": "gap beyond"}
 VALUES = ("cka", *BEYOND, *BEYOND.values())
 BEYOND_PIXELS = ", beyond the pixels"
@@ -17,10 +17,14 @@ class Quantity:
     """A mean over ordered pairs of different networks, or the difference of two such means.
 
     Attributes:
-        label: how the book calls it.
-        value: "stir"; "cka"; "gap", the second less the first; "beyond", the first less the pixel baseline; or "gap beyond", the second less that.
-        where: column of the table -> the value, or the list of values, that a pair must have there.
-        minus: the same for the pairs whose mean is taken off; None for a single mean.
+        label: its name in the book.
+        value: "stir"; "cka"; "gap", CKA less STIR; "beyond", STIR less the pixel baseline; or "gap beyond", CKA less
+            "beyond".
+        where: condition on pairs, column of the table -> required value, or list of accepted values.
+        minus: condition on the pairs whose mean is subtracted; None for a single mean.
+
+    Raises:
+        ValueError: an unknown value.
     """
 
     label: str
@@ -40,11 +44,12 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """That one quantity is larger than another.
+    """The hypothesis that one quantity is larger than another.
 
     Attributes:
         claim: the hypothesis in words.
-        more, less: what is said to be the larger, and the smaller.
+        more: the quantity said to be larger.
+        less: the quantity said to be smaller.
     """
 
     claim: str
@@ -52,27 +57,27 @@ class Hypothesis:
     less: Quantity
 
     def beyond_pixels(self) -> Hypothesis:
-        """The same of what STIR has beyond the pixel baseline: in both quantities that takes its place.
+        """Return the hypothesis with STIR in excess of the pixel baseline in place of STIR.
 
         Raises:
-            ValueError: there is no STIR in one of them, or it is beyond the pixels already.
+            ValueError: a quantity has no STIR in it, or is in excess of the pixels already.
         """
         for quantity in (self.more, self.less):
             if quantity.value not in BEYOND:
-                raise ValueError(
-                    f"value={quantity.value!r} of {quantity.label!r} has no pixel baseline; use one of {', '.join(BEYOND)}"
-                )
+                remedy = f"use one of {', '.join(BEYOND)}"
+                raise ValueError(f"value={quantity.value!r} of {quantity.label!r} has no pixel baseline; {remedy}")
         more, less = (
-            replace(each, label=each.label + BEYOND_PIXELS, value=BEYOND[each.value]) for each in (self.more, self.less)
+            replace(quantity, label=quantity.label + BEYOND_PIXELS, value=BEYOND[quantity.value])
+            for quantity in (self.more, self.less)
         )
         return Hypothesis(self.claim + BEYOND_PIXELS, more, less)
 
     def to_json(self) -> str:
-        """All of it, as text that `from_json` reads."""
+        """Serialize the hypothesis to JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Hypothesis:
-        """The hypothesis that `to_json` wrote."""
-        found = json.loads(text)
-        return cls(found["claim"], Quantity(**found["more"]), Quantity(**found["less"]))
+        """Read a hypothesis that `to_json` serialized."""
+        fields = json.loads(text)
+        return cls(fields["claim"], Quantity(**fields["more"]), Quantity(**fields["less"]))

@@ -1,4 +1,4 @@
-"""Verdicts of many hypotheses at once: some of them would be "supported" by chance alone."""
+"""Correction of verdicts for multiplicity: of many hypotheses, some are "supported" by chance alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-LEVEL = 0.05  # the chance of one false verdict or more among all of them
+LEVEL = 0.05  # family-wise error rate: the probability of at least one false verdict
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p-values, in [0, 1], corrected so that those of at most `LEVEL` hold together.
+    """Holm's corrected p-values, in [0, 1]: to reject those up to `LEVEL` keeps the family-wise error rate at `LEVEL`.
 
     Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
@@ -23,6 +23,10 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def after_holm(judged: pd.DataFrame) -> pd.Series:
-    """The verdicts that are left when all rows, as `stir.study.verdict.judge` makes them, are one family: those not kept are "not supported"."""
+    """Verdicts after Holm's correction over all rows; a verdict that it does not uphold becomes "not supported".
+
+    Args:
+        judged: rows as `stir.study.verdict.judge` makes them, one family of hypotheses.
+    """
     decided = judged.verdict.isin(["supported", "contradicted"])
     return judged.verdict.where(~decided | (holm(judged.p_value.to_numpy()) <= LEVEL), "not supported")

@@ -1,8 +1,9 @@
-"""The figures of studies: the same colour means the same thing on every page."""
+"""Figures of studies, in which each colour has one meaning on all pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,21 +23,35 @@ LOSS_NAMES = {
     "mart": "MART (L∞)",
     "mart-l2": "MART (L2)",
 }
+LEGEND = {"frameon": False, "loc": "upper left", "bbox_to_anchor": (1, 1)}
+
+
+class _Series(NamedTuple):
+    """A column of a table of pairs and how it is drawn."""
+
+    column: str
+    label: str
+    colour: str
+    marker: str
+    dash: str
+
+
+CKA, STIR = _Series("cka", "CKA", CKA_COLOUR, "s", "--"), _Series("stir", "STIR", STIR_COLOUR, "o", "-")
 
 
 def loss_name(loss: str) -> str:
-    """How the book writes the loss called `loss`."""
+    """Name of a loss as the book writes it."""
     return LOSS_NAMES.get(loss, loss)
 
 
 def measure_name(table: pd.DataFrame) -> str:
-    """How the book writes the plain similarity in `table`: CKA, for linear CKA, or the measure's own name."""
+    """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
     names = set(table.get("measure", ["linear-cka"]))
     return names.pop().removeprefix("linear-").replace("cka", "CKA")
 
 
 def use_style() -> None:
-    """Set matplotlib up as the book has it."""
+    """Apply the book's style to matplotlib."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
     plt.rcParams.update(
         {
@@ -54,7 +69,7 @@ def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
 
     Args:
         rows: label -> images [N, C, H, W], shown clamped to [0, 1].
-        columns: how many of each are shown.
+        columns: number shown of each.
     """
     columns = min(columns, *(len(images) for images in rows.values()))
     figure = plt.figure(figsize=(1 + 0.8 * columns, 0.85 * len(rows)))
@@ -70,17 +85,17 @@ def profiles(
     xlabel: str,
     ticks: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
-    """STIR beside CKA from step to step of something, such as from layer to layer: a panel for each group of pairs.
+    """STIR beside CKA along an ordered variable, such as the layer: a panel for each group of pairs.
 
-    Thin marks are single ordered pairs, with their 95% intervals where these are known; the lines join the means over pairs, the thin gray
-    one those of the pixels, where they were scored.
+    Thin marks are single ordered pairs, with their 95% intervals where these are known. The lines join the means over
+    pairs, the thin gray one those of the pixels, where they were scored.
 
     Args:
         panels: title -> rows as `stir.pairwise` makes them, of pairs of different networks.
-        by: the column that holds the steps.
+        by: the column of the variable.
         order: its values, from left to right.
-        xlabel: what they are.
-        ticks: title -> how they are written; None for as they are.
+        xlabel: label of the horizontal axis.
+        ticks: title -> labels of the values; None for the values themselves.
     """
     columns = len(panels) if len(panels) < 4 else 2
     lines = -(-len(panels) // columns)
@@ -89,21 +104,11 @@ def profiles(
     )
     low = 0.0
     for axis, (title, rows) in zip(axes.flat, panels.items(), strict=False):
-        for name, label, colour, marker, dash, shift in (
-            ("cka", "CKA", CKA_COLOUR, "s", "--", -0.08),
-            ("stir", "STIR", STIR_COLOUR, "o", "-", 0.08),
-        ):
-            label = measure_name(rows) if name == "cka" else label
-            means = []
-            for position, value in enumerate(order):
-                at = rows[rows[by] == value]
-                spread = position + shift + np.linspace(-0.05, 0.05, len(at))
-                errors = np.nan_to_num(np.abs(np.stack([at[name] - at[f"{name}_low"], at[f"{name}_high"] - at[name]])))
-                axis.errorbar(spread, at[name], yerr=errors, fmt=marker, ms=2.5, lw=0.7, color=colour, alpha=0.35)
-                means.append(at[name].mean())
-            axis.plot(np.arange(len(order)) + shift, means, dash, marker=marker, ms=6, color=colour, label=label)
+        groups = [rows[rows[by] == value] for value in order]
+        _profile(axis, CKA._replace(label=measure_name(rows)), groups, shift=-0.08)
+        _profile(axis, STIR, groups, shift=0.08)
         if "pixels" in rows and rows.pixels.notna().any():
-            _baseline(axis, np.arange(len(order)), np.array([rows.pixels[rows[by] == value].mean() for value in order]))
+            _baseline(axis, np.arange(len(order)), np.array([group.pixels.mean() for group in groups]))
         low = min(low, rows.filter(["stir", "cka", "pixels"]).min().min() - 0.03)
         axis.set(title=title, xlabel=xlabel)
         names = ticks[title] if ticks else [str(value) for value in order]
@@ -112,25 +117,47 @@ def profiles(
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set(ylabel="similarity", ylim=(low, 1.03))
-    axes[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    figure.tight_layout()
-    return figure
+    axes[0][-1].legend(**LEGEND)
+    return _finished(figure)
+
+
+def _profile(axis: Axes, series: _Series, groups: Sequence[pd.DataFrame], shift: float) -> None:
+    """Draw the single pairs of each group of rows, and the line through the groups' means."""
+    for position, group in enumerate(groups):
+        x = position + shift + np.linspace(-0.05, 0.05, len(group))
+        errors = np.nan_to_num(_errors(group, series.column))
+        style = dict(fmt=series.marker, ms=2.5, lw=0.7, color=series.colour, alpha=0.35)
+        axis.errorbar(x, group[series.column], yerr=errors, **style)
+    means = [group[series.column].mean() for group in groups]
+    style = dict(marker=series.marker, ms=6, color=series.colour, label=series.label)
+    axis.plot(np.arange(len(groups)) + shift, means, series.dash, **style)
+
+
+def _errors(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Distances [2, n] of a column's values to the ends of their intervals, as `Axes.errorbar` takes them."""
+    return np.abs(np.stack([rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]))
 
 
 def _baseline(axis: Axes, x: np.ndarray, pixels: np.ndarray) -> None:
     axis.plot(x, pixels, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
 
 
+def _finished(figure: Figure) -> Figure:
+    sns.despine(figure)
+    figure.tight_layout()
+    return figure
+
+
 def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: str = "") -> Figure:
-    """CKA and STIR of every ordered pair, side by side: row the reference, column the target.
+    """CKA and STIR of every ordered pair, side by side; rows are references, columns are targets.
 
     Args:
         table: rows as `stir.pairwise` makes them, at one layer and by one measure.
         names: the networks, or the kinds of network, in order.
-        by: an attribute of `stir.study.verdict.described`, such as "kind": a cell is then the mean over all pairs of different
-            networks of these two kinds, less those that share their seed, where the table has the column `same_seed`. Empty for a cell each pair, networks with themselves among them.
-        heading: above both.
+        by: an attribute of `stir.study.verdict.described`, such as "kind". A cell is then the mean over all pairs of
+            different networks of the two kinds, except those that share their seed, where the table has the column
+            `same_seed`. Empty for one cell for each pair, those of a network with itself included.
+        heading: title above both.
     """
     rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
     if by:
@@ -158,28 +185,26 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
     return figure
 
 
-def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str) -> Figure:
-    """STIR and CKA of each network against something else that is known of it: a panel for each way to look at it.
+def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str) -> Figure:
+    """STIR and CKA of each network against another property of it, such as its accuracy.
 
     Args:
-        panels: title -> one row a network, with the columns `x`, `labels`, stir and cka, and perhaps pixels, whose means are joined in thin gray.
+        panels: title -> one row for each network, with the columns `x`, `labels`, stir and cka, and optionally pixels,
+            whose means a thin gray line joins.
         x: the column on the horizontal axis, a share in [0, 1].
-        xlabel: what it is.
-        labels: the column whose values group the networks; each group's mean is marked with it.
+        xlabel: label of the horizontal axis.
+        labels: the column whose values group the networks; each group's mean is labelled with its value.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 4.2), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        for name, label, colour, marker, dash in (
-            ("cka", "CKA", CKA_COLOUR, "s", "--"),
-            ("stir", "STIR", STIR_COLOUR, "o", "-"),
-        ):
+        for name, label, colour, marker, dash in (CKA, STIR):
             axis.plot(rows[x], rows[name], marker, ms=4, color=colour, alpha=0.4)
             means = rows.groupby(labels, sort=False)[[x, name]].mean()
             axis.plot(means[x], means[name], dash, marker=marker, ms=7, color=colour, label=label)
         if "pixels" in rows:
             _baseline(axis, means[x].to_numpy(), rows.groupby(labels, sort=False).pixels.mean().to_numpy())
         for number, (value, row) in enumerate(means.iterrows()):
-            # By turns above and below: neighbours are often close.
+            # Alternately above and below the marks, since neighbours are often close.
             axis.annotate(
                 str(value),
                 (row[x], row.stir),
@@ -193,90 +218,59 @@ def against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
     axes[0][0].margins(y=0.12)
-    axes[0][-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    figure.tight_layout()
-    return figure
+    axes[0][-1].legend(**LEGEND)
+    return _finished(figure)
 
 
 def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
-    """STIR beside plain similarity with their 95% intervals, a line for each row; gray ticks are floor and ceiling, gray diamonds the pixels.
+    """STIR beside plain similarity with their 95% intervals, one line for each row of the table.
+
+    Gray ticks are floor and ceiling, gray diamonds the pixels.
 
     Args:
         table: rows with columns as `stir.pairwise` makes them.
-        labels: the column that names a row.
+        labels: the column of the lines' labels.
     """
     figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(table)))
     heights = np.arange(len(table))[::-1]
-    for name, label, colour, marker, shift in (
-        ("cka", "plain similarity", CKA_COLOUR, "s", -0.13),
-        ("stir", "STIR", STIR_COLOUR, "o", 0.13),
-    ):
-        errors = np.abs(np.stack([table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]))
-        axis.errorbar(table[name], heights + shift, xerr=errors, fmt=marker, ms=5, lw=1.6, color=colour, label=label)
+    for series, shift in ((CKA._replace(label="plain similarity"), -0.13), (STIR, 0.13)):
+        style = dict(fmt=series.marker, ms=5, lw=1.6, color=series.colour, label=series.label)
+        axis.errorbar(table[series.column], heights + shift, xerr=_errors(table, series.column), **style)
     for name in ("floor", "ceiling"):
         axis.plot(table[name], heights, "|", ms=16, color="0.6", label="floor and ceiling" if name == "floor" else None)
     if "pixels" in table:
         axis.plot(table.pixels, heights, "D", ms=4, color=BASELINE_COLOUR, label="pixels", zorder=1)
     axis.set(yticks=heights, yticklabels=table[labels], xlabel="similarity", ylim=(-0.6, len(table) - 0.4))
     axis.set_xlim(min(-0.02, table[["stir_low", "cka_low", "floor"]].min().min()), 1.03)
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    figure.tight_layout()
-    return figure
+    axis.legend(**LEGEND)
+    return _finished(figure)
 
 
 def convergence(table: pd.DataFrame) -> Figure:
-    """STIR and its ceiling against the distance that the inversion reached, which falls with its steps: a line for each solver.
+    """STIR and its ceiling against the distance that the inversion reached, one line for each solver.
 
     Args:
-        table: rows with columns as `stir.pairwise` makes them, of one pair.
+        table: rows with columns as `stir.pairwise` makes them, of one pair, by different numbers of steps.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
     styles = zip(("-", "--", "-.", ":"), ("o", "D", "^", "s"), strict=True)
     for (solver, rows), (dash, marker) in zip(table.groupby("solver", sort=False), styles, strict=False):
-        errors = np.abs(np.stack([rows.stir - rows.stir_low, rows.stir_high - rows.stir]))
-        axis.errorbar(
-            rows.distance_median,
-            rows.stir,
-            yerr=errors,
-            fmt=marker,
-            ls=dash,
-            lw=1.4,
-            capsize=2,
-            color=STIR_COLOUR,
-            label=f"STIR, {solver}",
-        )
-        axis.plot(
-            rows.distance_median,
-            rows.ceiling,
-            marker=marker,
-            ls=dash,
-            lw=1.4,
-            mfc="white",
-            color="0.45",
-            label=f"ceiling, {solver}",
-        )
+        x, line = rows.distance_median, dict(ls=dash, lw=1.4)
+        style = dict(fmt=marker, capsize=2, color=STIR_COLOUR, label=f"STIR, {solver}")
+        axis.errorbar(x, rows.stir, yerr=_errors(rows, "stir"), **line, **style)
+        axis.plot(x, rows.ceiling, marker=marker, mfc="white", color="0.45", label=f"ceiling, {solver}", **line)
         for _, row in rows.iterrows():
-            axis.annotate(
-                f"{row.steps}",
-                (row.distance_median, row.stir),
-                (4, 5),
-                textcoords="offset points",
-                fontsize=8,
-                color="0.3",
-            )
+            style = dict(textcoords="offset points", fontsize=8, color="0.3")
+            axis.annotate(f"{row.steps}", (row.distance_median, row.stir), (4, 5), **style)
     log_axis(axis)
     axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(0, 1.05))
     axis.invert_xaxis()
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    figure.tight_layout()
-    return figure
+    axis.legend(**LEGEND, fontsize=8)
+    return _finished(figure)
 
 
 def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figure:
-    """The loss of each network from epoch to epoch, on a logarithmic axis: a panel for each group.
+    """Training loss of each network by epoch, on a logarithmic axis: a panel for each group.
 
     Args:
         groups: title -> network -> its `card["curve"]`.
@@ -295,7 +289,5 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
             )
         axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=title)
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    figure.tight_layout()
-    return figure
+        axis.legend(**LEGEND, fontsize="small")
+    return _finished(figure)

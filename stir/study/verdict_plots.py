@@ -1,4 +1,4 @@
-"""Figures of verdicts: each hypothesis with the difference behind it, under one measure or under many."""
+"""Figures of verdicts: hypotheses with the differences behind them, by one measure or by several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-# Colours of Okabe & Ito (2008), as in `stir.study.plots`; the markers tell the same in black and white.
+# Colours of Okabe & Ito (2008), as in `stir.style`; the markers distinguish verdicts in black and white.
 VERDICT_STYLES = {
     "supported": ("#009E73", "o"),
     "not supported": ("0.5", "s"),
@@ -23,20 +23,20 @@ VERDICT_STYLES = {
 
 
 def verdict_rows(judged: pd.DataFrame) -> Figure:
-    """The difference behind each verdict with its 95% interval, a line for each hypothesis.
+    """The difference behind each verdict with its 95% interval, one line for each hypothesis.
 
     Args:
-        judged: as `stir.study.verdict.judge` makes it.
+        judged: table of `stir.study.verdict.judge`.
     """
     figure, axis = plt.subplots(figsize=(8.2, 1.1 + 0.44 * len(judged)))
     heights = np.arange(len(judged))[::-1]
     styles = {verdict: style for verdict, style in VERDICT_STYLES.items() if verdict in set(judged.verdict)}
     for verdict, (colour, marker) in styles.items():
-        at = (judged.verdict == verdict).to_numpy()
-        rows = judged[at]
+        selected = (judged.verdict == verdict).to_numpy()
+        rows = judged[selected]
         errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
         axis.errorbar(
-            rows.difference_value, heights[at], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
+            rows.difference_value, heights[selected], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
         )
     axis.axvline(0, color="0.4", lw=1)
     claims = [textwrap.fill(claim, 50) for claim in judged.claim]
@@ -54,23 +54,23 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
 
 
 def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], by: str = "measure") -> Figure:
-    """The verdict on each hypothesis under each measure, or whatever else varies; a cell's number is the difference behind it.
+    """The verdict on each hypothesis by each measure or solver; the number in a cell is the difference behind it.
 
     Args:
-        judged: as `stir.study.verdict.judge` makes it under several measures, with the column `row`, which names the hypothesis.
+        judged: tables of `stir.study.verdict.judge` by several measures, with the column `row`, which names the
+            hypothesis.
         rows: the hypotheses, from top to bottom.
         columns: the measures, from left to right.
-        by: the column of `judged` that holds what varies.
+        by: the column of `judged` with the measures, or solvers.
     """
     figure, axis = plt.subplots(figsize=(3.6 + 0.72 * len(columns), 1.6 + 0.52 * len(rows)))
-    for _, each in judged.iterrows():
-        place = list(columns).index(each[by]), list(rows)[::-1].index(each.row)
-        colour, marker = VERDICT_STYLES[each.verdict]
-        axis.add_patch(Rectangle(place, 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
-        axis.plot(place[0] + 0.2, place[1] + 0.5, marker, ms=5, color="0.2")
-        axis.annotate(
-            f"{each.difference_value:+.2f}", (place[0] + 0.62, place[1] + 0.5), ha="center", va="center", fontsize=9
-        )
+    for _, cell in judged.iterrows():
+        x, y = list(columns).index(cell[by]), list(rows)[::-1].index(cell.row)
+        colour, marker = VERDICT_STYLES[cell.verdict]
+        axis.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, alpha=0.45, edgecolor="white", lw=2))
+        axis.plot(x + 0.2, y + 0.5, marker, ms=5, color="0.2")
+        style = dict(ha="center", va="center", fontsize=9)
+        axis.annotate(f"{cell.difference_value:+.2f}", (x + 0.62, y + 0.5), **style)
     names = [textwrap.fill(row, 44) for row in rows]
     axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")

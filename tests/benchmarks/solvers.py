@@ -1,12 +1,17 @@
-"""Where the solvers of an inversion end, and what STIR they give, layer by layer.
+"""Distances that the solvers of an inversion reach, and the STIR they give, layer by layer.
 
     .venv/bin/python tests/benchmarks/solvers.py --data digits
     .venv/bin/python tests/benchmarks/solvers.py --data folder:PATH --layers penultimate --output FILE.csv
 
-Trains two standard and two adversarial networks (kept in the store; on a folder by the recipe of notebooks/scales/cifar10-jpeg.yml), has each solver
-invert each of them, and prints for each layer, way of training and solver the means over the networks: median relative distance, its 90th percentile, the
-share within the tolerance, the ceiling, how far x' lies from its seed image, and STIR of the pairs. --straight-through adds the authors' algorithm
-with their gradient: the ReLUs at the ends of the last stage's blocks pass it as if they were not there.
+Trains two standard and two adversarial networks (from the store if they are there; on a folder by the recipe of
+notebooks/scales/cifar10-jpeg.yml), and inverts each of them with each solver. Prints two tables. The first holds for
+each layer, way of training and solver the means over the networks: median relative distance, its 90th percentile, the
+share within the tolerance, the ceiling, the distance of x' from its seed image, and STIR of the pairs. The second holds
+the agreement of solvers: the difference of each pair's STIR from that by the first solver named. With --output FILE.csv
+they are written to FILE.csv and FILE-agreement.csv.
+
+--straight-through adds the authors' algorithm with their gradient, which the ReLUs at the ends of the last stage's
+blocks pass unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ from __future__ import annotations
 import argparse
 import copy
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,22 +30,25 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import stir
+from stir.data.datasets import Dataset
 from stir.similarity import linear_cka
 
 PROJECT = Path(__file__).parents[2]
 
-DIGITS = dict(architecture="resnet10", width=8, epochs=8, batch_size=64, attack_steps=1, epsilon=1.0)
+DIGITS_RECIPE: dict[str, Any] = dict(
+    architecture="resnet10", width=8, epochs=8, batch_size=64, attack_steps=1, epsilon=1.0
+)
 LOSSES = ("standard", "adversarial-l2")
 
 
 class _PassingGradient(torch.autograd.Function):
     @staticmethod
-    def forward(_, x: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor) -> Tensor:
         return x.clamp_min(0)
 
     @staticmethod
-    def backward(_, gradient: Tensor) -> Tensor:
-        return gradient
+    def backward(ctx, *gradients: Tensor) -> Tensor:
+        return gradients[0]
 
 
 class StraightThrough(nn.Module):
@@ -49,16 +59,17 @@ class StraightThrough(nn.Module):
 
 
 def straight_through(network: nn.Module) -> nn.Module:
-    """A copy of a ResNet of this package's, with the gradient that the authors' code has."""
+    """Copy one of this package's ResNets, with the gradient of the authors' code."""
     network = copy.deepcopy(network)
-    for block in list(network.children())[-4]:  # before pooling, flattening and the classifier: the last stage
+    last_stage = list(network.children())[-4]  # before pooling, flattening and the classifier
+    for block in last_stage.children():
         block.act = StraightThrough()
     return network
 
 
-def networks(data: str) -> tuple[stir.data.datasets.Dataset, dict[str, nn.Module]]:
-    """The data set, and two networks of each loss by name."""
-    recipe = dict(DIGITS)
+def networks(data: str) -> tuple[Dataset, Mapping[str, nn.Module]]:
+    """Load the data set, and train two networks of each loss on it."""
+    recipe = DIGITS_RECIPE
     if data != "digits":
         scale = yaml.safe_load((PROJECT / "notebooks" / "scales" / "cifar10-jpeg.yml").read_text(encoding="utf-8"))
         names = (
@@ -72,22 +83,23 @@ def networks(data: str) -> tuple[stir.data.datasets.Dataset, dict[str, nn.Module
             "augmentation_strength",
             "attack_steps",
         )
-        recipe = {name: scale[name] for name in names} | dict(epsilon=1.0)
+        recipe = {name: scale[name] for name in names}
+        recipe["epsilon"] = 1.0
         dataset = stir.load_dataset(data, n_train=scale["n_train"])
     else:
         dataset = stir.load_dataset(data)
-    wanted = {f"{loss} {seed}": dict(loss=loss, seed=seed) for loss in LOSSES for seed in (0, 1)}
-    return dataset, stir.trained_models(wanted, dataset=dataset, **recipe)
+    each = {f"{loss} {seed}": dict(loss=loss, seed=seed) for loss in LOSSES for seed in (0, 1)}
+    return dataset, stir.trained_models(each, dataset=dataset, **recipe)
 
 
 def measure(
-    models: dict[str, nn.Module], images: Tensor, layer: str | None, solver: str, steps: int | None, straight: bool
+    models: Mapping[str, nn.Module], images: Tensor, layer: str | None, solver: str, steps: int | None, straight: bool
 ) -> list[dict]:
-    """One row for each ordered pair of networks."""
+    """Measure all ordered pairs of different networks, a row for each, with X' of one solver."""
     features = {name: stir.features(model, images, layer=layer) for name, model in models.items()}
     rows = []
     for name, model in models.items():
-        found = stir.invert(
+        inversion = stir.invert(
             straight_through(model) if straight else model,
             images,
             layer=layer,
@@ -96,71 +108,100 @@ def measure(
             progress=False,
         )
         again = {
-            target: linear_cka(features[target], stir.features(other, found.images, layer=layer))
+            target: linear_cka(features[target], stir.features(other, inversion.images, layer=layer))
             for target, other in models.items()
         }
         about = dict(
             layer=layer or "penultimate",
             solver=solver + ", straight-through" * straight,
-            steps=found.steps,
+            steps=inversion.steps,
             reference=name,
-            distance=found.distance.median().item(),
-            p90=found.distance.quantile(0.9).item(),
-            converged=found.converged.float().mean().item(),
+            distance=inversion.distance.median().item(),
+            p90=inversion.distance.quantile(0.9).item(),
+            converged=inversion.converged.float().mean().item(),
             ceiling=again[name],
-            moved=found.moved.mean().item(),
+            moved=inversion.moved.mean().item(),
         )
         rows += [about | dict(target=target, stir=value) for target, value in again.items() if target != name]
     return rows
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the networks of each loss, and over the pairs of each kind."""
+    """Average over the networks of each loss, and STIR over the pairs of each kind."""
     kind = {name: "standard" if name.startswith("standard") else "robust" for name in table.reference}
     table = table.assign(given=table.reference.map(kind), of=table.target.map(kind))
     by = ["layer", "given", "solver", "steps"]
-    ends = (
-        table.drop_duplicates(["layer", "solver", "steps", "reference"])
-        .groupby(by, sort=False)[["distance", "p90", "converged", "ceiling", "moved"]]
-        .mean()
-    )
+    inversions = table.drop_duplicates(["layer", "solver", "steps", "reference"])
+    columns = ["distance", "p90", "converged", "ceiling", "moved"]
+    means = inversions.groupby(by, sort=False).agg(dict.fromkeys(columns, "mean"))
     scores = table.pivot_table(index=by, columns="of", values="stir", sort=False).add_prefix("STIR of ")
-    return ends.join(scores)
+    return means.join(scores)
 
 
-def main() -> None:
+def agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare STIR by each solver with STIR by the first one, over all ordered pairs of different networks.
+
+    Args:
+        table: rows of `measure`.
+
+    Returns:
+        One row for each layer and other solver: its steps; the solver it is compared against, with its steps; the
+        number of pairs; mean, mean size and largest size of the difference.
+    """
+    solvers = ["solver", "steps"]
+    first, first_steps = table.iloc[0][solvers]
+    rows = []
+    for layer, at_layer in table.groupby("layer", sort=False):
+        by_solver: dict[Any, pd.Series] = {
+            key: own.set_index(["reference", "target"]).stir for key, own in at_layer.groupby(solvers, sort=False)
+        }
+        base = by_solver.pop((first, first_steps))
+        for (solver, steps), values in by_solver.items():
+            difference = values - base
+            rows.append(
+                {
+                    "layer": layer,
+                    "solver": solver,
+                    "steps": steps,
+                    "against": f"{first}, {first_steps} steps",
+                    "pairs": len(difference),
+                    "mean": difference.mean(),
+                    "mean_size": difference.abs().mean(),
+                    "largest": difference.abs().max(),
+                }
+            )
+    columns = ["layer", "solver", "steps", "against", "pairs", "mean", "mean_size", "largest"]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="digits, or folder:PATH")
     parser.add_argument("--images", type=int, default=48, help="test images")
     parser.add_argument(
-        "--first", type=int, default=0, help="the first of them; others than those that something was tuned on"
+        "--first", type=int, default=0, help="index of the first, to leave out images that something was tuned on"
     )
     parser.add_argument("--layers", nargs="+", default=["stage1", "stage2", "stage3", "penultimate"])
     parser.add_argument("--solvers", nargs="+", default=["tethered", "nearest", "paper"], help="NAME or NAME:STEPS")
     parser.add_argument("--straight-through", action="store_true")
-    parser.add_argument("--output", help="CSV file of the table")
-    given = parser.parse_args()
-    warnings.simplefilter("ignore")  # of what did not converge, which is what the table shows
-    dataset, models = networks(given.data)
-    images = dataset.test.images[given.first : given.first + given.images]
-    asked = [(*each.partition(":")[::2], False) for each in given.solvers] + [
-        ("paper", "", True)
-    ] * given.straight_through
+    parser.add_argument("--output", type=Path, help="CSV file of the first table; the second is written beside it")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # of inversions that did not converge, which the table tells
+    dataset, models = networks(options.data)
+    images = dataset.test.images[options.first : options.first + options.images]
+    solvers = [(*name.partition(":")[::2], False) for name in options.solvers]
+    solvers += [("paper", "", True)] * options.straight_through
     rows = []
-    for layer in tqdm(given.layers, unit="layer"):
-        for solver, steps, straight in asked:
-            rows += measure(
-                models,
-                images,
-                None if layer == "penultimate" else layer,
-                solver,
-                int(steps) if steps else None,
-                straight,
-            )
-    table = summary(pd.DataFrame(rows))
-    print(table.to_string(float_format="{:.3f}".format))
-    if given.output:
-        table.round(3).to_csv(given.output)
+    for layer in tqdm(options.layers, unit="layer"):
+        for solver, steps, straight in solvers:
+            name = None if layer == "penultimate" else layer
+            rows += measure(models, images, name, solver, int(steps) if steps else None, straight)
+    pairs = pd.DataFrame(rows)
+    tables = {"": summary(pairs), "-agreement": agreement(pairs)}
+    for suffix, table in tables.items():
+        print(table.to_string(float_format="{:.3f}".format), end="\n\n")
+        if options.output:
+            table.round(3).to_csv(options.output.with_stem(options.output.stem + suffix))
 
 
 if __name__ == "__main__":
