@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from stir.computing.parallel import OPERATIONS_A_THREAD, in_threads, is_picklable, side_by_side, threads_for
+from stir.computing.parallel import OPERATIONS_PER_THREAD, in_threads, is_picklable, side_by_side, threads_for
 
 
 def where(number):
@@ -30,7 +30,7 @@ def test_threads_are_as_before_after_an_error():
 @pytest.mark.parametrize("cores", [4], indirect=True)
 @pytest.mark.parametrize(("worth", "threads"), [(0, 1), (0.5, 1), (1.9, 1), (2, 2), (3.5, 3), (4, 4), (400, 4)])
 def test_threads_grow_with_the_operations_up_to_the_cores(cores, worth, threads):
-    assert threads_for(worth * OPERATIONS_A_THREAD) == threads
+    assert threads_for(worth * OPERATIONS_PER_THREAD) == threads
 
 
 @pytest.mark.parametrize(
