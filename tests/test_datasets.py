@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stir.data.datasets import TORCHVISION, Dataset, Split, load_dataset
+from stir.data.datasets import TORCHVISION_DATASETS, Dataset, Split, load_dataset
 
 
 def test_digits(digits):
@@ -267,7 +267,7 @@ def test_stl10_comes_mixed(stl10):
     )
 
 
-@pytest.mark.parametrize("name", list(TORCHVISION))
+@pytest.mark.parametrize("name", list(TORCHVISION_DATASETS))
 def test_without_a_network(downloads, monkeypatch, name):
     def refuse(*_, **__):
         raise URLError("no network")
