@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.nn.utils import prune
 
 from stir.networks.architectures import build_model
-from stir.networks.folding import folded_tensors, passing_through, watch_pairs
+from stir.networks.folding import folded_tensors, bypass, record_pairs
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -32,9 +32,9 @@ def tensors(model):
 
 def fold(model):
     """The output of the folded network, and the pairs."""
-    with watch_pairs(model) as pairs, torch.no_grad():
+    with record_pairs(model) as pairs, torch.no_grad():
         model(IMAGES)
-    with passing_through(list(pairs.values()), lambda: True), torch.no_grad():
+    with bypass(list(pairs.values()), lambda: True), torch.no_grad():
         return functional_call(model, folded_tensors(model, tensors(model), pairs), (IMAGES,)), pairs
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_left_behind():
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     with (
         pytest.raises(KeyboardInterrupt),
-        passing_through([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)], lambda: True),
+        bypass([m for m in model.modules() if isinstance(m, nn.BatchNorm2d)], lambda: True),
     ):
         raise KeyboardInterrupt
     for name, module in model.named_modules():

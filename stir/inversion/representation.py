@@ -81,7 +81,7 @@ class Representation:
             module, last_call = self._locate()
             self._attach(module, last_call)
             # Whatever is wrong with the layer's output shows here, before any work.
-            self._frozen.fold(lambda: self(self._example), but=module)
+            self._frozen.fold(lambda: self(self._example), exclude=module)
         except BaseException:
             self.__exit__()
             raise
