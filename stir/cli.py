@@ -97,7 +97,7 @@ def models(keys: tuple[str, ...]) -> None:
         raise click.ClickException(str(error)) from error
     if keys:
         return
-    kept = store.kept_models()
+    kept = store.stored_models()
     if kept.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
         return
