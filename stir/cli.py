@@ -1,13 +1,14 @@
-"""The command line: `stir run` executes a notebook, `stir book` builds the book."""
+"""Command line: `stir run` executes a notebook, `stir book` builds the book, `stir models` lists trained networks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
-from papermill.exceptions import PapermillExecutionError
 
-from stir.book import parameters, runner
 from stir.files import store_folder
 from stir.training import store
 
@@ -19,6 +20,17 @@ def main() -> None:
     """Shared invariances of neural networks, measured."""
 
 
+@contextmanager
+def _book_packages() -> Iterator[None]:
+    """Turn a failing import of the packages that only the book needs into a message with the remedy."""
+    try:
+        yield
+    except ImportError as error:
+        raise click.ClickException(
+            f"this command needs the packages of the book ({error}); pip install 'stir-companion[book]'"
+        ) from error
+
+
 def _project() -> Path:
     project = Path.cwd()
     if not (project / "notebooks" / "scales").is_dir():
@@ -26,12 +38,16 @@ def _project() -> Path:
     return project
 
 
-def _execute(notebook: Path, values: dict, folder: Path, scale: str) -> None:
+def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str) -> None:
+    from papermill.exceptions import PapermillExecutionError
+
+    from stir.book import runner
+
     try:
-        made = runner.execute(notebook, values, folder, scale=scale)
+        executed = runner.execute(notebook, values, folder, scale=scale)
     except PapermillExecutionError as error:
         raise click.ClickException(f"{notebook.name} failed; {folder} is as it was.\n{error}") from error
-    click.echo(f"{made} and, beside it, its table and figures")
+    click.echo(f"{executed} and, beside it, its table and figures")
 
 
 @main.command()
@@ -53,16 +69,18 @@ def _execute(notebook: Path, values: dict, folder: Path, scale: str) -> None:
 )
 def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None) -> None:
     """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
+    with _book_packages():
+        from stir.book import parameters, runner
     project = _project()
     try:
         notebook = runner.find_notebook(project, name)
-        known = parameters.declared(notebook)
+        declared = parameters.declared(notebook)
         values = runner.load_scale(project, scale, notebook)
-        values |= {key: parameters.read(text, key, known) for key, text in given}
-        parameters.check(values, known)
+        values |= {key: parameters.parse_value(text, key, declared) for key, text in given}
+        parameters.check_values(values, declared)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    # What somebody tries must not replace a page of the book.
+    # A run with other parameters must not replace a page of the book.
     folder = output or project / ("runs" if given else "book/runs") / scale
     _execute(notebook, values, folder, scale)
 
@@ -70,16 +88,18 @@ def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path 
 @main.command()
 def book() -> None:
     """Execute the findings whose pages are stale, then build the book."""
+    with _book_packages():
+        from stir.book import build, freshness, runner
     project = _project()
     folder = project / "book" / "runs" / BOOK_SCALE
     try:
         notebooks = (project / "notebooks").glob("*.ipynb")
-        for notebook in sorted(notebooks, key=lambda path: (runner.reads_tables(path), path.name)):
+        for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
             values = runner.load_scale(project, BOOK_SCALE, notebook)
-            if not runner.is_current(notebook, values, folder):
+            if not freshness.is_current(notebook, values, folder):
                 click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")
                 _execute(notebook, values, folder, BOOK_SCALE)
-        page = runner.build_book(project)
+        page = build.build_book(project)
     except (ValueError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"The book: {page.relative_to(project)}")
@@ -88,7 +108,7 @@ def book() -> None:
 @main.command()
 @click.option("--remove", "keys", multiple=True, metavar="KEY", help="Remove this network; may be given several times.")
 def models(keys: tuple[str, ...]) -> None:
-    """List the trained networks that are kept: what they are, how accurate, how large."""
+    """List the trained networks in the store, with their settings, accuracy and size."""
     try:
         store.remove_models(keys)
         for key in keys:
@@ -97,11 +117,14 @@ def models(keys: tuple[str, ...]) -> None:
         raise click.ClickException(str(error)) from error
     if keys:
         return
-    kept = store.kept_models()
-    if kept.empty:
+    table = store.stored_models()
+    if table.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
         return
-    shares = dict.fromkeys(("accuracy", "robust_l2", "robust_linf"), "{:.1%}".format)
-    click.echo(kept.to_string(index=False, na_rep="-", formatters=shares | {"megabytes": "{:.1f}".format}))
-    click.echo(f"\n{len(kept)} networks, {kept.megabytes.sum():.0f} MB, in {store_folder()}")
+    formats: dict[str | int, Callable[[Any], str]] = {
+        **dict.fromkeys(("accuracy", "robust_l2", "robust_linf"), "{:.1%}".format),
+        "megabytes": "{:.1f}".format,
+    }
+    click.echo(table.to_string(index=False, na_rep="-", formatters=formats))
+    click.echo(f"\n{len(table)} networks, {table.megabytes.sum():.0f} MB, in {store_folder()}")
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")

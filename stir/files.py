@@ -1,4 +1,4 @@
-"""Files that are kept: where they are, and written whole or not at all."""
+"""The store folder, and atomic writes of files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import platformdirs
 
 
 def store_folder() -> Path:
-    """Where networks, decoded images and downloads are kept: `$STIR_STORE`, or the user's cache folder."""
+    """Folder of trained networks, decoded images and downloads: `$STIR_STORE`, or the user's cache folder."""
     return Path(os.environ.get("STIR_STORE") or platformdirs.user_cache_dir("stir", appauthor=False))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `path`, then rename it: whatever happens, `path` is never half-written.
+    """Have `write` fill a file beside `path`, then rename it, so that `path` is never half-written.
 
     Raises:
-        OSError: the disk refuses; what was at `path` still is.
+        OSError: the file cannot be written, as on a full disk; a file that is already at `path` stays as it is.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

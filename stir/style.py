@@ -1,4 +1,4 @@
-"""The one style of all figures: colours, grids of images, logarithmic axes."""
+"""One style for all figures: colours, grids of images, logarithmic axes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-# From the palette of Okabe & Ito (2008), which the colour-blind tell apart; the line styles and
-# markers tell the same in black and white.
+# From the palette of Okabe & Ito (2008), made for colour-blind readers. Line styles and markers repeat the
+# distinction, for black-and-white prints.
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
-BASELINE_COLOUR = "0.45"  # what learnt no invariance
+BASELINE_COLOUR = "0.45"  # raw pixels and untrained networks
 
 
 def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns: int) -> None:
     """Draw a grid of images [N, C, H, W], one labelled row for each entry, into `figure`."""
     columns = min(columns, *(len(images) for images in rows.values()))
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (label, images) in zip(axes, rows.items(), strict=True):
-        for axis, image in zip(line, images[:columns], strict=True):
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, (label, images) in zip(grid, rows.items(), strict=True):
+        for axis, image in zip(axes, images[:columns], strict=True):
             pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
             axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
 
 
 def log_axis(axis: Axes, marks: Sequence[int] = (1, 2, 5)) -> None:
-    """Make the horizontal axis logarithmic, with plain numbers at `marks` of each decade."""
+    """Make the horizontal axis logarithmic, with plain numbers at `marks` in each decade."""
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=marks))
     axis.xaxis.set_major_formatter("{x:g}")

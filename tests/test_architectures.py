@@ -1,4 +1,4 @@
-"""Published sizes, what goes in and comes out, seeds."""
+"""Architectures: published sizes, inputs and outputs, seeds."""
 
 from urllib.error import URLError
 
@@ -51,7 +51,7 @@ def test_without_skip_connections_only_they_are_missing(architecture):
 def test_skip_connections_carry_what_the_body_loses():
     for architecture, passes in {"resnet10": True, "resnet10-noskip": False}.items():
         block = build_model(architecture, 10, width=8).eval().get_submodule("stage1.0")
-        torch.nn.init.zeros_(block.body[-1][1].weight)
+        torch.nn.init.zeros_(block.get_parameter("body.2.1.weight"))
         x = torch.rand(2, 8, 4, 4)
         assert torch.equal(block(x), x if passes else torch.zeros_like(x))
 
@@ -68,7 +68,7 @@ def test_a_vision_transformer_knows_where_a_patch_lies():
 def test_torchvision(channels):
     model = build_model("torchvision:resnet18", 7, channels=channels, mean=[0.4], std=[0.2]).eval()
     reference = torchvision.models.resnet18(num_classes=7).eval()
-    reference.load_state_dict(model.network.state_dict())
+    reference.load_state_dict(model.get_submodule("network").state_dict())
     images = torch.rand(2, channels, 32, 32)
     with torch.no_grad():
         expected = reference((images.expand(-1, 3, -1, -1) - 0.4) / 0.2)
@@ -76,22 +76,22 @@ def test_torchvision(channels):
 
 
 def test_pretrained(monkeypatch, tmp_path):
-    weights = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
+    weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     published = torchvision.models.squeezenet1_1()
-    asked = []
+    calls = []
 
     def download(url, **options):
-        asked.append((url, options["check_hash"], options["weights_only"]))
+        calls.append((url, options["check_hash"], options["weights_only"]))
         return published.state_dict()
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     model = pretrained_model("squeezenet1_1")
-    assert asked == [(weights.url, True, True)] and not model.training
+    assert calls == [(weights.url, True, True)] and not model.training
     images = torch.rand(2, 3, 64, 64)
-    used = weights.transforms()
-    normalized = (images - torch.tensor(used.mean)[:, None, None]) / torch.tensor(used.std)[:, None, None]
+    transforms = weights.transforms()
+    mean, std = (torch.tensor(values)[:, None, None] for values in (transforms.mean, transforms.std))
     with torch.no_grad():
-        assert torch.allclose(model(images), published.eval()(normalized), atol=1e-4)
+        assert torch.allclose(model(images), published.eval()((images - mean) / std), atol=1e-4)
 
     def refuse(*_, **__):
         raise URLError("no network")

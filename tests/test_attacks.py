@@ -65,8 +65,8 @@ def test_as_strong_as_torchattacks(network, digits, norm, epsilon):
     steps = 10
     ours = accuracy(network, type(digits.test)(images, labels), attack=PGD(norm, epsilon, steps), device="cpu")
     torch.manual_seed(0)
-    made = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
-    theirs = made(network, eps=epsilon, alpha=2.5 * epsilon / steps, steps=steps)(images, labels)
+    attack = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
+    theirs = attack(network, eps=epsilon, alpha=2.5 * epsilon / steps, steps=steps)(images, labels)
     theirs = (network(theirs).argmax(dim=1) == labels).float().mean().item()
     clean = accuracy(network, type(digits.test)(images, labels), device="cpu")
     assert theirs < clean - 0.1  # the attack does something
@@ -84,10 +84,10 @@ def test_the_start_follows_the_generator_alone(network, digits):
 
 def test_a_gradient_of_zero_is_no_trouble():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    nn.init.zeros_(flat[1].weight)
+    nn.init.zeros_(flat.get_parameter("1.weight"))
     for norm in ("l2", "linf"):
-        found = PGD(norm, 0.5, 3)(flat, torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), generator())
-        assert found.isfinite().all()
+        adversarial = PGD(norm, 0.5, 3)(flat, torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), generator())
+        assert adversarial.isfinite().all()
 
 
 def test_image_norms():

@@ -47,7 +47,7 @@ def test_pixels_that_did_not_change_score_one(images):
 
 
 def test_pixels_of_a_projection_have_a_closed_form():
-    """x' = z + A^+ A (x - z) for seeds near gray, which stay inside [0, 1]: of pixels the same number, whatever the target is."""
+    """x' = z + A^+ A (x - z) for seeds near gray, which stay inside [0, 1]."""
     generator = torch.Generator().manual_seed(4)
     images, seeds = (0.5 + 0.04 * torch.randn(100, 1, 4, 4, generator=generator) for _ in range(2))
     reference = nn.Sequential(nn.Flatten(), nn.Linear(16, 5, bias=False), nn.Linear(5, 2))

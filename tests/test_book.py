@@ -12,7 +12,7 @@ import pytest
 from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
-from stir.book import runner
+from stir.book import build
 from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -27,7 +27,7 @@ def site(tmp_path_factory, request):
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("digits"))
     shutil.copy(PROJECT / "_config.yml", project)
     shutil.copytree(request.getfixturevalue("executed"), project / "book" / "runs" / "digits")
-    return runner.build_book(project).parent
+    return build.build_book(project).parent
 
 
 @pytest.fixture(scope="module")

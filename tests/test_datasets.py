@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stir.data.datasets import TORCHVISION, Dataset, Split, load_dataset
+from stir.data.datasets import TORCHVISION_DATASETS, Dataset, Split, load_dataset
 
 
 def test_digits(digits):
@@ -30,8 +30,8 @@ def test_digits(digits):
 def test_a_gallery_has_one_of_each_class_in_turn():
     labels = torch.tensor([2, 2, 0, 2, 1, 0])
     split = Split(torch.arange(6).float().view(6, 1, 1, 1) / 6, labels)
-    shown = (split.one_of_each(6).flatten() * 6).round().int().tolist()
-    assert shown == [2, 4, 0, 5, 1, 3]  # places: the first of classes 0, 1 and 2, then the second, then the third
+    indices = (split.one_of_each(6).flatten() * 6).round().int().tolist()
+    assert indices == [2, 4, 0, 5, 1, 3]  # the first of classes 0, 1 and 2, then the second, then the third
     assert torch.equal(split.one_of_each(2), split.one_of_each(6)[:2])
     for count in (0, 7):
         with pytest.raises(ValueError, match=f"n_images={count} must lie between 1 and 6"):
@@ -39,10 +39,11 @@ def test_a_gallery_has_one_of_each_class_in_turn():
 
 
 def test_digits_at_their_own_size_are_scikit_learns():
-    raw, dataset = load_digits(), load_dataset("digits", image_size=8)
-    images = torch.cat([dataset.train.images, dataset.test.images])[:, 0].numpy()
-    assert np.array_equal(images, raw.images.astype(np.float32) / 16)
-    assert np.array_equal(torch.cat([dataset.train.labels, dataset.test.labels]).numpy(), raw.target)
+    pixels, labels = load_digits(return_X_y=True)
+    dataset = load_dataset("digits", image_size=8)
+    images = torch.cat([dataset.train.images, dataset.test.images]).flatten(1).numpy()
+    assert np.array_equal(images, np.asarray(pixels, np.float32) / 16)
+    assert np.array_equal(torch.cat([dataset.train.labels, dataset.test.labels]).numpy(), labels)
 
 
 def test_digits_are_deterministic(digits):
@@ -58,7 +59,7 @@ def test_n_train(digits):
     assert len(few.train) == 50 and len(few.test) == 397
     assert torch.equal(few.train.images, again.train.images) and few.fingerprint == again.fingerprint
     assert few.fingerprint != digits.fingerprint
-    # Every kept image is one of the whole set's, with its label, and none is kept twice.
+    # Each image is one of the whole data set, with its label, and none occurs twice.
     whole = digits.train.images.flatten(1)
     place = torch.cdist(few.train.images.flatten(1), whole).argmin(dim=1)
     assert torch.equal(whole[place], few.train.images.flatten(1)) and torch.equal(
@@ -94,11 +95,11 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize(
-    ("asked", "numbers"),
+    ("selection", "numbers"),
     [("0-4", [0, 1, 2, 3, 4]), ("7, 2", [7, 2]), (["9", "0-1"], [9, 0, 1]), ("3-3,5", [3, 5])],
 )
-def test_classes(digits, asked, numbers):
-    part = load_dataset("digits", classes=asked)
+def test_classes(digits, selection, numbers):
+    part = load_dataset("digits", classes=selection)
     assert part.classes == tuple(map(str, numbers)) and part.name != "digits"
     for split, whole in ((part.train, digits.train), (part.test, digits.test)):
         keep = torch.isin(whole.labels, torch.tensor(numbers))
@@ -114,7 +115,7 @@ def test_classes_by_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("asked", "text"),
+    ("selection", "text"),
     [
         ("0-10", "classes: '0-10' is no class; use their numbers, a range such as '0-9'"),
         ("4-2", "classes: '4-2' is no class"),
@@ -124,19 +125,21 @@ def test_classes_by_name(folder):
         ("1, 0-2", "classes='1, 0-2' must name at least two different classes, each once"),
     ],
 )
-def test_classes_that_are_none(asked, text):
+def test_unknown_classes(selection, text):
     with pytest.raises(ValueError, match=text):
-        load_dataset("digits", classes=asked)
+        load_dataset("digits", classes=selection)
 
 
-@pytest.mark.parametrize(("asked", "wanted"), [("1-2", ("1", "2")), ("2-10", ("10", "2")), ("10, 1", ("10", "1"))])
-def test_classes_that_are_called_by_numbers(tmp_path, asked, wanted):
+@pytest.mark.parametrize(
+    ("selection", "expected"), [("1-2", ("1", "2")), ("2-10", ("10", "2")), ("10, 1", ("10", "1"))]
+)
+def test_classes_that_are_called_by_numbers(tmp_path, selection, expected):
     """Folders come in the order of their names: 1, 10, 2."""
     for split in ("train", "test"):
         for name in ("1", "2", "10"):
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / split / name / "a.png")
-    assert load_dataset(f"folder:{tmp_path}", classes=asked).classes == wanted
+    assert load_dataset(f"folder:{tmp_path}", classes=selection).classes == expected
     with pytest.raises(
         ValueError, match="classes: '1-3' is no class; use their numbers, a range such as '1-10', or names: 1, 10, 2"
     ):
@@ -194,34 +197,36 @@ def test_mnist_files(downloads, name, folder):
 )
 def test_cifar_files(downloads, monkeypatch, name, kind, key):
     """Written by hand: torchvision reads these pickles only after their checksum was right."""
-    made = getattr(torchvision.datasets, kind)
-    base, random, pixels, lists = downloads / made.base_folder, np.random.default_rng(0), {}, {}
+    dataset_class = getattr(torchvision.datasets, kind)
+    base, random, pixels, lists = downloads / dataset_class.base_folder, np.random.default_rng(0), {}, {}
     base.mkdir()
-    for split, listed in {"train": made.train_list, "test": made.test_list}.items():
+    for split, listed in {"train": dataset_class.train_list, "test": dataset_class.test_list}.items():
         pixels[split], lists[split] = [], []
         for file, _ in listed:
             data = random.integers(0, 256, (2, 3072), np.uint8)
             (base / file).write_bytes(pickle.dumps({"data": data, key.decode(): [1, 0]}))
             pixels[split].append(data)
             lists[split].append([file, md5(base / file)])
-    (base / made.meta["filename"]).write_bytes(pickle.dumps({made.meta["key"]: ["cat", "dog"]}))
-    monkeypatch.setattr(made, "train_list", lists["train"])
-    monkeypatch.setattr(made, "test_list", lists["test"])
-    monkeypatch.setattr(made, "meta", {**made.meta, "md5": md5(base / made.meta["filename"])})
+    (base / dataset_class.meta["filename"]).write_bytes(pickle.dumps({dataset_class.meta["key"]: ["cat", "dog"]}))
+    monkeypatch.setattr(dataset_class, "train_list", lists["train"])
+    monkeypatch.setattr(dataset_class, "test_list", lists["test"])
+    monkeypatch.setattr(
+        dataset_class, "meta", {**dataset_class.meta, "md5": md5(base / dataset_class.meta["filename"])}
+    )
     dataset = load_dataset(name)
-    assert dataset.classes == ("cat", "dog") and dataset.train.labels.tolist() == [1, 0] * len(made.train_list)
+    assert dataset.classes == ("cat", "dog") and dataset.train.labels.tolist() == [1, 0] * len(dataset_class.train_list)
     expected = np.concatenate(pixels["train"]).reshape(-1, 3, 32, 32) / 255
     assert np.allclose(dataset.train.images.numpy(), expected, atol=1e-6)
 
 
 def test_svhn_files(downloads, monkeypatch):
     random, lists = np.random.default_rng(0), {}
-    made = torchvision.datasets.SVHN
+    dataset_class = torchvision.datasets.SVHN
     for split in ("train", "test"):
         data, labels = random.integers(0, 256, (32, 32, 3, 4), np.uint8), np.array([[10], [1], [2], [9]])
         scipy.io.savemat(downloads / f"{split}_32x32.mat", {"X": data, "y": labels})
         lists[split] = ["", f"{split}_32x32.mat", md5(downloads / f"{split}_32x32.mat")]
-    monkeypatch.setattr(made, "split_list", lists)
+    monkeypatch.setattr(dataset_class, "split_list", lists)
     dataset = load_dataset("svhn")
     assert dataset.test.labels.tolist() == [0, 1, 2, 9] and dataset.classes == tuple("0123456789")
     assert np.allclose(dataset.test.images.numpy(), data.transpose(3, 2, 0, 1) / 255, atol=1e-6)
@@ -229,19 +234,19 @@ def test_svhn_files(downloads, monkeypatch):
 
 @pytest.fixture
 def stl10(downloads, monkeypatch):
-    """20 cats, then 20 dogs, in the format of STL-10's files: the pixels of each image, as stored, and what is loaded of them."""
-    made, random = torchvision.datasets.STL10, np.random.default_rng(0)
-    base = downloads / made.base_folder
+    """20 cats, then 20 dogs, in the format of STL-10's files: the pixels as stored, and the data set as loaded."""
+    dataset_class, random = torchvision.datasets.STL10, np.random.default_rng(0)
+    base = downloads / dataset_class.base_folder
     base.mkdir()
-    (base / made.class_names_file).write_text("cat\ndog\n")
+    (base / dataset_class.class_names_file).write_text("cat\ndog\n")
     data = random.integers(0, 256, (40, 3, 96, 96), np.uint8)
     lists = {}
-    for split, listed in {"train": made.train_list, "test": made.test_list}.items():
+    for split, listed in {"train": dataset_class.train_list, "test": dataset_class.test_list}.items():
         (base / listed[0][0]).write_bytes(data.tobytes())
         (base / listed[1][0]).write_bytes(bytes([1] * 20 + [2] * 20))  # from 1, as in the original
         lists[split] = [[file, md5(base / file)] for file, _ in listed[:2]]
-    monkeypatch.setattr(made, "train_list", lists["train"])
-    monkeypatch.setattr(made, "test_list", lists["test"])
+    monkeypatch.setattr(dataset_class, "train_list", lists["train"])
+    monkeypatch.setattr(dataset_class, "test_list", lists["test"])
     return data, load_dataset("stl10")
 
 
@@ -267,7 +272,7 @@ def test_stl10_comes_mixed(stl10):
     )
 
 
-@pytest.mark.parametrize("name", list(TORCHVISION))
+@pytest.mark.parametrize("name", list(TORCHVISION_DATASETS))
 def test_without_a_network(downloads, monkeypatch, name):
     def refuse(*_, **__):
         raise URLError("no network")

@@ -1,4 +1,4 @@
-"""Which device, and its name."""
+"""Devices and their names."""
 
 import pytest
 import torch

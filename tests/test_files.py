@@ -1,4 +1,4 @@
-"""Where files are kept, and that they are written whole or not at all."""
+"""The store folder, and atomic writes."""
 
 import hashlib
 

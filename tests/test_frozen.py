@@ -1,4 +1,4 @@
-"""Frozen networks answer as they did, and are left as they were."""
+"""Frozen networks give the same outputs, and are left as they were."""
 
 import pytest
 import torch
@@ -32,20 +32,20 @@ def test_the_answers_are_the_networks_own_in_eval_mode(name):
 
 def test_norms_are_no_longer_computed():
     model = lively(build_model("resnet10", 5, width=4))
-    ran = []
+    runs = []
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.forward = lambda x, before=module.forward: ran.append(1) or before(x)
+            module.forward = lambda input, forward=module.forward: runs.append(1) or forward(input)
     with Frozen(model, CPU) as plain:
         plain(IMAGES)
-    assert ran
+    assert runs
     frozen = folded(model)
-    ran.clear()
+    runs.clear()
     with frozen:
         frozen(IMAGES)
-        assert not ran
-        model(IMAGES)  # somebody else's pass goes the long way
-        assert ran
+        assert not runs
+        model(IMAGES)  # a pass that is not of `frozen` computes them
+        assert runs
 
 
 def test_gradients_reach_the_images_alone():
@@ -53,8 +53,10 @@ def test_gradients_reach_the_images_alone():
     pixels = IMAGES.clone().requires_grad_(True)
     with folded(model) as frozen:
         frozen(pixels).sum().backward()
-    model(wanted := IMAGES.clone().requires_grad_(True)).sum().backward(inputs=[wanted])
-    assert torch.allclose(pixels.grad, wanted.grad, rtol=1e-2, atol=1e-5)
+    plain = IMAGES.clone().requires_grad_(True)
+    model(plain).sum().backward(inputs=[plain])
+    assert pixels.grad is not None and plain.grad is not None
+    assert torch.allclose(pixels.grad, plain.grad, rtol=1e-2, atol=1e-5)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -114,13 +116,18 @@ def test_an_output_that_is_used_twice_is_not_folded():
 
 def test_the_network_is_left_as_it_was():
     model = lively(build_model("resnet10", 5, width=4)).train()
-    model.stem.eval()
+    model.get_submodule("stem").eval()
     flags = {name: module.training for name, module in model.named_modules()}
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     attributes = {name: set(vars(module)) for name, module in model.named_modules()}
-    with pytest.raises(KeyboardInterrupt), folded(model) as frozen:
-        frozen(IMAGES)
-        raise KeyboardInterrupt
+
+    def interrupted_pass():
+        with folded(model) as frozen:
+            frozen(IMAGES)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_pass()
     assert {name: module.training for name, module in model.named_modules()} == flags
     assert {name: set(vars(module)) for name, module in model.named_modules()} == attributes
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())

@@ -46,8 +46,8 @@ def test_every_source_gives_the_same_images(source):
 
 def test_a_loader_is_read_once():
     loader = DataLoader(Plain(IMAGES), batch_size=3, shuffle=True, generator=torch.Generator().manual_seed(0))
-    found = gather_images(loader)
-    assert sorted(found.flatten(1).sum(1).tolist()) == pytest.approx(sorted(IMAGES.flatten(1).sum(1).tolist()))
+    images = gather_images(loader)
+    assert sorted(images.flatten(1).sum(1).tolist()) == pytest.approx(sorted(IMAGES.flatten(1).sum(1).tolist()))
 
 
 @pytest.mark.parametrize(

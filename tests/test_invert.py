@@ -1,5 +1,7 @@
 """Inversion against linear networks, whose inverses are known, and an independent loop."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from helpers.small_networks import linear
@@ -63,7 +65,7 @@ def test_an_injective_network_gives_the_image_back():
 
 
 def plain_descent(model, images, seeds, steps):
-    """Nanda et al.'s algorithm, one image at a time, on penultimate features; their networks clamp what they are given."""
+    """Nanda et al.'s algorithm, one image at a time, on penultimate features; their networks clamp their input."""
 
     def represent(x):
         x = torch.where(x < 0, torch.zeros(()), torch.where(x > 1, torch.ones(()), x))
@@ -94,7 +96,8 @@ def plain_descent(model, images, seeds, steps):
     ("draw", "steps", "bound"), [(torch.rand, 8, 1e-5), (torch.randn, 8, 5e-5), (torch.randn, 30, 5e-5)]
 )
 def test_the_papers_solver_is_the_published_loop(network, images, draw, steps, bound):
-    # Gaussian seeds lie mostly outside [0, 1]: the first gradient is that at the clamped seed, the first step goes from the seed as it was drawn.
+    # Gaussian seeds lie mostly outside [0, 1]: the first gradient is that at the clamped seed, the first step goes from
+    # the seed as it was drawn.
     seeds = draw(images[:3].shape, generator=torch.Generator().manual_seed(5))
     found = invert(network, images[:3], solver="paper", steps=steps, seeds=seeds, **QUIET)
     expected, distance = plain_descent(network, images[:3], seeds, steps)
@@ -153,7 +156,7 @@ def test_the_best_iterate_is_kept():
     torch.manual_seed(1)
     images = torch.rand(4, 1, 4, 4)
     runs = [invert(linear(8, 16), images, layer="1", solver="paper", steps=n, **QUIET).distance for n in (5, 6, 7, 20)]
-    for fewer, more in zip(runs, runs[1:], strict=False):
+    for fewer, more in pairwise(runs):
         assert (more <= fewer + 1e-6).all()
 
 

@@ -1,18 +1,16 @@
-"""Training: what it learns, and that it does so the same way twice."""
+"""Training learns, is deterministic, and resumes after an interruption."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import stir
-import stir.training.loop
 from stir.computing.parallel import in_threads
 from stir.data import Split
 from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
-from stir.training.loop import _augment, accuracy, train
+from stir.training.loop import _batch_ends, _Training, accuracy, train
 from stir.training.recipe import Recipe
 
 QUIET = {"device": "cpu", "progress": False}
@@ -37,8 +35,11 @@ def learned(curve):
 
 
 RECIPES = [
-    {}, {"loss": "adversarial-l2", "augmentation": "shift-flip"}, {"loss": "trades", "label_smoothing": 0.1}, {"loss": "mart-l2"},
-]  # fmt: skip
+    {},
+    {"loss": "adversarial-l2", "augmentation": "shift-flip"},
+    {"loss": "trades", "label_smoothing": 0.1},
+    {"loss": "mart-l2"},
+]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -47,7 +48,7 @@ def test_determinism(few, recipe):
     runs = []
     for seed in (0, 0, 1):
         model = network()
-        torch.manual_seed(100 + len(runs))  # the global stream has no say
+        torch.manual_seed(100 + len(runs))  # the global random state has no effect
         runs.append((train(model, few, recipe, seed=seed, **QUIET), weights(model)))
     assert learned(runs[0][0]) == learned(runs[1][0]) and torch.equal(runs[0][1], runs[1][1])
     assert not torch.equal(runs[0][1], runs[2][1])
@@ -55,23 +56,22 @@ def test_determinism(few, recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_gpu_learns_the_same_twice(gpu, few, recipe):
-    found = []
+    curves, ends = [], []
     for _ in range(2):
         model = stir.build_model("resnet10", 10, width=4, channels=1, seed=0)
-        found.append(
-            (learned(train(model, few, Recipe(epochs=4, **recipe), device=gpu, progress=False)), weights(model).cpu())
-        )
-    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
-    assert found[0][0][-1][0] < found[0][0][0][0]
+        curves.append(learned(train(model, few, Recipe(epochs=4, **recipe), device=gpu, progress=False)))
+        ends.append(weights(model).cpu())
+    assert curves[0] == curves[1] and torch.equal(*ends)
+    assert curves[0][-1][0] < curves[0][0][0]
 
 
 def test_training_tells_a_gpu_to_compute_the_same_each_time(few):
-    seen = set()
+    flags = set()
     model = network()
-    model[0].register_forward_hook(lambda *_: seen.add(torch.backends.cudnn.deterministic))
+    model[0].register_forward_hook(lambda *_: flags.add(torch.backends.cudnn.deterministic))
     train(model, few, Recipe(loss="adversarial-l2", epochs=1), **QUIET)
     accuracy(model, few, attack=PGD("l2", 1.0, 1), device="cpu")
-    assert seen == {True} and not torch.backends.cudnn.deterministic
+    assert flags == {True} and not torch.backends.cudnn.deterministic
 
 
 def test_it_learns(few, digits):
@@ -94,11 +94,11 @@ def test_the_first_step_is_sgd_as_written(few):
     loss.backward()
     assert nn.utils.clip_grad_norm_(twin.parameters(), 1.0) > 1.05  # else it would not show
     assert epoch["loss"] == pytest.approx(loss.item(), rel=1e-4)
-    with torch.no_grad():
-        step = twin[1].weight.grad + 0.5 * twin[1].weight
-    moved = network()[1].weight - model[1].weight
+    before, after, weight = (net.get_parameter("1.weight") for net in (network(), model, twin))
+    assert weight.grad is not None
+    step, change = weight.grad + 0.5 * weight.detach(), before - after
     rate = 1e3 / 25 / 1e4  # where the one cycle ends, and with it its only step
-    assert torch.allclose(moved, 1.9 * rate * step, rtol=1e-2, atol=1e-6)
+    assert torch.allclose(change, 1.9 * rate * step, rtol=1e-2, atol=1e-6)
 
 
 def test_only_what_is_trained_on_counts_in_the_batch_statistics(few):
@@ -126,8 +126,8 @@ def test_accuracy_is_the_share_of_right_answers(few):
             answers = few.labels[: len(images)]
             return nn.functional.one_hot(torch.where(answers == 9, 0, answers), 10).float()
 
-    wanted = (few.labels != 9).float().mean().item()
-    assert accuracy(Knowing(), few, device="cpu") == pytest.approx(wanted)
+    expected = (few.labels != 9).float().mean().item()
+    assert accuracy(Knowing(), few, device="cpu") == pytest.approx(expected)
     real = network()
     assert accuracy(real, few, batch_size=7, device="cpu") == accuracy(real, few, device="cpu")
     assert real.training  # as it was
@@ -154,14 +154,15 @@ FORMULAS = {"adversarial-l2": madry, "adversarial-linf": madry, "trades": losses
 
 @pytest.mark.parametrize("loss", FORMULAS)
 def test_the_loss_is_its_formula_on_the_images_that_its_attack_finds(few, loss):
-    """TRADES attacks the answer, the others the label."""
+    """TRADES attacks the network's own prediction, the others the label."""
     images, labels, formula = few.images[:50], few.labels[:50], FORMULAS[loss]
     recipe, model = Recipe(loss=loss, epsilon=0.1), network().eval()
-    aim = model(images).detach().softmax(1) if loss == "trades" else labels
-    found = recipe.attack(model, images, aim, torch.Generator().manual_seed(3))
+    attacked = model(images).detach().softmax(1) if loss == "trades" else labels
+    assert recipe.attack is not None
+    adversarial_images = recipe.attack(model, images, attacked, torch.Generator().manual_seed(3))
     twin = network().train()
-    adversarial, clean = twin(found), twin(images)
-    value, logits = recipe.loss_of(
+    adversarial, clean = twin(adversarial_images), twin(images)
+    value, logits = recipe.batch_loss(
         Frozen(network(), torch.device("cpu")), images, labels, torch.Generator().manual_seed(3)
     )
     assert torch.allclose(logits, adversarial, atol=1e-5)
@@ -170,7 +171,7 @@ def test_the_loss_is_its_formula_on_the_images_that_its_attack_finds(few, loss):
     )
 
 
-# Going on after an interruption
+# Resuming after an interruption
 
 
 class Random(nn.Module):
@@ -192,16 +193,16 @@ def test_an_interrupted_training_ends_the_same(few, tmp_path, monkeypatch, stop)
     recipe = Recipe(epochs=4, loss="adversarial-linf", epsilon=0.05, augmentation="shift")
     whole = Random()
     curve = train(whole, few, recipe, **QUIET)
-    checkpoint, real, count = tmp_path / "a.checkpoint", stir.training.loop._Run.epoch, []
+    checkpoint, real, count = tmp_path / "a.checkpoint", _Training.run_epoch, []
 
-    def epoch(*arguments):
+    def run_epoch(*arguments):
         if len(count) == stop:
             raise KeyboardInterrupt
         count.append(1)
         real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training.loop._Run, "epoch", epoch)
+        patch.setattr(_Training, "run_epoch", run_epoch)
         with pytest.raises(KeyboardInterrupt):
             train(Random(), few, recipe, checkpoint=checkpoint, **QUIET)
     torch.manual_seed(77)
@@ -209,7 +210,7 @@ def test_an_interrupted_training_ends_the_same(few, tmp_path, monkeypatch, stop)
     model = Random()
     torch.manual_seed(77)
     again = train(model, few, recipe, checkpoint=checkpoint, **QUIET)
-    assert torch.equal(torch.get_rng_state(), state)  # the caller's own stream
+    assert torch.equal(torch.get_rng_state(), state)  # of the caller
     assert learned(again) == learned(curve) and torch.equal(weights(model), weights(whole))
 
 
@@ -224,27 +225,22 @@ def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
     assert torch.equal(weights(model), weights(plain))
 
 
-def test_a_state_of_another_network_is_loaded_not_at_all():
-    model = stir.build_model("resnet10", 10, width=4, channels=1)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = stir.build_model("resnet10", 10, width=4, channels=1, seed=1).state_dict()
-    state.pop("classifier.bias")
-    with pytest.raises(ValueError, match="of another network, by its 'classifier.bias'"):
-        stir.training.loop.fill(model, state)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+def network_without_bias():
+    return nn.Sequential(*list(network())[:-2], nn.Linear(32, 10, bias=False))
 
 
 @pytest.mark.parametrize(
     "change", ["flipped byte", "other recipe", "other seed", "other images", "other threads", "other network"]
 )
-def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monkeypatch, capsys, change):
-    checkpoint, recipe = tmp_path / "a.checkpoint", Recipe(epochs=2)
+def test_a_checkpoint_of_another_training_is_not_resumed(few, tmp_path, monkeypatch, capsys, change):
+    checkpoint, recipe, save = tmp_path / "a.checkpoint", Recipe(epochs=2), _Training.save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            stir.training.loop._Run,
-            "keep",
-            lambda self, path, keep=stir.training.loop._Run.keep: [keep(self, path), exec("raise KeyboardInterrupt")],
-        )
+        patch.setattr(_Training, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(network(), few, recipe, checkpoint=checkpoint, **QUIET)
     seed, images, make, threads = 0, few, network, torch.get_num_threads()
@@ -261,7 +257,7 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monke
     elif change == "other threads":
         threads += 1
     else:
-        make = lambda: nn.Sequential(*network(), nn.ReLU())[:-3].append(nn.Linear(32, 10, bias=False))
+        make = network_without_bias
     one, other = make(), make()
     with in_threads(threads):
         train(one, images, recipe, seed=seed, checkpoint=checkpoint, **QUIET)
@@ -274,7 +270,7 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(few, tmp_path, monke
     ("n", "size", "ends"), [(10, 4, [4, 8, 10]), (9, 4, [4, 9]), (8, 4, [4, 8]), (3, 4, [3]), (1, 4, [1]), (5, 4, [5])]
 )
 def test_no_image_is_left_alone_in_a_batch(n, size, ends):
-    assert stir.training.loop._batch_ends(n, size) == ends
+    assert _batch_ends(n, size) == ends
 
 
 def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):
@@ -288,51 +284,3 @@ def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):
 def test_a_training_that_diverges_says_so(few):
     with pytest.raises(FloatingPointError, match="the loss is .* in epoch 1; lower learning_rate=1e\\+30"):
         train(network(), few, Recipe(epochs=1, learning_rate=1e30), **QUIET)
-
-
-# Augmentation
-
-
-def moved(image, down, right):
-    """The image moved by whole pixels, one pixel at a time, zeros behind it."""
-    image = image.numpy()
-    out = np.zeros_like(image)
-    _, height, width = image.shape
-    for row in range(height):
-        for column in range(width):
-            if 0 <= row + down < height and 0 <= column + right < width:
-                out[:, row, column] = image[:, row + down, column + right]
-    return torch.from_numpy(out)
-
-
-@pytest.mark.parametrize(("augmentation", "shape"), [("shift", (40, 3, 16, 24)), ("shift-flip", (40, 2, 8, 8))])
-def test_augmentation_is_a_shift_by_up_to_an_eighth(augmentation, shape):
-    images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) + 0.1
-    out = _augment(images, augmentation, torch.Generator().manual_seed(2))
-    assert out.shape == images.shape and out.is_contiguous()
-    reach, seen = shape[2] // 8, set()
-    for image, augmented in zip(images, out, strict=True):
-        found = []
-        for flip in (False, True):
-            for down in range(-reach, reach + 1):
-                for right in range(-reach, reach + 1):
-                    candidate = moved(image, down, right)
-                    if torch.equal(candidate.flip(2) if flip else candidate, augmented):
-                        found.append((flip, down, right))
-        assert len(found) == 1
-        seen.update(found)
-    assert {flip for flip, _, _ in seen} == ({False, True} if augmentation == "shift-flip" else {False})
-    assert {down for _, down, _ in seen} == {right for _, _, right in seen} == set(range(-reach, reach + 1))
-
-
-@pytest.mark.parametrize(("strength", "reach"), [(0.0, 0), (0.5, 1), (3.0, 6)])
-def test_augmentation_strength(strength, reach):
-    image = torch.zeros(200, 1, 16, 16)
-    image[:, :, 8, 8] = 1
-    rows = _augment(image, "shift", torch.Generator().manual_seed(0), strength).amax(dim=(1, 3)).argmax(dim=1)
-    assert rows.min() == 8 - reach and rows.max() == 8 + reach
-
-
-def test_no_augmentation():
-    images = torch.rand(3, 1, 8, 8)
-    assert torch.equal(_augment(images, "none", torch.Generator()), images)

@@ -51,7 +51,7 @@ def test_formulas(ours, formula, seed, n, k, tradeoff):
 def test_extreme_logits_have_finite_gradients(ours):
     adversarial = torch.tensor([[60.0, -60.0], [-60.0, 60.0]], requires_grad=True)
     ours(torch.tensor([[60.0, -60.0], [60.0, -60.0]]), adversarial, torch.tensor([1, 0])).backward()
-    assert adversarial.grad.isfinite().all()
+    assert adversarial.grad is not None and adversarial.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("ours", [trades_loss, mart_loss])

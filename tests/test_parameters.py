@@ -3,7 +3,7 @@
 import pytest
 from helpers.project import notebook
 
-from stir.book.parameters import check, check_notebook, declared, read
+from stir.book.parameters import check_notebook, check_values, declared, parse_value
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,13 @@ def test_every_parameter_has_a_known_type_and_help(known):
 )
 def test_errors(known, values, message):
     with pytest.raises(ValueError, match=message):
-        check(values, known)
+        check_values(values, known)
 
 
 def test_an_int_serves_as_float_and_text_is_read_by_type(known):
-    check({"epsilon": 1, "n_images": read("100", "n_images", known), "seeds": read("[0, 1]", "seeds", known)}, known)
-    assert read("1", "architecture", known) == "1"
+    values = {"n_images": parse_value("100", "n_images", known), "seeds": parse_value("[0, 1]", "seeds", known)}
+    check_values({"epsilon": 1, **values}, known)
+    assert parse_value("1", "architecture", known) == "1"
 
 
 def test_inside_a_notebook():

@@ -1,4 +1,4 @@
-"""Where bfloat16 is fast."""
+"""Devices that are fast at bfloat16."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def test_batches_change_nothing(resnet, images):
 
 
 def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
-    # What the gradient needs of a [1, 16, 16] image: itself for the convolution, which is 1 KiB, and four such maps for the ReLU.
+    # The gradient needs of a [1, 16, 16] image: itself for the convolution, 1 KiB, and four such maps for the ReLU.
     seen = []
 
     class Seen(nn.Identity):

@@ -319,7 +319,7 @@ def test_further_measures_have_rows_of_their_own(nested):
 
 
 def test_a_further_measure_that_refuses_is_left_out_and_named(nested):
-    m1, m2, images = nested
+    m1, _, images = nested
     options = dict(steps=5, progress=False, tolerance=1.0)
     with pytest.warns(
         UserWarning, match="mean-cca is left out for reference 'a' .* correlates perfectly with anything"
@@ -352,8 +352,11 @@ def test_warns_of_an_inversion_that_failed(nested):
 def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
     m1, m2, images = nested
     options = dict(given=m2, images=images, seeds="uniform", tolerance=0.01, progress=False)
-    told = r"inverting 'reference' at layer 'penultimate' against 'target' .* the worst case is not to be trusted; use more than steps=110 or a larger"
-    with pytest.warns(UserWarning, match=told):
+    message = (
+        r"inverting 'reference' at layer 'penultimate' against 'target' .* the worst case is not to be trusted; "
+        "use more than steps=110 or a larger"
+    )
+    with pytest.warns(UserWarning, match=message):
         worst = stir.score(m1, worst_case=True, steps=110, **options)
     assert 0.5 < worst.converged < 0.9 and worst.ceiling > 0.95  # enough for an average, which would not be warned of
     stir.score(m1, worst_case=True, steps=600, **options)

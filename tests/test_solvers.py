@@ -82,7 +82,7 @@ def test_nearest_solves_the_boxed_problem(outputs):
 
 @pytest.fixture(scope="module")
 def robust():
-    """A robust network, whose invariances are far from any seed image: the hardest to invert of those that a test can train."""
+    """A robust network, whose invariances lie far from any seed image: the hardest case that a test can train."""
     return trained_model(
         "resnet10",
         dataset="digits",
@@ -102,7 +102,8 @@ def test_the_default_arrives_at_a_robust_network_and_stays_near(robust, digits, 
     images = digits.test.images[:16]
     found = invert(robust, images, layer=layer, **QUIET)
     assert found.distance.median() < 0.05 and found.converged.float().mean() >= 0.9
-    # Dual averaging stays near as well, and takes far more steps; Adam on the pixels' logits, and acceleration with no tether, went a fifth to a half further.
+    # Dual averaging stays near as well, in far more steps; Adam on the pixels' logits, and Anderson acceleration without
+    # a pull back, ended a fifth to a half further away.
     slow = invert(robust, images, layer=layer, solver="nearest", steps=1_200, **QUIET)
     assert slow.distance.median() < 0.07
     assert found.moved.mean() < 1.02 * slow.moved.mean()
@@ -188,7 +189,14 @@ def test_nearest_in_a_ball_is_scipys_answer_too():
         found.images.flatten(1),
         strict=True,
     ):
-        answer = minimize(lambda v, z=z: ((v - z) @ (v - z) / 2, v - z), z, jac=True, method="SLSQP", bounds=list(zip(lo, hi, strict=True)),
-                          constraints={"type": "eq", "fun": lambda v, x=x: a @ (v - x), "jac": lambda v: a}, options={"ftol": 1e-14, "maxiter": 500})  # fmt: skip
+        answer = minimize(
+            lambda v, z=z: ((v - z) @ (v - z) / 2, v - z),
+            z,
+            jac=True,
+            method="SLSQP",
+            bounds=list(zip(lo, hi, strict=True)),
+            constraints={"type": "eq", "fun": lambda v, x=x: a @ (v - x), "jac": lambda v: a},
+            options={"ftol": 1e-14, "maxiter": 500},
+        )
         assert answer.success
         assert np.abs(mine.numpy() - answer.x).max() < 2e-3

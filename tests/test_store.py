@@ -1,4 +1,4 @@
-"""What is kept of a network: whole or not at all, listed and removed, and damage noticed."""
+"""Networks in the store: stored whole or not at all, listed, removed, and checked for damage."""
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +10,7 @@ import stir.training.store
 import stir.training.trained
 from stir.cli import main
 from stir.training.recipe import Recipe
-from stir.training.store import Entry, kept_models, remove_models
+from stir.training.store import Entry, remove_models, stored_models
 from stir.training.trained import trained_model
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -78,7 +78,7 @@ def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monke
     again = trained_model("resnet10", dataset=small, **TINY)
     assert len(names(own_store)) == 2
     with monkeypatch.context() as patch:
-        patch.setattr(stir.networks, "train", None)
+        patch.setattr(stir.training.trained, "train", None)
         assert same(again, trained_model("resnet10", dataset=small, **TINY))
 
 
@@ -90,7 +90,7 @@ def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monke
             raise OSError("No space left on device")
         real(path, write)
 
-    monkeypatch.setattr(stir.store, "write_atomically", refuse)
+    monkeypatch.setattr(stir.training.store, "write_atomically", refuse)
     with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
         assert trained_model("resnet10", dataset=small, **TINY).card["curve"]
     assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]
@@ -101,7 +101,7 @@ def test_the_list_and_removal(small, own_store):
     assert "No networks in" in run(main, ["models"]).output
     first = trained_model("resnet10", dataset=small, **TINY)
     trained_model("vgg11", dataset=small, loss="trades", learning_rate=0.05, augmentation="shift", **TINY)
-    table = kept_models().set_index("architecture")
+    table = stored_models().set_index("architecture")
     assert set(table.index) == {"resnet10", "vgg11"} and table.loc["resnet10", "accuracy"] == first.card["accuracy"]
     assert table.loc["vgg11", "loss"] == "trades" and table.loc["vgg11", "epsilon"] == pytest.approx(8 / 255)
     assert (
@@ -110,22 +110,22 @@ def test_the_list_and_removal(small, own_store):
     )
     (weights,) = own_store.glob(f"{table.loc['resnet10', 'key']}.safetensors")
     assert table.loc["resnet10", "megabytes"] == weights.stat().st_size / 1e6
-    shown = run(main, ["models"]).output
-    assert f"{first.card['accuracy']:.1%}" in shown and "2 networks" in shown and str(own_store.parent) in shown
-    refused = run(main, ["models", "--remove", table.loc["resnet10", "key"], "--remove", "nothing"])
-    assert len(kept_models()) == 2  # all or none
-    assert refused.exit_code and "key='nothing' is not in" in refused.output
+    output = run(main, ["models"]).output
+    assert f"{first.card['accuracy']:.1%}" in output and "2 networks" in output and str(own_store.parent) in output
+    result = run(main, ["models", "--remove", table.loc["resnet10", "key"], "--remove", "nothing"])
+    assert len(stored_models()) == 2  # all or none
+    assert result.exit_code and "key='nothing' is not in" in result.output
     assert run(main, ["models", "--remove", table.loc["resnet10", "key"]]).exit_code == 0
-    assert list(kept_models().architecture) == ["vgg11"] and not weights.exists()
-    (own_store / f"{kept_models().key[0]}.json").write_text("{")
-    (own_store / "0123.checkpoint").write_text("what was left of a training")
-    assert list(kept_models().architecture) == ["(damaged)"] * 2
-    keys = list(kept_models().key)
+    assert list(stored_models().architecture) == ["vgg11"] and not weights.exists()
+    (own_store / f"{stored_models().key[0]}.json").write_text("{")
+    (own_store / "0123.checkpoint").write_text("damaged")
+    assert list(stored_models().architecture) == ["(damaged)"] * 2
+    keys = list(stored_models().key)
     with FileLock(own_store / f"{keys[1]}.lock"), pytest.raises(ValueError, match=f"key='{keys[1]}' is being trained"):
         remove_models(keys)
-    assert len(kept_models()) == 2  # all or none
+    assert len(stored_models()) == 2  # all or none
     remove_models(keys)
-    assert kept_models().empty and names(own_store) == []
+    assert stored_models().empty and names(own_store) == []
 
 
 def test_a_key_does_not_depend_on_the_order_of_settings(tmp_path):

@@ -1,4 +1,4 @@
-"""Trained once, then read: what decides, interruption, several at once."""
+"""Networks are trained once, then loaded; keys, interruptions, several at once."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from stir.computing.precision import fast_bf16
 from stir.data import Dataset, Split
 from stir.training.attacks import PGD
 from stir.training.loop import accuracy
-from stir.training.store import kept_models
+from stir.training.store import stored_models
 from stir.training.trained import trained_model, trained_models, untrained_models
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -60,15 +60,15 @@ def test_the_weights_of_two_stores_are_the_same(small, monkeypatch, tmp_path):
 @pytest.fixture
 def keys(small, monkeypatch, own_store):
     """The key of a network, without its training."""
-    monkeypatch.setattr(stir.networks, "train", lambda *_, **__: [])
-    monkeypatch.setattr(stir.networks, "accuracy", lambda *_, **__: 0.0)
+    monkeypatch.setattr(stir.training.trained, "train", lambda *_, **__: [])
+    monkeypatch.setattr(stir.training.trained, "accuracy", lambda *_, **__: 0.0)
 
     def key(architecture="resnet10", dataset=small, **arguments):
         before = set(own_store.glob("*.json")) if own_store.exists() else set()
         trained_model(architecture, dataset=dataset, **{**TINY, **arguments})
         new = set(own_store.glob("*.json")) - before
         assert len(new) <= 1
-        return bool(new)  # whether it was another network than all before
+        return bool(new)  # True for a network unlike all before
 
     return key
 
@@ -111,7 +111,7 @@ def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stir.networks, "train", interrupt)
+        patch.setattr(stir.training.trained, "train", interrupt)
         with pytest.raises(KeyboardInterrupt):
             trained_model("resnet10", dataset=small, **TINY)
     assert names(own_store) == []
@@ -174,13 +174,10 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
     with safe_open(checkpoint, framework="pt") as file:
         done = len(json.loads(file.metadata()["curve"]))
     assert 1 <= done < 5 and not list(own_store.glob("*.json"))
-    (left,) = kept_models().itertuples()
-    assert (left.key, left.architecture, left.others) == (
-        checkpoint.stem,
-        "(unfinished)",
-        f"{done} of 5 epochs done",
-    ) and left.megabytes > 0
-    out, _ = finish(start())
+    (unfinished,) = stored_models().to_dict("records")
+    assert (unfinished["key"], unfinished["architecture"]) == (checkpoint.stem, "(unfinished)")
+    assert unfinished["others"] == f"{done} of 5 epochs done" and unfinished["megabytes"] > 0
+    finish(start())
     assert [path.suffix for path in sorted(own_store.iterdir()) if path.suffix != ".lock"] == [".json", ".safetensors"]
     (resumed,) = own_store.glob("*.safetensors")
     monkeypatch.setenv("STIR_STORE", str(tmp_path / "other"))
@@ -195,7 +192,7 @@ def test_two_processes_train_it_once(own_store):
 
 
 def test_a_full_disk_costs_no_network(own_store):
-    kept = finish(start())[0]
+    output = finish(start())[0]
     before = {path.name: path.read_bytes() for path in own_store.iterdir()}
     limited = (
         SCRIPT.replace("import sys", "import resource, sys").replace("epochs=5", "epochs=2")
@@ -208,7 +205,7 @@ def test_a_full_disk_costs_no_network(own_store):
     assert float(out.split()[-1]) > 0.1  # it was trained and is there
     after = {path.name: path.read_bytes() for path in own_store.iterdir() if path.suffix != ".lock"}
     assert after == {name: content for name, content in before.items() if not name.endswith(".lock")}
-    assert finish(start())[0] == kept
+    assert finish(start())[0] == output
 
 
 # Several at once
@@ -218,7 +215,7 @@ def test_a_full_disk_costs_no_network(own_store):
 def test_networks_side_by_side_are_those_trained_alone(
     cores, own, small, own_store, no_training, monkeypatch, tmp_path
 ):
-    asked = {
+    networks = {
         "a": {"seed": 0},
         "b": {"seed": 1},
         "c": {"architecture": "vgg11", "loss": "adversarial-l2"},
@@ -227,27 +224,29 @@ def test_networks_side_by_side_are_those_trained_alone(
     shared = {"architecture": "resnet10", "dataset": small, **TINY, "width": 8}
     monkeypatch.setattr("stir.training.trained.threads_for", lambda _: own)
     with in_threads(cores):
-        together = trained_models(asked, **shared)
+        together = trained_models(networks, **shared)
         assert list(together) == ["a", "b", "c", "d"] and len(names(own_store)) == 8
         monkeypatch.setenv("STIR_STORE", str(tmp_path / "other"))
-        for name, each in asked.items():
+        for name, each in networks.items():
             alone = trained_model(**{**shared, **each})
             assert same(together[name], alone)
             assert together[name].card["made_by"] == alone.card["made_by"] and not together[name].training
         assert torch.get_num_threads() == cores
     monkeypatch.setenv("STIR_STORE", str(own_store.parent))
     no_training()
-    again = trained_models(asked, **shared)
-    assert all(same(together[name], again[name]) for name in asked)
+    again = trained_models(networks, **shared)
+    assert all(same(together[name], again[name]) for name in networks)
 
 
 @pytest.mark.parametrize(
     ("architecture", "width", "threads"), [("resnet18", 4, 1), ("resnet18", 128, 4), ("vit", 128, 2)]
 )
 def test_a_network_has_the_cores_that_it_fills(architecture, width, threads, small):
-    """For 64 images at a time, which is all there are. That transformer has 6 blocks of 12 x 512^2 weights, used twice for each of 4 patches: 9.7e9."""
+    """For batches of all 64 images. The transformer has 6 blocks of 12 x 512^2 weights, each used in 2 operations for
+    each of 4 patches: 9.7e9 operations."""
     with in_threads(16):
-        assert stir.training.trained._Wanted.of(architecture, small, 0, width, False, {}).threads == threads
+        request = stir.training.trained._TrainingRequest.prepare(architecture, small, 0, width, False, {})
+        assert request.threads == threads
 
 
 def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
@@ -260,7 +259,7 @@ def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
     monkeypatch.setattr("stir.training.trained.side_by_side", here)
     monkeypatch.setattr("stir.training.trained.threads_for", lambda operations: 2 if operations > 3e7 else 1)
     widths = {"a": 8, "b": 4, "c": 8, "d": 4}
-    made = trained_models(
+    networks = trained_models(
         {name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())},
         architecture="resnet10",
         dataset=small,
@@ -269,7 +268,7 @@ def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
         progress=False,
     )
     assert calls == [(1, 2), (2, 2)]
-    assert {name: (net.card["made_by"]["width"], net.card["made_by"]["seed"]) for name, net in made.items()} == {
+    assert {name: (net.card["made_by"]["width"], net.card["made_by"]["seed"]) for name, net in networks.items()} == {
         "a": (8, 0),
         "b": (4, 1),
         "c": (8, 2),
@@ -291,8 +290,8 @@ def test_a_mistake_in_any_of_them_comes_before_all_training(small, no_training, 
 
 
 def test_untrained_models_are_where_training_begins(small):
-    asked = {"architecture": "resnet10", "dataset": small, "width": 4, "epochs": 1}
-    first, second = (untrained_models({"a": {"seed": 0}, "b": {"seed": 1}}, **asked) for _ in range(2))
+    shared = {"architecture": "resnet10", "dataset": small, "width": 4, "epochs": 1}
+    first, second = (untrained_models({"a": {"seed": 0}, "b": {"seed": 1}}, **shared) for _ in range(2))
     assert same(first["a"], second["a"]) and not same(first["a"], first["b"])
-    mean = first["a"].normalize.mean.flatten()
+    mean = first["a"].get_buffer("normalize.mean").flatten()
     assert torch.allclose(mean, small.train.images.mean(dim=(0, 2, 3)))

@@ -1,1 +1,1 @@
-"""The book: notebooks with checked parameters, executed and built."""
+"""Notebooks with checked parameters, executed and built into the book."""

@@ -1,6 +1,6 @@
-"""Notebook parameters, strictly: their names and types are checked before anything runs.
+"""Strict notebook parameters: names and types are checked before anything runs.
 
-A parameters cell has one `name: type = default  # help` a line, with a type of `TYPES`.
+A parameters cell has one `name: type = default  # help` in a line, with a type of `TYPES`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,26 +27,26 @@ class Parameter:
 
 
 def declared(notebook: Path) -> dict[str, Parameter]:
-    """The parameters that a notebook declares, in their order."""
-    import papermill  # which takes a second, and a running notebook does not need it
+    """Return the parameters that a notebook declares, in their order."""
+    import papermill  # slow to import, and not needed in a running notebook
 
-    found = papermill.inspect_notebook(str(notebook))
-    if not found:
+    entries = papermill.inspect_notebook(str(notebook))
+    if not entries:
         raise ValueError(f"{notebook} declares no parameters; tag a cell `parameters`")
     return {
         name: Parameter(name, entry["inferred_type_name"], entry["default"], entry["help"])
-        for name, entry in found.items()
+        for name, entry in entries.items()
     }
 
 
-def read(text: str, name: str, parameters: Mapping[str, Parameter]) -> object:
-    """What was typed on the command line for `name`, as YAML; a string is taken as it stands."""
+def parse_value(text: str, name: str, parameters: Mapping[str, Parameter]) -> object:
+    """Parse the text of a command line option for the parameter `name`: as YAML, unless its type is str."""
     if name in parameters and parameters[name].type == "str":
         return text
     return yaml.safe_load(text)
 
 
-def check(values: Mapping[str, object], parameters: Mapping[str, Parameter]) -> None:
+def check_values(values: Mapping[str, object], parameters: Mapping[str, Parameter]) -> None:
     """Raise a ValueError for a name that is not declared, or a value of another type."""
     for name, value in values.items():
         if name not in parameters:
@@ -55,25 +56,30 @@ def check(values: Mapping[str, object], parameters: Mapping[str, Parameter]) -> 
         _check_type(name, value, parameters[name].type)
 
 
-def check_notebook(namespace: Mapping[str, object]) -> None:
-    """The same inside a running notebook, for whoever calls papermill directly.
+def check_notebook(namespace: Mapping[str, Any]) -> None:
+    """Check the parameters inside a running notebook, for users who call papermill directly.
 
     Args:
-        namespace: the notebook's `globals()`. Its annotated names are the parameters; a plain
-            value under a name that nearly is one's was meant to be it.
+        namespace: the notebook's `globals()`. Its annotated names are the parameters; another plain value whose
+            name is close to that of a parameter counts as a misspelt one.
+
+    Raises:
+        ValueError: a value of another type, or a misspelt name.
     """
     annotations = namespace.get("__annotations__", {})
-    types = {name: getattr(kind, "__name__", str(kind)) for name, kind in annotations.items()}
-    for name, kind in types.items():
-        _check_type(name, namespace[name], kind)
+    types = {name: getattr(annotation, "__name__", str(annotation)) for name, annotation in annotations.items()}
+    for name, type_name in types.items():
+        _check_type(name, namespace[name], type_name)
     for name, value in namespace.items():
         near = difflib.get_close_matches(name, types, n=1, cutoff=0.8)
         if near and name not in types and isinstance(value, tuple(TYPES.values())):
             raise ValueError(f"parameter {name!r} does not exist; did you mean {near[0]!r}?")
 
 
-def _check_type(name: str, value: object, kind: str) -> None:
-    allowed = (int, float) if kind == "float" else TYPES[kind]
-    # Python counts True as an int; a reader who passes it for a number made a mistake.
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind != "bool"):
-        raise ValueError(f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type {kind}")
+def _check_type(name: str, value: object, type_name: str) -> None:
+    allowed = (int, float) if type_name == "float" else TYPES[type_name]
+    # In Python a bool is an int, but True for a number is a mistake.
+    if not isinstance(value, allowed) or (isinstance(value, bool) and type_name != "bool"):
+        raise ValueError(
+            f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type {type_name}"
+        )

@@ -1,1 +1,1 @@
-"""Where and how things are computed: device, precision, several at a time."""
+"""Devices, precision, and networks computed in parallel."""

@@ -1,4 +1,4 @@
-"""The device that tensors are computed on, and the machine that it is part of."""
+"""Choice of the device, reproducible algorithms on it, and its name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device that `device` names; "auto" takes CUDA, then MPS, then the CPU.
+    """Return the device called `device`; "auto" takes CUDA, then MPS, then the CPU.
 
     Raises:
-        ValueError: the name is no device of PyTorch's, or this machine lacks it.
+        ValueError: PyTorch knows no such device, or this machine lacks it.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -34,7 +34,10 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Within, cuDNN takes only algorithms that add up in a fixed order; what else PyTorch calls nondeterministic on a GPU may still vary by rounding."""
+    """Restrict cuDNN to deterministic algorithms, in a `with` block or as a decorator.
+
+    Operations outside cuDNN that PyTorch lists as nondeterministic on a GPU may still vary by rounding.
+    """
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
@@ -45,7 +48,7 @@ def reproducible() -> Iterator[None]:
 
 
 def hardware(device: torch.device) -> str:
-    """One line that names the machine a result was computed on."""
+    """Return one line that names the GPU, or the processor and the number of cores in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -53,6 +56,6 @@ def hardware(device: torch.device) -> str:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        pass  # not Linux: the platform's own name has to do
+        pass  # not Linux, or it gives no name: keep the one from `platform`
     cores = torch.get_num_threads()
     return f"{name}, {cores} core{'s' if cores != 1 else ''}"

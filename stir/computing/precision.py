@@ -1,21 +1,21 @@
-"""The precision that networks are computed in: bfloat16 where that is fast."""
+"""Precision of the forward and backward passes: bfloat16 on devices that are fast at it."""
 
 from __future__ import annotations
 
 import torch
 
-PRECISIONS = ("auto", "float32")  # "auto": bfloat16 where that is fast and safe
+PRECISIONS = ("auto", "float32")  # "auto": bfloat16 where it is fast and safe
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is much faster than float32 on `device`, by what the processor offers.
+    """Return whether `device` has instructions that make bfloat16 much faster than float32.
 
-    Not by a measurement: on a busy machine it would decide now so and now otherwise, and with it the results.
+    Not measured: on a busy machine the answer, and with it the results, would vary from run to run.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # Without these instructions bfloat16 is computed in float32, after a conversion.
+        # Without these instructions, bfloat16 is converted and computed in float32.
         return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return False
 

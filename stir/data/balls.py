@@ -1,4 +1,4 @@
-"""Balls around images, in the L2 or the L-infinity norm."""
+"""L2 and L-infinity balls around images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def image_norms(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 1 1"]:
 
 @dataclass(frozen=True)
 class Ball:
-    """All images at most `radius` away from a centre.
+    """All images within `radius` of a centre.
 
     Attributes:
         norm: "l2", the Euclidean distance over all pixels; or "linf", the largest difference in a pixel.
@@ -34,7 +34,7 @@ class Ball:
             raise ValueError(f"radius={self.radius} must be above 0")
 
     def project(self, offset: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """The nearest offset from the centre that stays in the ball."""
+        """Project an offset from the centre onto the ball: the nearest offset within `radius`."""
         if self.norm == "linf":
             return offset.clamp(-self.radius, self.radius)
         return offset * (self.radius / image_norms(offset).clamp_min(self.radius))

@@ -1,12 +1,13 @@
-"""Image data sets as tensors in [0, 1]: embedded digits, torchvision's, a folder of images; parts of them."""
+"""Image data sets as tensors in [0, 1], whole or in part: embedded digits, torchvision's, folders of images."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from stir.files import store_folder
 DIGITS_SIZE = 16
 DIGITS_TRAIN = 1_400
 
-# Name -> class in torchvision.datasets, and where its files belong below the folder of downloads.
-TORCHVISION = {
+# Name -> class in torchvision.datasets, and the folder of its files within the folder of downloads.
+TORCHVISION_DATASETS = {
     "mnist": ("MNIST", "MNIST/raw/"),
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw/"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py/"),
@@ -29,7 +30,8 @@ TORCHVISION = {
     "svhn": ("SVHN", ""),
     "stl10": ("STL10", "stl10_binary/"),
 }
-# Those whose authors do not say that the order of their files mixes the classes, as CIFAR's and Fashion-MNIST's do, nor is known to.
+# Data sets whose files may hold the classes one after another: their authors do not say that the order is mixed,
+# as those of CIFAR and Fashion-MNIST do, and nothing else shows that it is.
 UNORDERED = ("stl10",)
 
 
@@ -48,35 +50,35 @@ class Split:
         """SHA-256 of the images and labels."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         for tensor in (self.images, self.labels):
-            digest.update(tensor.contiguous().numpy())
+            digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
-    def __getitem__(self, keep: Tensor | slice) -> Split:
-        return Split(self.images[keep], self.labels[keep])
+    def __getitem__(self, index: Tensor | slice) -> Split:
+        return Split(self.images[index], self.labels[index])
 
     def take(self, n_images: int) -> Float[Tensor, "n c h w"]:
-        """The first `n_images` images, at least the 5 that a similarity with an interval needs.
+        """Return the first `n_images` images: at least 5, the fewest for a similarity with an interval.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: `n_images` is below 5, or above the number of images.
         """
         if not 5 <= n_images <= len(self):
             raise ValueError(f"n_images={n_images} must lie between 5 and {len(self)}")
         return self.images[:n_images]
 
     def one_of_each(self, n_images: int) -> Float[Tensor, "n c h w"]:
-        """Images for a gallery: the first of each class, in the order of the classes, then the second of each, and so on.
+        """Return `n_images` images for a gallery: the first of each class by class number, then the second of each, ...
 
         Raises:
-            ValueError: there are not `n_images`, or it is below 1.
+            ValueError: `n_images` is below 1, or above the number of images.
         """
         if not 1 <= n_images <= len(self):
             raise ValueError(f"n_images={n_images} must lie between 1 and {len(self)}")
-        turns = torch.zeros_like(self.labels)
+        rounds = torch.zeros_like(self.labels)  # 0 for the first image of a class, 1 for the second, ...
         for label in self.labels.unique():
             members = self.labels == label
-            turns[members] = torch.arange(int(members.sum()))
-        order = torch.argsort(turns * (int(self.labels.max()) + 1) + self.labels)
+            rounds[members] = torch.arange(int(members.sum()))
+        order = torch.argsort(rounds * (int(self.labels.max()) + 1) + self.labels)
         return self.images[order[:n_images]]
 
 
@@ -95,16 +97,15 @@ class Dataset:
 
     @cached_property
     def normalization(self) -> dict[str, list[float]]:
-        """`mean` and `std` of each channel of the training images; a channel of one colour counts as nearly so."""
+        """`mean` and `std` of each channel of the training images; `std` is at least 1e-3, for constant channels."""
         pixels = self.train.images
         return {"mean": pixels.mean(dim=(0, 2, 3)).tolist(), "std": pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist()}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of both splits and the number of classes: of all that a network's training and its test depend on."""
-        return hashlib.sha256(
-            repr((self.train.fingerprint, self.test.fingerprint, len(self.classes))).encode()
-        ).hexdigest()
+        """SHA-256 of both splits and the number of classes: all that training and testing a network depend on."""
+        content = self.train.fingerprint, self.test.fingerprint, len(self.classes)
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def load_dataset(
@@ -117,29 +118,32 @@ def load_dataset(
     unreadable: str = "refuse",
     progress: bool = True,
 ) -> Dataset:
-    """The data set called `name`, or a part of it.
+    """Load the data set called `name`, or a part of it.
 
     Args:
         name: "digits", scikit-learn's 1,797 handwritten digits enlarged from 8x8, with 1,400 of
             them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
-            downloaded once by torchvision, in their own order where that is mixed (see `UNORDERED`); or "folder:PATH", images in `PATH/train/<class>/` and
-            `PATH/test/<class>/`, in any format that Pillow reads, decoded once, in an order drawn by the
-            files' names alone: the first n images are of all classes, on every machine the same.
-        classes: which to keep, numbered anew in the order given: "0-4", "cat, dog", "0, 3-5" or a
-            list of such; all if None. Numbers are places, but for classes that are all called by numbers.
-        n_train: how many training images to keep, drawn at random by `seed`; all if None. With the
-            same seed and classes, fewer images are a part of more.
+            downloaded once by torchvision, in the order of their files if that mixes the classes (see
+            `UNORDERED`), else in a fixed mixed one; or "folder:PATH", images in `PATH/train/<class>/`
+            and `PATH/test/<class>/`, in any format that Pillow reads, decoded once. A folder's images come
+            in a mixed order that depends only on the file names: on every machine the first n images are
+            the same, and of all classes.
+        classes: the classes to keep, renumbered in the given order: "0-4", "cat, dog", "0, 3-5" or a
+            list of such; all if None. Numbers are positions in the list of classes; if the names of
+            all classes are numbers, they are these names.
+        n_train: number of training images to keep, drawn at random with `seed`; all if None. With the
+            same seed and classes, the smaller of two such sets is a subset of the larger.
         seed: of that draw.
         image_size: height and width in pixels to resize to, bilinearly; None keeps the images'
             own (16 for digits).
-        unreadable: for a folder, "refuse" raises when a file cannot be read, "skip" warns of it.
+        unreadable: for a folder, "refuse" raises an error for files that cannot be read, "skip" warns of them.
         progress: show a bar while decoding.
 
     Raises:
         ValueError: a name, class or number that is unknown or out of range, a folder without the
             layout above, unreadable files, or images of several sizes with no `image_size`.
-        ConnectionError: a data set of torchvision's is not there and cannot be downloaded; the
-            message says what to put where.
+        ConnectionError: a data set of torchvision's is not in the store and cannot be downloaded; the
+            message says where to put which files.
     """
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable={unreadable!r} is unknown; use one of {', '.join(UNREADABLE)}")
@@ -147,13 +151,13 @@ def load_dataset(
         raise ValueError(f"image_size={image_size} must be at least 1")
     if name == "digits":
         dataset = _digits(image_size or DIGITS_SIZE)
-    elif name in TORCHVISION:
+    elif name in TORCHVISION_DATASETS:
         dataset = _torchvision(name, image_size)
     elif name.startswith("folder:"):
         dataset = _folder(name, image_size, unreadable, progress)
     else:
         raise ValueError(
-            f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION))} or 'folder:PATH'"
+            f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION_DATASETS))} or 'folder:PATH'"
         )
     if classes is not None:
         dataset = _with_classes(dataset, classes)
@@ -163,17 +167,17 @@ def load_dataset(
         raise ValueError(
             f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}"
         )
-    keep = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
-    return replace(dataset, name=f"{dataset.name}, {n_train} images", train=dataset.train[keep])
+    subset = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
+    return replace(dataset, name=f"{dataset.name}, {n_train} images", train=dataset.train[subset])
 
 
 def _digits(size: int) -> Dataset:
     from sklearn.datasets import load_digits
 
-    raw = load_digits()
-    images = torch.from_numpy(raw.images.astype(np.float32) / 16).unsqueeze(1)
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.from_numpy(np.asarray(pixels, np.float32).reshape(-1, 1, 8, 8) / 16)
     images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
-    whole = Split(images, torch.from_numpy(raw.target.astype(np.int64)))
+    whole = Split(images, torch.from_numpy(np.asarray(labels, np.int64)))
     return Dataset("digits", whole[:DIGITS_TRAIN], whole[DIGITS_TRAIN:], tuple(str(digit) for digit in range(10)))
 
 
@@ -182,104 +186,113 @@ def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dat
     for split in ("train", "test"):
         if not (root / split).is_dir():
             raise ValueError(
-                f"dataset={name!r}: there is no folder {str(root / split)!r}; images belong in PATH/train/<class>/ and PATH/test/<class>/"
+                f"dataset={name!r}: there is no folder {str(root / split)!r}; "
+                "images belong in PATH/train/<class>/ and PATH/test/<class>/"
             )
+    decode = partial(decode_folder, size=size, unreadable=unreadable, progress=progress)
     try:
-        *train, classes = decode_folder(root / "train", size, unreadable=unreadable, progress=progress)
-        *test, others = decode_folder(root / "test", size, unreadable=unreadable, progress=progress)
+        train_pixels, train_labels, classes = decode(root / "train")
+        test_pixels, test_labels, test_classes = decode(root / "test")
     except ValueError as error:
         raise ValueError(f"dataset={name!r}: {error}") from error
-    if classes != others:
+    if classes != test_classes:
         raise ValueError(
-            f"dataset={name!r}: train and test must hold the same classes; only one of them holds {sorted(set(classes) ^ set(others))[:5]}"
+            f"dataset={name!r}: train and test must hold the same classes; "
+            f"only one of them holds {sorted(set(classes) ^ set(test_classes))[:5]}"
         )
-    if train[0].shape[1:] != test[0].shape[1:]:
+    if train_pixels.shape[1:] != test_pixels.shape[1:]:
         raise ValueError(
-            f"dataset={name!r}: training images are {_size(train[0])}, test images {_size(test[0])}; give image_size"
+            f"dataset={name!r}: training images are {_size(train_pixels)}, test images {_size(test_pixels)}; "
+            "give image_size"
         )
-    # The name goes onto pages, where nobody needs to know the rest of the path.
-    return Dataset(
-        f"folder:{root.resolve().name}", Split(_unit(train[0]), train[1]), Split(_unit(test[0]), test[1]), classes
-    )
+    train, test = Split(_to_unit(train_pixels), train_labels), Split(_to_unit(test_pixels), test_labels)
+    # The name goes onto published pages: it leaves out the path above the folder, which is private.
+    return Dataset(f"folder:{root.resolve().name}", train, test, classes)
 
 
 def _size(images: Tensor) -> str:
     return f"{images.shape[3]}x{images.shape[2]}"
 
 
-def _unit(pixels: Tensor) -> Tensor:
-    return pixels / 255  # float32, in one pass
+def _to_unit(pixels: Tensor) -> Tensor:
+    """Map uint8 pixels to float32 in [0, 1]."""
+    return pixels / 255
 
 
 def _torchvision(name: str, size: int | None) -> Dataset:
     import torchvision
 
-    kind, below = TORCHVISION[name]
-    made, root = getattr(torchvision.datasets, kind), store_folder() / "downloads"
-    by_split = name in ("svhn", "stl10")
-    splits = []
+    class_name, subfolder = TORCHVISION_DATASETS[name]
+    dataset_class, root = getattr(torchvision.datasets, class_name), store_folder() / "downloads"
+    splits: dict[str, Split] = {}
+    class_names = [str(number) for number in range(10)]
     for split in ("train", "test"):
-        which = {"split": split} if by_split else {"train": split == "train"}
+        option = {"split": split} if name in ("svhn", "stl10") else {"train": split == "train"}
         try:
-            raw = made(str(root), **which, download=True)  # checks what is there before it downloads anything
+            raw = dataset_class(str(root), **option, download=True)  # looks for the files before it downloads them
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
-                f"dataset={name!r} is not in {root} and could not be downloaded ({' '.join(str(error).split())}). Where there is a network, "
-                f"torchvision.datasets.{kind}(FOLDER, download=True) gets it; put its files into {root / below}, or set $STIR_STORE"
+                f"dataset={name!r} is not in {root} and could not be downloaded ({' '.join(str(error).split())}). "
+                f"Where there is a network, torchvision.datasets.{class_name}(FOLDER, download=True) gets it; "
+                f"put its files into {root / subfolder}, or set $STIR_STORE"
             ) from error
-        split = _split(raw, size)
-        splits.append(split[_mixed(len(split))] if name in UNORDERED else split)
-    classes = getattr(raw, "classes", None) or [str(number) for number in range(10)]
-    return Dataset(name, *splits, tuple(classes))
+        class_names = getattr(raw, "classes", None) or class_names
+        splits[split] = _as_split(raw, size)
+        if name in UNORDERED:
+            splits[split] = splits[split][_mixed_order(len(splits[split]))]
+    return Dataset(name, splits["train"], splits["test"], tuple(class_names))
 
 
-def _mixed(n_images: int) -> Int[Tensor, "n"]:
-    """A fixed permutation, by the SHA-256 of each number, in the spirit of `stir.data.folders.mixed_order`."""
-    return torch.tensor(sorted(range(n_images), key=lambda place: hashlib.sha256(str(place).encode()).digest()))
+def _mixed_order(n_images: int) -> Int[Tensor, "n"]:
+    """Fixed permutation of the images, by the SHA-256 of each index (compare `stir.data.folders.mixed_order`)."""
+    return torch.tensor(sorted(range(n_images), key=lambda index: hashlib.sha256(str(index).encode()).digest()))
 
 
-def _split(raw: object, size: int | None) -> Split:
-    """Grey images [N, H, W] and colour images [N, H, W, C] or [N, C, H, W], as torchvision's data sets hold them."""
+def _as_split(raw: Any, size: int | None) -> Split:
+    """Convert a data set of torchvision's; its `data` is [N, H, W] if grey, else [N, H, W, C] or [N, C, H, W]."""
     pixels = torch.as_tensor(raw.data)
     labels = torch.as_tensor(np.asarray(raw.targets if hasattr(raw, "targets") else raw.labels), dtype=torch.int64)
     if pixels.ndim == 3:
         pixels = pixels.unsqueeze(1)
     elif pixels.shape[3] == 3:
         pixels = pixels.permute(0, 3, 1, 2)
-    images = _unit(pixels.contiguous())
+    images = _to_unit(pixels.contiguous())
     if size is not None and images.shape[2:] != (size, size):
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(
-            0, 1
-        )  # which rounding may leave
+        resized = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        images = resized.clamp(0, 1)  # rounding may overshoot
     return Split(images, labels)
 
 
-def _with_classes(dataset: Dataset, asked: str | Sequence[str]) -> Dataset:
-    parts = [part.strip() for text in ([asked] if isinstance(asked, str) else asked) for part in str(text).split(",")]
-    keep = [number for part in parts for number in _class_numbers(part, dataset.classes)]
-    if len(set(keep)) < len(keep) or len(keep) < 2:
-        raise ValueError(f"classes={asked!r} must name at least two different classes, each once")
-    renumbered = torch.full((len(dataset.classes),), -1)
-    renumbered[keep] = torch.arange(len(keep))
+def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
+    texts = [selection] if isinstance(selection, str) else selection
+    parts = [part.strip() for text in texts for part in str(text).split(",")]
+    numbers = [number for part in parts for number in _class_numbers(part, dataset.classes)]
+    if len(set(numbers)) < len(numbers) or len(numbers) < 2:
+        raise ValueError(f"classes={selection!r} must name at least two different classes, each once")
+    new_numbers = torch.full((len(dataset.classes),), -1)  # -1 marks the classes to drop
+    new_numbers[numbers] = torch.arange(len(numbers))
 
-    def part_of(split: Split) -> Split:
-        labels = renumbered[split.labels]
+    def select(split: Split) -> Split:
+        labels = new_numbers[split.labels]
         return Split(split.images[labels >= 0], labels[labels >= 0])
 
-    names = tuple(dataset.classes[number] for number in keep)
-    return Dataset(f"{dataset.name}, classes {', '.join(parts)}", part_of(dataset.train), part_of(dataset.test), names)
+    names = tuple(dataset.classes[number] for number in numbers)
+    return Dataset(f"{dataset.name}, classes {', '.join(parts)}", select(dataset.train), select(dataset.test), names)
 
 
 def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
-    """The classes that a name, a number or a range such as "0-4" means; where all are called by numbers, these are meant, not places."""
+    """Class numbers that a name, a number or a range such as "0-4" selects.
+
+    Numbers are positions in `classes`; if the names of all classes are numbers, they are these names.
+    """
     if part in classes:
         return [classes.index(part)]
-    called = [int(name) for name in classes] if all(name.isdecimal() for name in classes) else range(len(classes))
+    numbers = [int(name) for name in classes] if all(name.isdecimal() for name in classes) else range(len(classes))
     first, dash, last = (text.strip() for text in part.partition("-"))
     if first.isdecimal() and (last.isdecimal() or not dash):
-        ends = int(first), int(last or first)
-        if ends[0] <= ends[1] and all(end in called for end in ends):
-            return [place for place, number in enumerate(called) if ends[0] <= number <= ends[1]]
-    known = f"numbers from {min(called)} to {max(called)}" if isinstance(called, range) else "their numbers"
-    known += f", a range such as '{min(called)}-{max(called)}', or names: {', '.join(classes[:10])}"
-    raise ValueError(f"classes: {part!r} is no class; use {known}")
+        low, high = int(first), int(last or first)
+        if low <= high and low in numbers and high in numbers:
+            return [index for index, number in enumerate(numbers) if low <= number <= high]
+    choices = f"numbers from {min(numbers)} to {max(numbers)}" if isinstance(numbers, range) else "their numbers"
+    choices += f", a range such as '{min(numbers)}-{max(numbers)}', or names: {', '.join(classes[:10])}"
+    raise ValueError(f"classes: {part!r} is no class; use {choices}")

@@ -1,8 +1,8 @@
-"""The images that everything is measured on: floats [N, C, H, W] in [0, 1], from a tensor, a data set or a data loader."""
+"""Images as one checked tensor [N, C, H, W] in [0, 1], from a tensor, a data set or a data loader."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
@@ -13,40 +13,49 @@ Images = Tensor | Dataset | DataLoader
 
 
 def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
-    """All of `images` in one tensor, read once and in the order in which they come.
+    """Gather all of `images` in one tensor; a data set or loader is read once, in its own order.
 
     Args:
-        images: a tensor [N, C, H, W]; a `torch.utils.data.Dataset`, whose items are images [C, H, W] or tuples that begin
-            with one; or a `DataLoader`, whose batches are images [B, C, H, W] or tuples that begin with them.
+        images: a tensor [N, C, H, W]; a `torch.utils.data.Dataset` whose items are images [C, H, W] or tuples that
+            begin with one; or a `DataLoader` whose batches are images [B, C, H, W] or tuples that begin with them.
 
     Raises:
-        ValueError: another kind of object, items that are no tensors or have several shapes, or what `check_images` refuses.
+        ValueError: another kind of object, items that are no tensors or of several shapes, or images that
+            `check_images` refuses.
     """
     if isinstance(images, DataLoader):
-        images = _joined(images, torch.cat, "batch")
+        images = _join(images, torch.cat, "batch")
     elif isinstance(images, Dataset):
-        items = images if hasattr(images, "__iter__") else (images[index] for index in range(len(images)))
-        images = _joined(items, torch.stack, "item")
+        images = _join(_items(images), torch.stack, "item")
     check_images(images)
     return images
 
 
-def _joined(parts: Iterable, join, kind: str) -> Tensor:
-    found: list[Tensor] = []
+def _items(dataset: Dataset) -> Iterable:
+    if isinstance(dataset, Iterable):
+        return dataset
+    # A map-style data set, which has a length although torch's base class declares none.
+    return (dataset[index] for index in range(len(dataset)))  # pyright: ignore[reportArgumentType]
+
+
+def _join(parts: Iterable, join: Callable[[list[Tensor]], Tensor], kind: str) -> Tensor:
+    tensors: list[Tensor] = []
     for index, part in enumerate(parts):
-        image = part[0] if isinstance(part, (tuple, list)) else part
-        if not isinstance(image, Tensor):
+        tensor = part[0] if isinstance(part, (tuple, list)) else part
+        if not isinstance(tensor, Tensor):
             raise ValueError(
-                f"images: {kind} {index} holds a {type(image).__name__}, not a tensor; give the data set a transform such as torchvision's ToTensor()"
+                f"images: {kind} {index} holds a {type(tensor).__name__}, not a tensor; "
+                "give the data set a transform such as torchvision's ToTensor()"
             )
-        if found and image.shape[-3:] != found[0].shape[-3:]:
+        if tensors and tensor.shape[-3:] != tensors[0].shape[-3:]:
             raise ValueError(
-                f"images: {kind} {index} has shape {tuple(image.shape)} after {tuple(found[0].shape)}; resize all to one shape"
+                f"images: {kind} {index} has shape {tuple(tensor.shape)} after {tuple(tensors[0].shape)}; "
+                "resize all to one shape"
             )
-        found.append(image)
-    if not found:
+        tensors.append(tensor)
+    if not tensors:
         raise ValueError("images holds no image; give at least one")
-    return join(found)
+    return join(tensors)
 
 
 def check_images(images: object) -> None:
@@ -63,5 +72,6 @@ def check_images(images: object) -> None:
     low, high = images.min().item(), images.max().item()
     if low < 0 or high > 1:
         raise ValueError(
-            f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; put the normalization inside the network with stir.Normalize"
+            f"images must lie in [0, 1] but lie in [{low:.3g}, {high:.3g}]; "
+            "put the normalization inside the network with stir.Normalize"
         )

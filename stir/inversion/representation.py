@@ -81,7 +81,7 @@ class Representation:
             module, last_call = self._locate()
             self._attach(module, last_call)
             # A wrong output of the layer shows here, before any work.
-            self._frozen.fold(lambda: self(self._example), but=module)
+            self._frozen.fold(lambda: self(self._example), exclude=module)
         except BaseException:
             self.__exit__()
             raise

@@ -1,4 +1,4 @@
-"""The parts that networks are made of, and the normalization of their input."""
+"""Building blocks of networks, and the normalization of their input."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """(x - mean) / std for each channel: puts the normalization of the input inside a network.
+    """Normalization of each channel, (x - mean) / std, as the first layer of a network.
 
-    `nn.Sequential(Normalize(mean, std), network)` makes a network that was trained on normalized
-    images take images in [0, 1]. One grey channel is spread over as many as `mean` has.
+    `nn.Sequential(Normalize(mean, std), network)` lets a network that was trained on normalized images take
+    images in [0, 1]. A single grey channel is repeated for each channel of `mean`.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -26,7 +29,7 @@ class Normalize(nn.Module):
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution and its batch norm."""
+    """A convolution and a batch norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> None:
         super().__init__(
@@ -36,7 +39,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """ReLU(body(x) + skip(x)); without skip connection, ReLU(body(x)) (He et al. 2016, Fig. 2)."""
+    """ReLU(body(x) + skip(x)); without a skip connection, ReLU(body(x)) (He et al. 2016, Fig. 2)."""
 
     def __init__(self, body: nn.Module, inputs: int, outputs: int, stride: int, skip: bool) -> None:
         super().__init__()
@@ -51,13 +54,13 @@ class Residual(nn.Module):
 
 
 def basic_block(inputs: int, channels: int, stride: int, skip: bool = True) -> tuple[Residual, int]:
-    """Two 3x3 convolutions (He et al. 2016, Fig. 5 left), and the number of its output channels."""
+    """Build a block of two 3x3 convolutions; return it and its output channels (He et al. 2016, Fig. 5 left)."""
     body = nn.Sequential(ConvNorm(inputs, channels, stride=stride), nn.ReLU(), ConvNorm(channels, channels))
     return Residual(body, inputs, channels, stride, skip), channels
 
 
 def bottleneck(inputs: int, channels: int, stride: int, skip: bool = True) -> tuple[Residual, int]:
-    """1x1, 3x3 and 1x1 convolutions (He et al. 2016, Fig. 5 right), and the number of its output channels."""
+    """Build a block of 1x1, 3x3 and 1x1 convolutions; return it and its output channels (Fig. 5 right)."""
     outputs = 4 * channels
     body = nn.Sequential(
         ConvNorm(inputs, channels, kernel=1), nn.ReLU(),
@@ -68,7 +71,10 @@ def bottleneck(inputs: int, channels: int, stride: int, skip: bool = True) -> tu
 
 
 class WideBlock(nn.Module):
-    """Norm, ReLU and convolution, twice, and a skip connection (Zagoruyko and Komodakis 2016, Fig. 1d without dropout)."""
+    """Twice norm, ReLU and convolution, and a skip connection.
+
+    Zagoruyko and Komodakis 2016, Fig. 1d without dropout.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -84,10 +90,10 @@ class WideBlock(nn.Module):
 
 
 class Patches(nn.Module):
-    """Cuts images into squares, each a token, and adds where it lay: sines of its row and column.
+    """Patch embedding with fixed sine-cosine positions (Beyer et al. 2022, "Better plain ViT baselines").
 
-    Maps [N, C, H, W] become maps [N, D, H / size, W / size], zeros filling up the last squares, so
-    that any image size will do (Beyer et al. 2022, "Better plain ViT baselines for ImageNet-1k").
+    Maps images [N, C, H, W] to tokens [N, D, ceil(H / size), ceil(W / size)]; zeros pad the last row and column of
+    patches, so that images may have any size.
     """
 
     def __init__(self, channels: int, dim: int, size: int) -> None:
@@ -102,7 +108,7 @@ class Patches(nn.Module):
 
 
 def _positions(dim: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Sines and cosines of each row and column, [dim, height, width]."""
+    """Sines and cosines of the row and the column, [dim, height, width]."""
     rates = 10_000 ** -torch.linspace(0, 1, dim // 4, device=device)
     rows, columns = (torch.arange(count, device=device)[:, None] * rates for count in (height, width))
     rows = rows[:, None].expand(-1, width, -1)
@@ -111,17 +117,18 @@ def _positions(dim: int, height: int, width: int, device: torch.device) -> Tenso
 
 
 class Attention(nn.TransformerEncoderLayer):
-    """A transformer's layer, norms first, over the places of a map [N, D, H, W] (Dosovitskiy et al. 2021)."""
+    """Pre-norm transformer layer over the positions of a map [N, D, H, W] (Dosovitskiy et al. 2021)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__(dim, heads, 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    # The base class also takes masks, of which a map has none.
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
 
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of a map [N, D, H, W]."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)

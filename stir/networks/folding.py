@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: in eval mode a norm only scales and shifts what it is given."""
+"""Batch norm folding: in eval mode a batch norm is affine, so the convolution before it can do its work."""
 
 from __future__ import annotations
 
@@ -13,79 +13,88 @@ Pairs = dict[nn.Conv2d, nn.BatchNorm2d]
 
 
 @contextmanager
-def watch_pairs(model: nn.Module) -> Iterator[Pairs]:
-    """Collects, over one forward pass, each convolution whose output is all that a batch norm is given, both running once.
+def record_pairs(model: nn.Module) -> Iterator[Pairs]:
+    """Record, during one forward pass, each convolution whose output is the input of a batch norm, if both run once.
 
-    No tracing: what runs is watched, so any control flow will do. That the output goes nowhere else
-    cannot be seen, and has to be checked by comparing the results.
+    Hooks record what runs, so that any control flow works, unlike with tracing. They cannot show that the output is
+    used nowhere else: compare the network's outputs before and after folding.
     """
     pairs: Pairs = {}
-    ran: Counter[nn.Module] = Counter()
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the tensor too, so that no other gets its id
-    shared = {
-        name
-        for name, count in Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False)).items()
-        if count > 1
-    }
+    runs: Counter[nn.Module] = Counter()
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; holding the tensor keeps its id from being reused
+    counts = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
 
-    def after(module: nn.Module, _: object, output: Tensor) -> None:
-        ran[module] += 1
-        outputs[id(output)] = module, output
+    def record_output(conv: nn.Conv2d, _: object, output: Tensor) -> None:
+        runs[conv] += 1
+        outputs[id(output)] = conv, output
 
-    def before(module: nn.Module, inputs: tuple) -> None:
-        ran[module] += 1
+    def record_pair(norm: nn.BatchNorm2d, inputs: tuple) -> None:
+        runs[norm] += 1
         conv, _ = outputs.get(id(inputs[0]), (None, None)) if inputs else (None, None)
-        if (
-            conv is None or module.running_mean is None or "weight" not in conv._parameters
-        ):  # the last where it is computed anew, as in pruning
+        # A weight that is recomputed in each pass, as by pruning, is no parameter.
+        if conv is None or norm.running_mean is None or "weight" not in conv._parameters:
             return
-        own = [conv.weight, *module.parameters()]
-        if all(parameter is None or id(parameter) not in shared for parameter in own):
-            pairs[conv] = module
+        parameters = [conv.weight, *norm.parameters()]
+        if all(parameter is None or counts[id(parameter)] < 2 for parameter in parameters):  # no weight sharing
+            pairs[conv] = norm
 
-    handles = [m.register_forward_hook(after) for m in model.modules() if type(m) is nn.Conv2d]
-    handles += [m.register_forward_pre_hook(before) for m in model.modules() if type(m) is nn.BatchNorm2d]
+    handles = [m.register_forward_hook(record_output) for m in model.modules() if type(m) is nn.Conv2d]
+    handles += [m.register_forward_pre_hook(record_pair) for m in model.modules() if type(m) is nn.BatchNorm2d]
     try:
         yield pairs
     finally:
         for handle in handles:
             handle.remove()
-        for conv in [conv for conv, norm in pairs.items() if ran[conv] > 1 or ran[norm] > 1]:
+        for conv in [conv for conv, norm in pairs.items() if runs[conv] > 1 or runs[norm] > 1]:
             del pairs[conv]
 
 
 def folded_tensors(model: nn.Module, tensors: dict[str, Tensor], pairs: Pairs) -> dict[str, Tensor]:
-    """`tensors` of `model` with each pair's convolution doing the norm's work as well."""
-    names = {module: f"{name}." if name else "" for name, module in model.named_modules()}
-    changed = dict(tensors)
-    for conv, norm in pairs.items():
-        own, other = names[conv], names[norm]
-        scale = (tensors[f"{other}running_var"] + norm.eps).rsqrt()
-        if norm.affine:
-            scale = scale * tensors[f"{other}weight"]
-        shift = tensors.get(f"{own}bias", torch.zeros_like(scale)) - tensors[f"{other}running_mean"]
-        changed[f"{own}weight"] = tensors[f"{own}weight"] * scale.reshape(-1, 1, 1, 1)
-        changed[f"{own}bias"] = shift * scale + (tensors[f"{other}bias"] if norm.affine else 0)
-    return changed
+    """Parameters and buffers in which each convolution of `pairs` includes the scale and shift of its norm.
+
+    Args:
+        tensors: the parameters and buffers of `model`, by name.
+    """
+    prefixes = _prefixes(model)
+    folded = dict(tensors)
+    for conv_module, norm_module in pairs.items():
+        conv, norm = prefixes[conv_module], prefixes[norm_module]
+        scale = (tensors[f"{norm}running_var"] + norm_module.eps).rsqrt()
+        if norm_module.affine:
+            scale = scale * tensors[f"{norm}weight"]
+        shift = tensors.get(f"{conv}bias", torch.zeros_like(scale)) - tensors[f"{norm}running_mean"]
+        folded[f"{conv}weight"] = tensors[f"{conv}weight"] * scale.reshape(-1, 1, 1, 1)
+        folded[f"{conv}bias"] = shift * scale + (tensors[f"{norm}bias"] if norm_module.affine else 0)
+    return folded
 
 
-def disturbed_tensors(model: nn.Module, tensors: dict[str, Tensor], pairs: Pairs) -> dict[str, Tensor]:
-    """`tensors` of `model` with other statistics in each pair's norm, different in each channel."""
-    names = {module: f"{name}." if name else "" for name, module in model.named_modules()}
-    changed = dict(tensors)
-    for norm in pairs.values():
-        mean, variance = (tensors[f"{names[norm]}running_{name}"] for name in ("mean", "var"))
-        changed[f"{names[norm]}running_mean"] = mean + variance.sqrt() * torch.linspace(-0.5, 0.5, len(mean)).to(mean)
-        changed[f"{names[norm]}running_var"] = variance * torch.linspace(0.5, 2, len(mean)).to(mean)
-    return changed
+def perturbed_tensors(model: nn.Module, tensors: dict[str, Tensor], pairs: Pairs) -> dict[str, Tensor]:
+    """Parameters and buffers in which the statistics of each norm of `pairs` are moved, by another amount per channel.
+
+    Args:
+        tensors: the parameters and buffers of `model`, by name.
+    """
+    prefixes = _prefixes(model)
+    perturbed = dict(tensors)
+    for norm_module in pairs.values():
+        norm = prefixes[norm_module]
+        mean, variance = tensors[f"{norm}running_mean"], tensors[f"{norm}running_var"]
+        perturbed[f"{norm}running_mean"] = mean + variance.sqrt() * torch.linspace(-0.5, 0.5, len(mean)).to(mean)
+        perturbed[f"{norm}running_var"] = variance * torch.linspace(0.5, 2, len(mean)).to(mean)
+    return perturbed
+
+
+def _prefixes(model: nn.Module) -> dict[nn.Module, str]:
+    """Prefix of the names of each module's tensors."""
+    return {module: f"{name}." if name else "" for name, module in model.named_modules()}
 
 
 @contextmanager
-def passing_through(modules: list[nn.Module], when: Callable[[], bool]) -> Iterator[None]:
-    """Makes `modules` return their input while `when()` is true."""
+def bypass(modules: list[nn.Module], condition: Callable[[], bool]) -> Iterator[None]:
+    """Have `modules` return their input unchanged whenever `condition()` is true."""
 
     def replacement(forward: Callable) -> Callable:
-        return lambda x: x if when() else forward(x)
+        return lambda x: x if condition() else forward(x)
 
     before = {module: vars(module).get("forward") for module in modules}
     try:

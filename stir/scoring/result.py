@@ -119,7 +119,7 @@ class StirResult:
         return pd.DataFrame([self.as_row()])
 
     def plot(self) -> Figure:
-        """The value between baselines and ceiling beside the plain similarity, how far the inversion came, and some of X'."""
+        """Figure of the value beside baselines, ceiling and plain similarity, the distances reached, and some of X'."""
         try:
             from stir.scoring.result_plot import plot_score  # here, as drawing libraries load slowly
         except ImportError as error:

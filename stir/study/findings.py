@@ -18,7 +18,7 @@ from stir.scoring.question import Question
 from stir.study import verdict
 from stir.training.losses import LOSSES
 from stir.training.recipe import Recipe
-from stir.training.trained import ATTACKS, trained_models, untrained_models
+from stir.training.trained import ATTACKS, TrainedModel, trained_models, untrained_models
 
 # Parameters of a notebook that are arguments of training (but for a network's own loss and data set), and of inversion:
 # parameter -> argument.
@@ -92,7 +92,7 @@ def _check_solvers(parameters: Mapping[str, Any]) -> None:
 
 def rehearse_and_train(
     networks: Mapping[str, Mapping], recipe: Mapping[str, Any], images: Tensor, measurement: Mapping[str, Any]
-) -> dict[str, nn.Sequential]:
+) -> dict[str, TrainedModel]:
     """Train networks, by `stir.trained_models`, after a rehearsal of all measurements on untrained ones.
 
     One step of each inversion, on two images, shows a mistake before hours of training.

@@ -15,7 +15,7 @@ from stir.data.balls import Ball, image_norms
 
 @dataclass(frozen=True)
 class PGD:
-    """An attack that raises the cross-entropy within a ball around the image.
+    """Attack that raises the cross-entropy within a norm ball around each image.
 
     Attributes:
         norm: "l2" or "linf".
@@ -30,11 +30,11 @@ class PGD:
     def __post_init__(self) -> None:
         if not self.epsilon > 0:
             raise ValueError(f"epsilon={self.epsilon} must be above 0")
-        Ball(self.norm, self.epsilon)  # refuses an unknown norm
+        Ball(self.norm, self.epsilon)  # raises for an unknown norm
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
 
-    @torch.enable_grad()  # whatever the caller has switched off
+    @torch.enable_grad()  # also under a caller's no_grad
     def __call__(
         self,
         model: Callable[[Tensor], Tensor],
@@ -42,14 +42,13 @@ class PGD:
         labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         generator: torch.Generator,
     ) -> Float[Tensor, "n c h w"]:
-        """Adversarial images in [0, 1], at most epsilon away from `images`.
-
-        The start is drawn with `generator`: uniformly for linf, from the ball's surface for l2. A network is used in the mode it is in.
+        """Return adversarial images in [0, 1], at most epsilon away from `images`.
 
         Args:
-            model: images to logits.
-            labels: class numbers, or the probability of each class. Given the network's own answer
-                to `images`, the cross-entropy is the KL divergence from that answer and a constant.
+            model: maps images to logits; a network keeps its train or eval mode.
+            labels: class numbers, or class probabilities. With the network's own probabilities for `images`, the
+                cross-entropy is the KL divergence from them plus a constant.
+            generator: draws the start, uniformly in the ball for linf and on its surface for l2.
         """
         ball = Ball(self.norm, self.epsilon)
         adversarial = (images + self._start(images, generator)).clamp(0, 1)
@@ -63,7 +62,7 @@ class PGD:
         return adversarial
 
     def _start(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        # Drawn on the CPU, so that a seed means the same start on every device.
+        # Drawn on the CPU, so that a seed gives the same start on every device.
         if self.norm == "linf":
             offset = 2 * torch.rand(images.shape, generator=generator) - 1
         else:

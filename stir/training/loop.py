@@ -1,8 +1,7 @@
-"""Training of a network, standard and robust, with one recipe for every architecture."""
+"""Training of networks, standard and robust, by one recipe for all architectures; and their accuracy."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -12,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.computing.devices import reproducible, resolve_device
 from stir.computing.precision import check_precision, fast_bf16
 from stir.data.datasets import Split
-from stir.files import write_atomically
 from stir.networks.frozen import Frozen
 from stir.training.attacks import PGD
+from stir.training.augmentation import augment
+from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.recipe import Recipe
 
-# The longest gradient that is followed: without it a vision transformer loses its way at a rate that suits the others.
-CLIP = 1.0
+# Longer gradients are clipped to this length: otherwise a vision transformer diverges at a learning rate that suits
+# the other architectures.
+MAX_GRADIENT_NORM = 1.0
 
 
 @reproducible()
@@ -46,62 +45,67 @@ def train(
     """Train `model` in place; it ends in eval mode, on the device.
 
     Args:
-        model: takes images [N, C, H, W] in [0, 1] to logits [N, K].
+        model: maps images [N, C, H, W] in [0, 1] to logits [N, K].
         split: the training images.
-        recipe: how.
-        seed: of the order of the images, of their augmentation, of the attack's starts and of
-            whatever the network itself draws.
-        precision: "auto" computes in bfloat16, where PyTorch finds that safe, if the device is fast
-            at it; weights and updates stay in float32. "float32".
+        recipe: loss, attack, optimizer and augmentation.
+        seed: of the order of the images, their augmentation, the starts of the attack and the network's own
+            random draws, such as dropout.
+        precision: "auto" computes in bfloat16, where PyTorch considers that safe, on devices that are fast at it;
+            weights and updates stay in float32. "float32" computes in float32 alone.
         device: "auto" or a device of PyTorch's.
         progress: show a bar, headed `label`.
-        checkpoint: a file to which the state is written after each epoch, and from which a
-            training that was interrupted goes on, to the same weights. The caller removes it.
+        checkpoint: a file for the state after each epoch. An interrupted training resumes from it and ends with
+            the same weights. The caller removes it.
 
     Returns:
-        One dict an epoch: `loss` and `accuracy`, means over the images as trained on, and `seconds`.
+        One dict for each epoch: `loss` and `accuracy`, means over the training images as augmented and attacked,
+        and `seconds`.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
     check_precision(precision)
     device = resolve_device(device)
-    # Channels last is what convolutions compute in; other layouts they reorder at each layer.
-    model.to(device, memory_format=torch.channels_last)
+    # Convolutions compute in channels last, and would reorder other layouts at each layer.
+    model.to(device).to(memory_format=torch.channels_last)
     half = precision == "auto" and fast_bf16(device)
-    run = _Run(model, split, recipe, seed, half)
+    training = _Training(model, split, recipe, seed, half)
     if checkpoint is not None:
-        run.resume(checkpoint)
-    total = recipe.epochs * run.steps
+        training.resume(checkpoint)
+    curve, steps = training.curve, training.steps_per_epoch
     with (
         tqdm(
-            total=total, initial=len(run.curve) * run.steps, desc=label, unit="step", disable=not progress, leave=False
+            total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", disable=not progress,
+            leave=False,
         ) as bar,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-    ):
+    ):  # fmt: skip
         images, labels = split.images.to(device), split.labels.to(device)
         if recipe.attack is not None:
-            with run.frozen as frozen:
+            with training.frozen as frozen:
                 frozen.fold(lambda: frozen(images[:1]))
         model.train()
-        for epoch in range(len(run.curve), recipe.epochs):
-            run.epoch(images, labels, _stream(seed, epoch), bar)
-            bar.set_postfix(loss=f"{run.curve[-1]['loss']:.3f}", accuracy=f"{run.curve[-1]['accuracy']:.1%}")
+        for epoch in range(len(curve), recipe.epochs):
+            training.run_epoch(images, labels, _epoch_generator(seed, epoch), bar)
+            bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}", accuracy=f"{curve[-1]['accuracy']:.1%}")
             if checkpoint is not None and epoch + 1 < recipe.epochs:
-                run.keep(checkpoint)
-    model.to(memory_format=torch.contiguous_format).eval()  # as it comes from the store
-    return run.curve
+                training.save(checkpoint)
+    model.to(memory_format=torch.contiguous_format).eval()  # the layout that the store loads
+    return curve
 
 
-def _stream(seed: int, epoch: int) -> torch.Generator:
-    """The draws of one epoch, PyTorch's own included: each begins anew, so that none has to be remembered to go on from there."""
+def _epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the generator of an epoch's draws, and seed PyTorch's global one for those of the network.
+
+    Both depend on the seed and the epoch alone, so that a checkpoint needs no random state.
+    """
     own, global_ = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64).tolist()
     torch.manual_seed(global_)
     return torch.Generator().manual_seed(own)
 
 
-class _Run:
-    """A training under way: the network, its optimizer and schedule, and the curve so far."""
+class _Training:
+    """A training in progress: the network, its optimizer and schedule, and the learning curve so far."""
 
     def __init__(self, model: nn.Module, split: Split, recipe: Recipe, seed: int, half: bool) -> None:
         device = next(model.parameters()).device
@@ -114,26 +118,30 @@ class _Run:
             **recipe.settings,
         }
         if device.type == "cpu":
-            made_by["threads"] = torch.get_num_threads()  # other sums, by rounding
-        self.model, self.recipe, self.half, self.made_by = model, recipe, half, json.dumps(made_by, sort_keys=True)
-        self.steps = len(_batch_ends(len(split), recipe.batch_size))  # an epoch
-        self.frozen = Frozen(model, device)  # what the attack looks at
+            made_by["threads"] = torch.get_num_threads()  # which changes sums by rounding
+        self.made_by = json.dumps(made_by, sort_keys=True)
+        self.model, self.recipe, self.half = model, recipe, half
+        self.frozen = Frozen(model, device)  # for the passes of the attack
+        self.steps_per_epoch = len(_batch_ends(len(split), recipe.batch_size))
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=recipe.learning_rate, total_steps=recipe.epochs * self.steps, cycle_momentum=False
+            self.optimizer,
+            max_lr=recipe.learning_rate,
+            total_steps=recipe.epochs * self.steps_per_epoch,
+            cycle_momentum=False,
         )
         self.curve: list[dict[str, float]] = []
 
-    def epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: tqdm) -> None:
-        """One pass over the images; adds a line to the curve."""
+    def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: tqdm) -> None:
+        """Train on each image once, and add an entry to the curve."""
         start = time.perf_counter()
         total = torch.zeros(2, device=images.device)
         ends = _batch_ends(len(labels), self.recipe.batch_size)
         for batch in torch.randperm(len(labels), generator=generator).tensor_split(ends[:-1]):
             batch = batch.to(images.device)
-            inputs = _augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
+            inputs = augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
             total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], generator)
             self.schedule.step()
             bar.update()
@@ -145,123 +153,68 @@ class _Run:
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
 
     def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """One update; returns the batch's [sum of losses, count of correct answers]."""
-        loss, logits = self.recipe.loss_of(self.frozen, images, labels, generator, self.half)
+        """Make one update; return the batch's [sum of losses, number of correct answers]."""
+        loss, logits = self.recipe.batch_loss(self.frozen, images, labels, generator, self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         correct = (logits.detach().argmax(dim=1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), correct])
 
     def _tensors(self) -> dict[str, Tensor]:
         """Weights, buffers and momenta, by name."""
-        momenta = {
-            name: self.optimizer.state[p]["momentum_buffer"]
-            for name, p in self.model.named_parameters()
-            if p in self.optimizer.state
-        }
-        return {f"model.{name}": t for name, t in self.model.state_dict().items()} | {
-            f"momentum.{name}": t for name, t in momenta.items()
-        }
+        state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            if parameter in self.optimizer.state:
+                state[f"momentum.{name}"] = self.optimizer.state[parameter]["momentum_buffer"]
+        return state
 
-    def keep(self, checkpoint: Path) -> None:
-        """Write the state; a disk that refuses costs the checkpoint, not the training."""
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; if the disk refuses, warn and go on."""
         tensors = {
             name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in self._tensors().items()
         }
-        rest = {
-            "curve": json.dumps(self.curve),
-            "rate": json.dumps(self.schedule.get_last_lr()),
-            "made_by": self.made_by,
-            "sha256": _digest(tensors),
-        }
+        rates = [float(rate) for rate in self.schedule.get_last_lr()]
         try:
-            write_atomically(checkpoint, lambda path: save_file(tensors, path, metadata=rest))
+            Checkpoint(tensors, self.curve, rates, self.made_by).write(path)
         except (OSError, SafetensorError) as error:
             warnings.warn(
-                f"{checkpoint} could not be written ({error}); if the training is interrupted now, it starts anew",
+                f"{path} could not be written ({error}); if the training is interrupted now, it starts anew",
                 stacklevel=3,
             )
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go on from `checkpoint`, if there is one and it is whole."""
-        if not checkpoint.exists():
+    def resume(self, path: Path) -> None:
+        """Restore the state from the checkpoint at `path`, if there is one and it is of this training."""
+        if not path.exists():
             return
         try:
-            with safe_open(checkpoint, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-                kept = file.metadata()
-            curve, (rate,) = (json.loads(kept[name]) for name in ("curve", "rate"))
-            if kept["sha256"] != _digest(tensors):
-                raise ValueError("its checksum is wrong")
-            if kept["made_by"] != self.made_by:
+            checkpoint = Checkpoint.read(path)
+            (rate,) = checkpoint.rates
+            if checkpoint.made_by != self.made_by:
                 raise ValueError("it is of another training")
-            fill(
-                self.model, {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-            )
+            tensors = checkpoint.tensors
+            load_state(self.model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
-            print(f"The checkpoint {checkpoint} cannot be used ({reason}); the training starts anew.")
-            checkpoint.unlink()
+            print(f"The checkpoint {path} cannot be used ({reason}); the training starts anew.")
+            path.unlink()
             return
         for name, parameter in self.model.named_parameters():
             if f"momentum.{name}" in tensors:
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(
-                    tensors[f"momentum.{name}"]
-                )
-        # The schedule is a function of the step; the optimizer holds the rate for the next one.
-        self.schedule.last_epoch = len(curve) * self.steps
+                momentum = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        # The schedule is a function of the step alone; the rate of the next step is the optimizer's.
+        self.schedule.last_epoch = len(checkpoint.curve) * self.steps_per_epoch
         self.optimizer.param_groups[0]["lr"] = rate
-        self.curve = curve
-
-
-def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load a state into `model`, all of it or nothing.
-
-    Raises:
-        ValueError: names or shapes differ, and nothing is loaded.
-    """
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ state.keys()) or [
-        name for name, tensor in own.items() if tensor.shape != state[name].shape
-    ]
-    if wrong:
-        raise ValueError(f"it is of another network, by its {wrong[0]!r}")
-    model.load_state_dict(state)
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        self.curve.extend(checkpoint.curve)
 
 
 def _batch_ends(n: int, size: int) -> list[int]:
-    """Where each batch ends: an image that would be left alone, of which batch norm can take no variance, joins the last one."""
+    """End index of each batch; a single last image joins the batch before, since batch norm needs two images."""
     ends = [*range(size, n, size), n]
     return ends[:-2] + ends[-1:] if len(ends) > 1 and n - ends[-2] == 1 else ends
-
-
-def _augment(images: Tensor, augmentation: str, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Move each image by its own whole number of pixels, filled up with zeros; mirror half of them."""
-    if augmentation == "none":
-        return images
-    n, _, height, width = images.shape
-    reach = round(strength * max(height // 8, 1))
-    padded = F.pad(images, (reach,) * 4)
-    moves = torch.randint(2 * reach + 1, (2, n, 1), generator=generator)
-    rows = (moves[0] + torch.arange(height)).to(images.device)
-    columns = (moves[1] + torch.arange(width)).to(images.device)
-    if augmentation == "shift-flip":
-        flip = torch.rand(n, 1, generator=generator).to(images.device) < 0.5
-        columns = torch.where(flip, columns.flip(1), columns)
-    index = torch.arange(n, device=images.device)[:, None, None]
-    # The slice between the indices sends the channels last; they go back to their place.
-    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 @reproducible()
@@ -274,9 +227,9 @@ def accuracy(
     device: str | torch.device = "auto",
     batch_size: int = 500,
 ) -> float:
-    """Share of the images that `model`, in eval mode, classifies correctly, in [0, 1]; under `attack` if one is given.
+    """Return the share of images, in [0, 1], that `model` classifies correctly in eval mode, under `attack` if given.
 
-    The attack may be searched for in bfloat16; whether it succeeds is decided in float32.
+    The attack may be computed in bfloat16, on devices that are fast at it; its success is judged in float32.
     """
     device = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The losses that networks are trained with, on the logits of clean and of adversarial images."""
+"""Training losses on the logits of clean and adversarial images."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 LOSSES = ("standard", "adversarial-l2", "adversarial-linf", "trades", "trades-l2", "mart", "mart-l2")
-# What each source gives adversarial images against clean ones.
+# Weight of the robust term in the papers.
 TRADEOFFS = {"trades": 6.0, "mart": 5.0}
-# Radii that robustness is most often measured at, for pixels in [0, 1].
+# The usual radii in the literature on robustness, for pixels in [0, 1].
 EPSILONS = {"l2": 0.5, "linf": 8 / 255}
 
 
 def family(loss: str) -> str:
-    """ "standard", "adversarial", "trades" or "mart"."""
+    """Return the family of a loss: "standard", "adversarial", "trades" or "mart"."""
     return loss.partition("-")[0]
 
 
 def norm(loss: str) -> str | None:
-    """The norm of the ball that is trained against; "trades" and "mart" alone mean L-infinity, as published."""
+    """Return the norm of the attack in a loss; "trades" and "mart" alone mean L-infinity, as published."""
     return None if loss == "standard" else loss.partition("-")[2] or "linf"
 
 
@@ -49,21 +49,22 @@ def mart_loss(
     tradeoff: float = 5.0,
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Boosted cross-entropy of the adversarial images, plus `tradeoff` times KL(clean || adversarial) weighted by the clean error.
+    """Boosted cross-entropy of the adversarial images, plus `tradeoff` times a weighted KL(clean || adversarial).
 
-    The boosted cross-entropy adds -log(1 - p) of the likeliest wrong class (Wang et al. 2020, eq. 9 and 11).
+    The boosted cross-entropy adds -log(1 - p) of the most likely wrong class; the weight is 1 - p of the right class
+    for the clean image (Wang et al. 2020, eq. 9 and 11).
 
     Args:
         clean, adversarial: logits.
         tradeoff: lambda of the paper.
-        smoothing: of the labels, in [0, 1), in the cross-entropy proper.
+        smoothing: of the labels, in [0, 1), in the cross-entropy without the added term.
     """
     log_clean, log_adversarial = clean.log_softmax(1), adversarial.log_softmax(1)
-    chosen = labels[:, None]
-    wrong = log_adversarial.scatter(1, chosen, -torch.inf).amax(dim=1)
-    # log(1 - p) by way of expm1 keeps its digits as p nears 1, where it would be infinite.
+    true_class = labels[:, None]
+    wrong = log_adversarial.scatter(1, true_class, -torch.inf).amax(dim=1)
+    # expm1 keeps log(1 - p) precise for p near 1; the clamp keeps it finite at p = 1.
     margin = -torch.log((-torch.expm1(wrong)).clamp_min(1e-6))
     boosted = F.cross_entropy(adversarial, labels, label_smoothing=smoothing) + margin.mean()
     divergence = F.kl_div(log_adversarial, log_clean, log_target=True, reduction="none").sum(dim=1)
-    doubt = 1 - log_clean.exp().gather(1, chosen)[:, 0]
-    return boosted + tradeoff * (divergence * doubt).mean()
+    weight = 1 - log_clean.exp().gather(1, true_class)[:, 0]
+    return boosted + tradeoff * (divergence * weight).mean()

@@ -1,4 +1,4 @@
-"""How a network is trained: every setting of the one recipe, and the loss that it means."""
+"""Training recipe: its settings, its attack and its loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,35 +15,34 @@ from torch import Tensor
 from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
+from stir.training.augmentation import AUGMENTATIONS
 from stir.training.losses import LOSSES
-
-AUGMENTATIONS = ("none", "shift", "shift-flip")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum 0.9 on a one-cycle schedule, gradients clipped to length 1.
+    """Settings of a training: SGD with Nesterov momentum 0.9, a one-cycle schedule, gradients clipped to length 1.
 
     Attributes:
         loss: "standard", cross-entropy; "adversarial-l2" or "adversarial-linf", cross-entropy on
-            the images that `PGD` finds within `epsilon` (Madry et al. 2018, eq. 2.1); "trades" or
+            the adversarial images of `PGD` within `epsilon` (Madry et al. 2018, eq. 2.1); "trades" or
             "mart" (`stir.training.losses`) within the L-infinity ball, "trades-l2" or "mart-l2" within the L2 ball.
         epsilon: radius of the ball, for pixels in [0, 1]; None for 0.5 in L2 and 8/255 in
-            L-infinity. Of no effect on "standard", like the next two.
-        attack_steps: PGD's steps.
-        tradeoff: weight of the robust term; None for the papers' own, 6 (TRADES) and 5 (MART). Of
-            no effect on other losses.
+            L-infinity. Ignored by "standard", like the next two.
+        attack_steps: number of steps of PGD.
+        tradeoff: weight of the robust term; None for the papers' 6 (TRADES) and 5 (MART). Ignored
+            by the other losses.
         epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: the schedule's peak.
-        weight_decay: on every parameter.
-        label_smoothing: in [0, 1), what the other classes get of a label's weight.
-        augmentation: "none"; "shift", a random move by up to an eighth of the image; or
+        batch_size: images in a step.
+        learning_rate: maximum of the schedule.
+        weight_decay: of all parameters.
+        label_smoothing: in [0, 1), the weight spread over all classes.
+        augmentation: "none"; "shift", a random shift by up to an eighth of the image; or
             "shift-flip", that and a random mirroring.
-        augmentation_strength: of the shift, as a multiple of that eighth, below 4. Of no effect on "none".
+        augmentation_strength: of the shift, as a multiple of that eighth, below 4. Ignored by "none".
 
     Raises:
-        ValueError: a name that is unknown or a number out of range.
+        ValueError: an unknown name, or a number out of range.
     """
 
     loss: str = "standard"
@@ -65,9 +65,10 @@ class Recipe:
         for name in ("epochs", "batch_size", "attack_steps"):
             if not isinstance(getattr(self, name), Integral) or getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least 1")
-        for name in ("learning_rate", "epsilon", "tradeoff"):
-            value = getattr(self, name)
-            if not (value is None and name != "learning_rate") and not 0 < value < math.inf:
+        optional = {"epsilon": self.epsilon, "tradeoff": self.tradeoff}
+        positive = {"learning_rate": self.learning_rate} | {n: v for n, v in optional.items() if v is not None}
+        for name, value in positive.items():
+            if not 0 < value < math.inf:
                 raise ValueError(f"{name}={value} must be above 0, and finite")
         for name, below in {"weight_decay": math.inf, "label_smoothing": 1, "augmentation_strength": 4}.items():
             if not 0 <= getattr(self, name) < below:
@@ -75,52 +76,52 @@ class Recipe:
 
     @property
     def attack(self) -> PGD | None:
-        """The attack that is trained against; None for standard training."""
+        """Attack of the loss; None for standard training."""
         norm = losses.norm(self.loss)
         return None if norm is None else PGD(norm, self.epsilon or losses.EPSILONS[norm], self.attack_steps)
 
     @property
-    def settings(self) -> dict:
-        """All that has an effect on the training, by name."""
-        found = asdict(self)
-        attack, kind = self.attack, losses.family(self.loss)
+    def settings(self) -> dict[str, Any]:
+        """Settings that affect the training, by name, with the defaults of `epsilon` and `tradeoff` filled in."""
+        values = asdict(self)
+        attack, family = self.attack, losses.family(self.loss)
         if attack is None:
-            del found["attack_steps"]
+            del values["attack_steps"]
         if self.augmentation == "none":
-            del found["augmentation_strength"]
-        found["epsilon"] = attack and attack.epsilon
-        found["tradeoff"] = self.tradeoff or losses.TRADEOFFS[kind] if kind in losses.TRADEOFFS else None
-        # Plain numbers: 1, 1.0 and NumPy's are the same setting.
-        plain = {
-            name: type(field.default)(found[name])
+            del values["augmentation_strength"]
+        values["epsilon"] = attack and attack.epsilon
+        values["tradeoff"] = self.tradeoff or losses.TRADEOFFS[family] if family in losses.TRADEOFFS else None
+        # Convert to plain numbers, so that 1, 1.0 and NumPy's are one setting.
+        settings = {
+            name: type(field.default)(values[name])
             for name, field in self.__dataclass_fields__.items()
-            if name in found and field.default is not None
+            if name in values and field.default is not None
         }
-        plain |= {name: float(found[name]) for name in ("epsilon", "tradeoff") if found[name] is not None}
-        return plain
+        settings |= {name: float(values[name]) for name in ("epsilon", "tradeoff") if values[name] is not None}
+        return settings
 
-    def loss_of(
+    def batch_loss(
         self, frozen: Frozen, images: Tensor, labels: Tensor, generator: torch.Generator, half: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and the logits of what was trained on.
+        """Compute the loss of a batch, and the logits of the images that it trains on (adversarial, if attacked).
 
         Args:
-            frozen: what the attack looks at, whose many passes leave the batch statistics alone; `frozen.model` is
-                the network that is trained, in train mode.
-            half: compute in bfloat16, where PyTorch finds that safe.
+            frozen: runs the passes of the attack, so that they leave the batch statistics alone; `frozen.model` is
+                the network to train, in train mode.
+            half: compute in bfloat16, where PyTorch considers that safe.
         """
-        model, kind, attack = frozen.model, losses.family(self.loss), self.attack
-        given = images
+        model, family, attack = frozen.model, losses.family(self.loss), self.attack
+        inputs = images
         if attack is not None:
             with frozen:
-                answer = partial(frozen, half=half)
-                with torch.no_grad():  # TRADES looks for images that change the answer, whatever it was
-                    aim = answer(images).float().softmax(1) if kind == "trades" else labels
-                given = attack(answer, images, aim, generator)
+                predict = partial(frozen, half=half)
+                with torch.no_grad():  # TRADES attacks the network's prediction, the others the label
+                    attacked = predict(images).float().softmax(1) if family == "trades" else labels
+                inputs = attack(predict, images, attacked, generator)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            logits = model(given).float()
-            clean = model(images).float() if kind in losses.TRADEOFFS else logits
-        if kind not in losses.TRADEOFFS:
+            logits = model(inputs).float()
+            clean = model(images).float() if family in losses.TRADEOFFS else logits
+        if family not in losses.TRADEOFFS:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), logits
-        formula = losses.trades_loss if kind == "trades" else losses.mart_loss
-        return formula(clean, logits, labels, self.settings["tradeoff"], self.label_smoothing), logits
+        robust_loss = losses.trades_loss if family == "trades" else losses.mart_loss
+        return robust_loss(clean, logits, labels, self.settings["tradeoff"], self.label_smoothing), logits

@@ -1,8 +1,9 @@
-"""Trained networks by what makes them, out of the store or trained now and kept: nobody trains the same one twice."""
+"""Trained networks by their settings: loaded from the store, or trained now and stored."""
 
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, groupby
 from numbers import Integral
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -21,17 +23,23 @@ from tqdm.auto import tqdm
 from stir.computing.devices import hardware, resolve_device
 from stir.computing.parallel import in_threads, side_by_side, threads_for
 from stir.computing.precision import fast_bf16
-from stir.data.datasets import Dataset, load_dataset
-from stir.networks.architectures import TORCHVISION, build_model
+from stir.data.datasets import Dataset, Split, load_dataset
+from stir.networks.architectures import TORCHVISION_PREFIX, build_model
 from stir.training.attacks import PGD
 from stir.training.loop import accuracy, train
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
 from stir.training.store import Entry, models_folder
 
-# What every network is tested with, so that all can be compared: PGD-20 at the usual radii, on so many test images.
+# Every network is tested under these attacks, so that all can be compared, on at most so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}
 ATTACKED_IMAGES = 1_000
+
+
+class TrainedModel(nn.Sequential):
+    """A trained network; `card` says what made it and how well it does, as `trained_model` describes."""
+
+    card: dict[str, Any]
 
 
 def trained_model(
@@ -43,102 +51,104 @@ def trained_model(
     device: str | torch.device = "auto",
     progress: bool = True,
     **recipe,
-) -> nn.Sequential:
-    """A trained network, from the store if it is there, else trained now and kept.
+) -> TrainedModel:
+    """Load a trained network from the store, or train it now and store it.
 
-    A training that was interrupted goes on after its last whole epoch, to the same weights.
+    An interrupted training resumes after its last whole epoch and ends with the same weights.
 
     Args:
-        architecture: a name as `build_model` takes it.
-        dataset: what `load_dataset` returned, or a name for it.
-        seed: of the initial weights, and of every draw during training.
+        architecture: a name that `build_model` knows.
+        dataset: a data set from `load_dataset`, or its name there.
+        seed: of the initial weights, and of every random draw during training.
         width: channels of the first stage; see `build_model`.
-        device: where to train; the network comes back on the CPU.
+        device: where to train; the network is returned on the CPU.
         progress: show a bar while training.
         **recipe: fields of `stir.training.recipe.Recipe`, such as `loss`, `epsilon`, `epochs`.
 
     Returns:
-        The network in eval mode. Its attribute `card` says what made it, its `accuracy` on the test
-        images, its `robust_accuracy` under PGD with 20 steps, in L2 at 0.5 and in L-infinity at
-        8/255, on 1,000 of them at most, the training curve, the seconds it took, the hardware, whether it
-        computed in bfloat16, and the versions. A kept network is returned whatever the last three are: they move
-        weights by rounding alone.
+        The network in eval mode. Its attribute `card` is a dict with the settings that made it, its
+        `accuracy` on the test images, its `robust_accuracy` under PGD with 20 steps, in L2 at 0.5 and in
+        L-infinity at 8/255, on at most 1,000 of them, the training curve, the seconds it took, the hardware,
+        whether it computed in bfloat16, and the versions. A stored network is returned even if the last three
+        differ from the present ones: they change weights only by rounding.
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
-            take, before anything is trained.
+            take; nothing is trained then.
         TypeError: an argument that is no field of `Recipe`.
     """
-    wanted = _Wanted.of(architecture, dataset, seed, width, progress, recipe)
-    return wanted.get(resolve_device(device), progress)
+    request = _TrainingRequest.prepare(architecture, dataset, seed, width, progress, recipe)
+    return request.fetch(resolve_device(device), progress)
 
 
 def trained_models(
     networks: Mapping[str, Mapping], *, device: str | torch.device = "auto", progress: bool = True, **shared
-) -> dict[str, nn.Sequential]:
-    """Several trained networks by name; on a CPU, those that are missing are trained side by side.
+) -> dict[str, TrainedModel]:
+    """Load or train several networks, by name; on a CPU, those not in the store are trained side by side.
 
-    Each is the one that `trained_model` trains alone: small networks have one core either way, larger ones more (see
-    `stir.computing.parallel.threads_for`).
+    Each is the network that `trained_model` trains alone: small networks use one core in both cases, larger ones
+    more (see `stir.computing.parallel.threads_for`).
 
     Args:
-        networks: name -> the arguments of `trained_model` in which this network differs from the others.
+        networks: name -> the arguments of `trained_model` that are particular to this network.
         device, progress: as in `trained_model`.
-        **shared: arguments of `trained_model` that all have in common.
+        **shared: arguments of `trained_model` for all networks.
 
     Raises:
-        ValueError, TypeError: as `trained_model`, for any of them, before anything is trained.
+        ValueError, TypeError: as `trained_model`, for any of them; nothing is trained then.
     """
     device = resolve_device(device)
-    wanted = _all_wanted(networks, progress, shared)
-    missing = sorted(
-        (name for name, each in wanted.items() if not each.entry.kept), key=lambda name: wanted[name].threads
+    requests = _prepare_all(networks, progress, shared)
+    missing = [name for name, request in requests.items() if not request.entry.exists]
+    missing.sort(key=lambda name: requests[name].threads)
+    tasks = [(requests[name], device, progress and len(missing) < 2) for name in missing]
+    results = chain.from_iterable(
+        side_by_side(_TrainingRequest.fetch, [*group], device, threads=threads)
+        for threads, group in groupby(tasks, key=lambda task: task[0].threads)
     )
-    tasks = [(wanted[name], device, progress and len(missing) < 2) for name in missing]
-    alike = groupby(tasks, key=lambda task: task[0].threads)
-    running = chain.from_iterable(
-        side_by_side(_Wanted.get, [*group], device, threads=threads) for threads, group in alike
-    )
-    bar = tqdm(running, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
-    made = dict(zip(missing, bar, strict=True))
-    return {name: made.get(name) or each.get(device, progress) for name, each in wanted.items()}
+    bar = tqdm(results, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
+    trained = dict(zip(missing, bar, strict=True))
+    return {name: trained.get(name) or request.fetch(device, progress) for name, request in requests.items()}
 
 
 def untrained_models(networks: Mapping[str, Mapping], *, progress: bool = True, **shared) -> dict[str, nn.Sequential]:
-    """The networks of `trained_models` as they are before training; all its arguments are checked."""
-    return {name: each.model for name, each in _all_wanted(networks, progress, shared).items()}
+    """Build the networks of `trained_models` as they are before training, after the same checks of all arguments."""
+    return {name: request.model for name, request in _prepare_all(networks, progress, shared).items()}
 
 
-def _all_wanted(networks: Mapping[str, Mapping], progress: bool, shared: Mapping) -> dict[str, _Wanted]:
-    data: dict[str, Dataset] = {}  # each loaded once, however many train on it
-    wanted = {}
-    for name, own in networks.items():
-        asked = {"dataset": "digits", "seed": 0, "width": 64, **shared, **own}
-        if "architecture" not in asked:
+def _prepare_all(networks: Mapping[str, Mapping], progress: bool, shared: Mapping) -> dict[str, _TrainingRequest]:
+    datasets: dict[str, Dataset] = {}  # each is loaded once, for all networks that train on it
+    requests = {}
+    for name, particular in networks.items():
+        arguments = {"dataset": "digits", "seed": 0, "width": 64, **shared, **particular}
+        if "architecture" not in arguments:
             raise TypeError(f"networks[{name!r}] names no architecture; give it there or, for all, as architecture=...")
-        if isinstance(asked["dataset"], str):
-            source = asked["dataset"]
-            asked["dataset"] = data[source] = data.get(source) or load_dataset(source, progress=progress)
-        parts = [asked.pop(part) for part in ("architecture", "dataset", "seed", "width")]
-        wanted[name] = _Wanted.of(*parts, progress, asked)
-    return wanted
+        architecture, dataset, seed, width = (
+            arguments.pop(part) for part in ("architecture", "dataset", "seed", "width")
+        )
+        if isinstance(dataset, str):
+            if dataset not in datasets:
+                datasets[dataset] = load_dataset(dataset, progress=progress)
+            dataset = datasets[dataset]
+        requests[name] = _TrainingRequest.prepare(architecture, dataset, seed, width, progress, arguments)
+    return requests
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A network that somebody asks for, with all that its training needs; its arguments have been checked."""
+class _TrainingRequest:
+    """A network to load or to train, with checked arguments."""
 
     model: nn.Sequential  # untrained
     dataset: Dataset
     recipe: Recipe
     entry: Entry
-    threads: int  # to train it in, on a CPU
+    threads: int  # for the training, on a CPU
 
     @classmethod
-    def of(
-        cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, recipe: dict
-    ) -> _Wanted:
-        recipe = Recipe(**recipe)
+    def prepare(
+        cls, architecture: str, dataset: str | Dataset, seed: int, width: int, progress: bool, settings: dict[str, Any]
+    ) -> _TrainingRequest:
+        recipe = Recipe(**settings)
         if not isinstance(seed, Integral) or seed < 0:
             raise ValueError(f"seed={seed!r} must be a whole number, at least 0")
         if isinstance(dataset, str):
@@ -152,30 +162,35 @@ class _Wanted:
             **dataset.normalization,
         )
         made_by = {"architecture": architecture, "seed": int(seed), "data": dataset.fingerprint, **recipe.settings}
-        if not architecture.startswith(TORCHVISION):
+        if not architecture.startswith(TORCHVISION_PREFIX):
             made_by["width"] = int(width)
-        threads = threads_for(_operations(model, architecture, dataset) * min(recipe.batch_size, len(dataset.train)))
+        batch_size = min(recipe.batch_size, len(dataset.train))
+        threads = threads_for(_count_operations(model, architecture, dataset) * batch_size)
         return cls(model, dataset, recipe, Entry(made_by, models_folder()), threads)
 
-    def get(self, device: torch.device, progress: bool) -> nn.Sequential:
-        """The trained network, from the store or trained now."""
+    def fetch(self, device: torch.device, progress: bool) -> TrainedModel:
+        """Return the trained network, from the store or trained now."""
         self.entry.folder.mkdir(parents=True, exist_ok=True)
-        # A second process that wants the same network waits here for the first to train it.
+        # Another process that requests the same network waits here until it is trained.
         with FileLock(self.entry.path("lock")):
             card = self.entry.load(self.model)
             if card is None:
                 with in_threads(self.threads) if device.type == "cpu" else nullcontext():
-                    card = _train(self.model, self.dataset, self.recipe, self.entry, device, progress)
-        self.model.cpu().eval()
-        self.model.card = card
-        return self.model
+                    card = _train_and_store(self.model, self.dataset, self.recipe, self.entry, device, progress)
+        trained = TrainedModel(OrderedDict(self.model.named_children())).cpu().eval()
+        trained.card = card
+        return trained
 
 
-def _operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
-    """Of the forward pass of one image; a ValueError where the network cannot take it."""
+def _count_operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
+    """Count the floating-point operations of the forward pass of one image.
+
+    Raises:
+        ValueError: the network cannot take the images.
+    """
     shape = "x".join(map(str, dataset.train.images.shape[1:]))
     try:
-        # With gradients: without, a transformer takes a shortcut past the counter.
+        # With gradients: without them, a transformer takes a fast path that the counter does not see.
         with FlopCounterMode(display=False) as counter:
             model.eval()(dataset.train.images[:1])
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -185,15 +200,11 @@ def _operations(model: nn.Module, architecture: str, dataset: Dataset) -> int:
     return counter.get_total_flops()
 
 
-def _train(
+def _train_and_store(
     model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool
-) -> dict:
-    """Train `model` in place and keep it; returns its card."""
+) -> dict[str, Any]:
+    """Train `model` in place, test it and store it; return its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
-    versions = {package: version(package) for package in ("stir-companion", "torchvision")} | {
-        "torch": torch.__version__
-    }
-    label = f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}"
     curve = train(
         model,
         dataset.train,
@@ -201,33 +212,36 @@ def _train(
         seed=made_by["seed"],
         device=device,
         progress=progress,
-        label=label,
+        label=f"{made_by['architecture']} {recipe.loss} seed {made_by['seed']}",
         checkpoint=checkpoint,
     )
-    # Drawn, so that the order of the test images plays no part.
-    attacked = dataset.test[
-        torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:ATTACKED_IMAGES]
-    ]
+    versions = {package: version(package) for package in ("stir-companion", "torchvision")}
     card = {
         "made_by": made_by,
         "dataset": dataset.name,
         "accuracy": accuracy(model, dataset.test, device=device),
-        "robust_accuracy": {
-            norm: accuracy(model, attacked, attack=attack, device=device) for norm, attack in ATTACKS.items()
-        },
+        "robust_accuracy": _robust_accuracy(model, dataset.test, device),
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 2),
         "hardware": hardware(device),
         "bfloat16": fast_bf16(device),
-        "versions": versions,
+        "versions": versions | {"torch": torch.__version__},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
         card = entry.save(model, card)
         checkpoint.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:  # hours of work are not thrown away for it
+    except (OSError, SafetensorError) as error:  # rather return hours of work unstored than lose them
         warnings.warn(
             f"the trained network could not be kept in {entry.folder} ({error}); make room there or set $STIR_STORE",
             stacklevel=4,
         )
     return card
+
+
+def _robust_accuracy(model: nn.Module, test: Split, device: torch.device) -> dict[str, float]:
+    """Accuracy under each of `ATTACKS`."""
+    # A random subset, because test images may be sorted.
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    attacked = test[order[:ATTACKED_IMAGES]]
+    return {norm: accuracy(model, attacked, attack=attack, device=device) for norm, attack in ATTACKS.items()}

@@ -1,0 +1,85 @@
+"""Checkpoints of trainings, and loading of states."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stir.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a training after an epoch.
+
+    Attributes:
+        tensors: weights, buffers and momenta, by name, on the CPU.
+        curve: the learning curve so far.
+        rates: learning rate of the next step, for each parameter group.
+        made_by: everything that determines the training, as JSON.
+    """
+
+    tensors: dict[str, Tensor]
+    curve: list[dict[str, float]]
+    rates: list[float]
+    made_by: str
+
+    def write(self, path: Path) -> None:
+        """Write to `path`, whole or not at all.
+
+        Raises:
+            OSError, SafetensorError: the file cannot be written.
+        """
+        metadata = {
+            "curve": json.dumps(self.curve),
+            "rate": json.dumps(self.rates),
+            "made_by": self.made_by,
+            "sha256": _digest(self.tensors),
+        }
+        write_atomically(path, lambda partial: save_file(self.tensors, partial, metadata=metadata))
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read what `write` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError, SafetensorError: the file is damaged.
+        """
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, `file` is no dict
+            metadata = file.metadata()
+        curve, rates = json.loads(metadata["curve"]), json.loads(metadata["rate"])
+        if metadata["sha256"] != _digest(tensors):
+            raise ValueError("its checksum is wrong")
+        return cls(tensors, curve, rates, metadata["made_by"])
+
+
+def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load all of `state` into `model`, or nothing.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ state.keys()) or [
+        name for name, tensor in own.items() if tensor.shape != state[name].shape
+    ]
+    if wrong:
+        raise ValueError(f"it is of another network, by its {wrong[0]!r}")
+    model.load_state_dict(state)
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the names and bytes of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""Pages are stale after any change of what they depend on."""
+
+import shutil
+
+from helpers.project import TINY, notebook
+
+from stir.book import freshness
+
+NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
+OF_TABLES = ("glance", "measures", "solvers")
+
+
+def test_pages_of_tables_follow_the_tables(executed, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(executed, folder)
+    assert all(freshness.reads_tables(notebook(name)) for name in OF_TABLES) and not freshness.reads_tables(NOTEBOOK)
+    assert all(freshness.is_current(notebook(name), {}, folder) for name in OF_TABLES)
+    table = folder / "loss-verdicts.csv"
+    table.write_text(table.read_text().replace("supported", "contradicted"))
+    assert not freshness.is_current(notebook("glance"), {}, folder)
+    assert freshness.is_current(notebook("loss"), TINY["loss"], folder)
+
+
+def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):
+    assert freshness.is_current(notebook("performance"), TINY["performance"], executed)
+    folder, benchmarks = tmp_path / "book" / "runs" / "digits", tmp_path / "book" / "benchmarks"
+    benchmarks.mkdir(parents=True)
+    before = freshness.fingerprint(notebook("performance"), {}, folder)
+    (benchmarks / "one.jsonl").write_text("{}")
+    assert freshness.fingerprint(notebook("performance"), {}, folder) != before
+
+
+def test_a_change_makes_a_page_stale(executed):
+    assert freshness.is_current(NOTEBOOK, TINY_ONE, executed)
+    assert not freshness.is_current(NOTEBOOK, {**TINY_ONE, "steps": 4}, executed)
+    assert not freshness.is_current(NOTEBOOK, TINY_ONE, executed / "nowhere")
