@@ -40,9 +40,7 @@ ROOMS = (
 # Modules whose tests stand in the file of another: the test file's name less `test_`.
 TESTED_WITH = {
     "blocks": "architectures",
-    "cli": "runner",
     "hypothesis": "verdict",
-    "invert": "inversion",
     "result": "score",
     "result_plot": "score",
     "style": "plots",

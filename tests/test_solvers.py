@@ -102,7 +102,7 @@ def test_the_default_arrives_at_a_robust_network_and_stays_near(robust, digits, 
     images = digits.test.images[:16]
     found = invert(robust, images, layer=layer, **QUIET)
     assert found.distance.median() < 0.05 and found.converged.float().mean() >= 0.9
-    # Dual averaging stays near as well, in far more steps; Adam on the pixels' logits, and Anderson acceleration without
+    # Dual averaging stays near too, in far more steps; Adam on the pixels' logits, and Anderson acceleration without
     # a pull back, ended a fifth to a half further away.
     slow = invert(robust, images, layer=layer, solver="nearest", steps=1_200, **QUIET)
     assert slow.distance.median() < 0.07

@@ -25,7 +25,7 @@ def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mappin
         images: label -> images [N, C, H, W], the first of which are shown, a row for each label.
     """
     figure = plt.figure(figsize=(9, 5.2), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1)))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1))[:, 0]
     scale, histogram = above.subplots(1, 2, width_ratios=(3, 2))
     _draw_scale(scale, row)
     reached = distances.flatten().clamp_min(1e-6).numpy()
