@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+import torch
 from helpers.project import PROJECT
 
 import stir
@@ -79,9 +80,13 @@ def test_what_cannot_be_measured(arguments, text, capsys):
 PAIRS = [("a 0", "a 1"), ("a 1", "a 0")]
 
 
-def rows_of(layer, solver, steps, values):
-    ends = dict(distance=0.1, p90=0.2, converged=1.0, ceiling=0.99, moved=5.0)
-    about = dict(layer=layer, solver=solver, steps=steps) | ends
+def rows_of(layer, solver, steps, values, failed=0):
+    """X' are features of X, but for the first `failed` images."""
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    inverted, within = x.clone(), torch.arange(len(x)) >= failed
+    inverted[:failed] += 5
+    ends = dict(distance=0.1, p90=0.2, converged=1 - failed / len(x), ceiling=0.99, moved=5.0)
+    about = dict(layer=layer, solver=solver, steps=steps, of_x=x, of_inverted=inverted, within=within) | ends
     return [about | dict(reference=a, target=b, stir=value) for (a, b), value in zip(PAIRS, values, strict=True)]
 
 
@@ -90,8 +95,8 @@ def test_agreement_is_the_difference_of_each_pair_to_the_first_solver():
     rows += rows_of("stage1", "nearest", 300, [0.6, 0.4])[::-1]  # pairs in another order
     rows += rows_of("stage1", "tethered", 50, [0.5, 0.6]) + rows_of("stage2", "paper", 1000, [0.2, 0.5])
     table = solvers.agreement(pd.DataFrame(rows)).reset_index()
+    table = table[table.images == "all"]
     names = ["layer", "solver", "steps", "against", "pairs"]
-    assert list(table.columns) == [*names, "mean", "mean_size", "largest"]
     assert table[names].to_numpy().tolist() == [
         ["stage1", "nearest", 300, "tethered, 200 steps", 2],
         ["stage1", "tethered", 50, "tethered, 200 steps", 2],
@@ -99,6 +104,16 @@ def test_agreement_is_the_difference_of_each_pair_to_the_first_solver():
     ]
     numbers = table[["mean", "mean_size", "largest"]].to_numpy()
     assert numbers == pytest.approx(pd.DataFrame([[-0.05, 0.15, 0.2], [0, 0, 0], [-0.2, 0.2, 0.3]]).to_numpy())
+
+
+def test_agreement_on_images_that_both_inverted():
+    rows = rows_of("stage1", "tethered", 200, [0.9, 0.9], failed=1) + rows_of(
+        "stage1", "nearest", 9, [0.5, 0.5], failed=2
+    )
+    everywhere, where_both = solvers.agreement(pd.DataFrame(rows)).to_dict("records")
+    assert everywhere["mean"] == pytest.approx(-0.4) and everywhere["share"] == 1
+    # On those X' is represented as X, by both.
+    assert where_both["share"] == 0.75 and where_both["largest"] == pytest.approx(0, abs=1e-6)
 
 
 def test_both_tables_of_the_solvers_are_printed_and_written(digits, monkeypatch, tmp_path, capsys):
@@ -112,7 +127,7 @@ def test_both_tables_of_the_solvers_are_printed_and_written(digits, monkeypatch,
     options = ["--solvers", "tethered:200", "nearest:300", "--layers", "stage1", "--images", "4"]
     solvers.main([*options, "--output", str(output)])
     assert list(pd.read_csv(output).solver) == ["tethered", "nearest"]
-    assert pd.read_csv(tmp_path / "figures-agreement.csv").solver.tolist() == ["nearest"]
+    assert pd.read_csv(tmp_path / "figures-agreement.csv").solver.tolist() == ["nearest"] * 2
     printed = capsys.readouterr().out
     assert "STIR of robust" in printed and printed.index("STIR of robust") < printed.index("mean_size")
     solvers.main(options)

@@ -7,8 +7,9 @@ Trains two standard and two adversarial networks (from the store if they are the
 notebooks/scales/cifar10-jpeg.yml), and inverts each of them with each solver. Prints two tables. The first holds for
 each layer, way of training and solver the means over the networks: median relative distance, its 90th percentile, the
 share within the tolerance, the ceiling, the distance of x' from its seed image, and STIR of the pairs. The second holds
-the agreement of solvers: the difference of each pair's STIR from that by the first solver named. With --output FILE.csv
-they are written to FILE.csv and FILE-agreement.csv.
+the agreement of solvers: the difference of each pair's STIR from that by the first solver named, on all images and on
+those that both brought within the tolerance. With --output FILE.csv they are written to FILE.csv and
+FILE-agreement.csv.
 
 --straight-through adds the authors' algorithm with their gradient, which the ReLUs at the ends of the last stage's
 blocks pass unchanged.
@@ -95,7 +96,10 @@ def networks(data: str) -> tuple[Dataset, Mapping[str, nn.Module]]:
 def measure(
     models: Mapping[str, nn.Module], images: Tensor, layer: str | None, solver: str, steps: int | None, straight: bool
 ) -> list[dict]:
-    """Measure all ordered pairs of different networks, a row for each, with X' of one solver."""
+    """Measure all ordered pairs of different networks, a row for each, with X' of one solver.
+
+    Beside numbers a row holds tensors: the target's features of X and of X', and which images are within the tolerance.
+    """
     features = {name: stir.features(model, images, layer=layer) for name, model in models.items()}
     rows = []
     for name, model in models.items():
@@ -107,10 +111,8 @@ def measure(
             steps=steps,
             progress=False,
         )
-        again = {
-            target: linear_cka(features[target], stir.features(other, inversion.images, layer=layer))
-            for target, other in models.items()
-        }
+        again = {target: stir.features(other, inversion.images, layer=layer) for target, other in models.items()}
+        scores = {target: linear_cka(features[target], again[target]) for target in models}
         about = dict(
             layer=layer or "penultimate",
             solver=solver + ", straight-through" * straight,
@@ -119,10 +121,14 @@ def measure(
             distance=inversion.distance.median().item(),
             p90=inversion.distance.quantile(0.9).item(),
             converged=inversion.converged.float().mean().item(),
-            ceiling=again[name],
+            ceiling=scores[name],
             moved=inversion.moved.mean().item(),
+            within=inversion.converged,
         )
-        rows += [about | dict(target=target, stir=value) for target, value in again.items() if target != name]
+        for target in models:
+            if target != name:
+                pair = dict(target=target, stir=scores[target], of_x=features[target], of_inverted=again[target])
+                rows.append(about | pair)
     return rows
 
 
@@ -145,33 +151,42 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of `measure`.
 
     Returns:
-        One row for each layer and other solver: its steps; the solver it is compared against, with its steps; the
+        Two rows for each layer and other solver, of all images and of those that both solvers brought within the
+        tolerance: the solver's steps; the solver it is compared against, with its steps; the share of the images; the
         number of pairs; mean, mean size and largest size of the difference.
     """
     solvers = ["solver", "steps"]
     first, first_steps = table.iloc[0][solvers]
     rows = []
     for layer, at_layer in table.groupby("layer", sort=False):
-        by_solver: dict[Any, pd.Series] = {
-            key: own.set_index(["reference", "target"]).stir for key, own in at_layer.groupby(solvers, sort=False)
+        by_solver: dict[Any, pd.DataFrame] = {
+            key: own.set_index(["reference", "target"]) for key, own in at_layer.groupby(solvers, sort=False)
         }
         base = by_solver.pop((first, first_steps))
-        for (solver, steps), values in by_solver.items():
-            difference = values - base
-            rows.append(
-                {
-                    "layer": layer,
-                    "solver": solver,
-                    "steps": steps,
-                    "against": f"{first}, {first_steps} steps",
-                    "pairs": len(difference),
-                    "mean": difference.mean(),
-                    "mean_size": difference.abs().mean(),
-                    "largest": difference.abs().max(),
-                }
-            )
-    columns = ["layer", "solver", "steps", "against", "pairs", "mean", "mean_size", "largest"]
-    return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
+        for (solver, steps), other in by_solver.items():
+            other = other.loc[base.index]
+            about = dict(layer=layer, solver=solver, steps=steps, against=f"{first}, {first_steps} steps")
+            rows.append(about | dict(images="all", share=1.0) | _sizes(other.stir - base.stir))
+            both = [one & two for one, two in zip(base.within, other.within, strict=True)]
+            difference = _stir_of(other, both) - _stir_of(base, both)
+            share = sum(each.float().mean().item() for each in both) / len(both)
+            rows.append(about | dict(images="converged by both", share=share) | _sizes(difference))
+    return pd.DataFrame(rows).set_index(["layer", "solver", "steps"])
+
+
+def _stir_of(rows: pd.DataFrame, masks: list[Tensor]) -> pd.Series:
+    """STIR of each pair on some of the images."""
+    values = [
+        linear_cka(x[mask], inverted[mask])
+        for x, inverted, mask in zip(rows.of_x, rows.of_inverted, masks, strict=True)
+    ]
+    return pd.Series(values, index=rows.index)
+
+
+def _sizes(difference: pd.Series) -> dict[str, float]:
+    """Number of pairs; mean, mean size and largest size of their differences."""
+    size = difference.abs()
+    return dict(pairs=len(size), mean=difference.mean(), mean_size=size.mean(), largest=size.max())
 
 
 def main(arguments: list[str] | None = None) -> None:
