@@ -1,6 +1,7 @@
 """Pages are stale after any change of what they depend on."""
 
 import shutil
+from pathlib import Path
 
 from helpers.project import TINY, notebook
 
@@ -34,3 +35,19 @@ def test_a_change_makes_a_page_stale(executed):
     assert freshness.is_current(NOTEBOOK, TINY_ONE, executed)
     assert not freshness.is_current(NOTEBOOK, {**TINY_ONE, "steps": 4}, executed)
     assert not freshness.is_current(NOTEBOOK, TINY_ONE, executed / "nowhere")
+
+
+def test_a_change_in_any_module_makes_pages_stale(tmp_path, monkeypatch):
+    package = Path(shutil.copytree(Path(freshness.__file__).parents[1], tmp_path / "stir"))
+    monkeypatch.setattr(freshness, "__file__", str(package / "book" / "freshness.py"))
+    before = freshness.fingerprint(NOTEBOOK, {}, tmp_path)
+    modules = sorted(package.rglob("*.py"))
+    assert {package / "cli.py", package / "inversion" / "seeds.py"} <= set(modules)
+    for module in modules:
+        source = module.read_bytes()
+        module.write_bytes(source + b"\n")
+        assert freshness.fingerprint(NOTEBOOK, {}, tmp_path) != before, module
+        module.write_bytes(source)
+    assert freshness.fingerprint(NOTEBOOK, {}, tmp_path) == before
+    (package / "inversion" / "seeds.py").rename(package / "similarity" / "seeds.py")
+    assert freshness.fingerprint(NOTEBOOK, {}, tmp_path) != before

@@ -220,20 +220,3 @@ def test_notebook_sources_are_clean():
                 assert cell.execution_count is None
                 assert cell.source.count("\n") < 25 or "parameters" in cell.metadata.get("tags", [])
                 assert "savefig" not in cell.source or cell.metadata.mystnb.image.alt
-
-
-def test_a_change_in_any_module_makes_pages_stale(tmp_path, monkeypatch):
-    package = Path(shutil.copytree(Path(runner.__file__).parents[1], tmp_path / "stir"))
-    monkeypatch.setattr(runner, "__file__", str(package / "book" / "runner.py"))
-    page = write_notebook(tmp_path / "page.ipynb", "1")
-    before = runner.fingerprint(page, {}, tmp_path)
-    modules = sorted(package.rglob("*.py"))
-    assert {package / "cli.py", package / "inversion" / "seeds.py"} <= set(modules)
-    for module in modules:
-        source = module.read_bytes()
-        module.write_bytes(source + b"\n")
-        assert runner.fingerprint(page, {}, tmp_path) != before, module
-        module.write_bytes(source)
-    assert runner.fingerprint(page, {}, tmp_path) == before
-    (package / "inversion" / "seeds.py").rename(package / "similarity" / "seeds.py")
-    assert runner.fingerprint(page, {}, tmp_path) != before
