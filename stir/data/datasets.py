@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +187,8 @@ def load_dataset(
 def _height_and_width(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
-    sizes = list(image_size) if isinstance(image_size, (tuple, list)) else [image_size, image_size]
-    if len(sizes) != 2 or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+    sizes: list[Any] = [*image_size] if isinstance(image_size, Sequence) else [image_size, image_size]
+    if len(sizes) != 2 or not all(isinstance(size, (int, np.integer)) and size >= 1 for size in sizes):
         raise ValueError(
             f"image_size={image_size!r} must be a whole number, at least 1, or two such, as (height, width)"
         )

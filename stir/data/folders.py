@@ -87,7 +87,7 @@ def list_folder(root: Path) -> ImageFolder:
 def refuse_same_files(real_paths: dict[str, str]) -> None:
     """Raise a ValueError if two paths lead to one file, whose image would count twice."""
     first: dict[str, str] = {}
-    for path, real in real_paths.items():
+    for path, real in sorted(real_paths.items()):
         if first.setdefault(real, path) != path:
             raise ValueError(
                 f"{shown_path(first[real])} and {shown_path(path)} are one file, by a link; remove the link, "
