@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -50,15 +51,22 @@ def lock(path: Path) -> FileLock:
     return FileLock(path.with_name(f"{path.name.partition('.')[0]}.lock"))
 
 
-def remove_litter(find: Callable[[], list[Path]]) -> None:
-    """Remove the files that `find` lists, except where another process holds their lock or the store is read-only."""
+def abandoned(find: Callable[[], list[Path]]) -> Iterator[Path]:
+    """Yield the files that `find` lists, under the lock of each; those that another process locks are in use."""
     for path in find():
         try:
             with lock(path).acquire(timeout=0):
                 if path in find():  # its writer may have finished meanwhile
-                    path.unlink(missing_ok=True)
+                    yield path
         except (Timeout, OSError):
             pass
+
+
+def remove_litter(find: Callable[[], list[Path]]) -> None:
+    """Remove the files that `find` lists, except those in use or in a read-only store."""
+    for path in abandoned(find):
+        with suppress(OSError):
+            path.unlink()
 
 
 def digest(path: Path) -> str:
