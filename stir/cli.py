@@ -124,7 +124,7 @@ def _list_models() -> None:
     sizes = [path.stat().st_size for path in abandoned(store.litter)]
     if sizes:
         click.echo(
-            f"{len(sizes)} files left by killed runs or superseded, {sum(sizes) / 1e6:.1f} MB: the next run removes them."
+            f"{len(sizes)} files of killed runs or superseded, {sum(sizes) / 1e6:.1f} MB: the next run removes them."
         )
     if table.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")

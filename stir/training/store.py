@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,12 @@ class Entry:
                 try:
                     stack.enter_context(lock(self.path("json")).acquire(timeout=PATIENCE))
                 except Timeout:
-                    print(f"Waiting for another process that trains {self.key}, {json.dumps(self.made_by)}", flush=True)
+                    settings = ", ".join(f"{name}={value}" for name, value in self.made_by.items() if name != "data")
+                    print(
+                        f"Waiting for another process that trains or reads {self.key} ({settings})",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                     stack.enter_context(lock(self.path("json")).acquire())
                 writable = True
             except OSError:
