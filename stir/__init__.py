@@ -9,7 +9,7 @@ from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import features
 from stir.networks.architectures import build_model, pretrained_model
-from stir.networks.blocks import Normalize
+from stir.networks.blocks import Normalize, Resize
 from stir.scoring.result import StirResult
 from stir.scoring.score import pairwise, score
 from stir.similarity.cka import CKA
@@ -31,6 +31,7 @@ __all__ = [
     "InversionOptions",
     "Normalize",
     "Quantity",
+    "Resize",
     "StirResult",
     "accuracy",
     "build_model",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from stir.files import store_folder
+from stir.files import abandoned, store_folder
 from stir.training import store
 
 BOOK_SCALE = "digits"
@@ -113,11 +113,19 @@ def models(keys: tuple[str, ...]) -> None:
         store.remove_models(keys)
         for key in keys:
             click.echo(f"Removed {key}")
+        if not keys:
+            _list_models()
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    if keys:
-        return
+
+
+def _list_models() -> None:
     table = store.stored_models()
+    sizes = [path.stat().st_size for path in abandoned(store.litter)]
+    if sizes:
+        click.echo(
+            f"{len(sizes)} files of killed runs or superseded, {sum(sizes) / 1e6:.1f} MB: the next run removes them."
+        )
     if table.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
         return

@@ -2,12 +2,16 @@
 
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
+from torch import nn
 
+import stir
 from stir.networks.architectures import ARCHITECTURES, build_model, pretrained_model
-from stir.networks.blocks import Normalize
+from stir.networks.blocks import Normalize, Resize
 
 
 # The classic CIFAR versions (resnet18/34 without the ImageNet stem; VGG with batch norm and one
@@ -151,3 +155,31 @@ def test_seeds_and_the_global_stream():
 def test_errors(arguments, text):
     with pytest.raises(ValueError, match=text):
         build_model(**{"architecture": "resnet10", "num_classes": 2, **arguments})
+
+
+@pytest.mark.parametrize("size", [24, (20, 28), 6])
+def test_resize_in_front_of_a_network(size):
+    """As Pillow resizes, which antialiases too; the features are those of resized images, at any layer."""
+    images = torch.rand(3, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    height, width = (size, size) if isinstance(size, int) else size
+    resized = Resize(size)(images)
+    pillow = np.stack(
+        [
+            np.asarray(Image.fromarray(channel.numpy()).resize((width, height), Image.Resampling.BILINEAR))
+            for channel in images.flatten(0, 1)
+        ]
+    )
+    assert resized.shape == (3, 3, height, width)
+    assert np.allclose(resized.flatten(0, 1).numpy(), pillow, atol=1e-5)
+    body = stir.build_model("resnet10", 4, width=4)
+    adapted = nn.Sequential(Resize(size), body).eval()
+    assert torch.allclose(stir.features(adapted, images), stir.features(body, resized.clamp(0, 1)), atol=1e-5)
+    inverted = stir.invert(adapted, images, steps=20, device="cpu", progress=False)
+    assert inverted.images.shape == images.shape and (inverted.distance < 0.5).all()
+
+
+def test_resize_leaves_images_of_its_size_alone():
+    images = torch.rand(2, 1, 8, 8)
+    assert Resize(8)(images) is images and Resize((8, 8))(images.bfloat16()).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"size=\(8, 0\) must be at least 1"):
+        Resize((8, 0))

@@ -84,6 +84,26 @@ def test_n_train_out_of_range(n_train):
         load_dataset("digits", n_train=n_train)
 
 
+def test_no_class_is_left_without_training_images():
+    with pytest.raises(
+        ValueError, match=r"n_train=12 leaves no training image of '\d'.* with seed=0; take more images"
+    ):
+        load_dataset("digits", n_train=12)
+    assert len(load_dataset("digits", classes="0, 1", n_train=12).train.labels.unique()) == 2
+
+
+def test_height_and_width(digits):
+    dataset = load_dataset("digits", image_size=(16, 24))
+    assert dataset.train.images.shape == (1400, 1, 16, 24)
+    assert torch.equal(load_dataset("digits", image_size=[16, 16]).train.images, digits.train.images)
+
+
+@pytest.mark.parametrize("image_size", [0, -1, (8,), (8, 8, 8), (8, 0), "8", 8.0, ("8", 8)])
+def test_sizes_that_are_none(unchecked, image_size):
+    with pytest.raises(ValueError, match=r"image_size=.* must be a whole number, at least 1, or two such, as \(height"):
+        load_dataset("digits", image_size=image_size)
+
+
 def test_unknown_name():
     with pytest.raises(
         ValueError, match="dataset='cifar' is unknown; use 'digits', 'mnist', .*'cifar10', .* or 'folder:PATH'"
@@ -128,6 +148,24 @@ def test_classes_by_name(folder):
 def test_unknown_classes(selection, text):
     with pytest.raises(ValueError, match=text):
         load_dataset("digits", classes=selection)
+
+
+@pytest.mark.parametrize(
+    "selection", [["Bonn, Germany", "cat"], '"Bonn, Germany", cat', ['"Bonn, Germany"', "cat"], "0, 1", ' 0,"cat"']
+)
+def test_names_with_a_comma(tmp_path, selection):
+    for split in ("train", "test"):
+        for number, name in enumerate(("Bonn, Germany", "cat", "dog")):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / split / name / "a.png")
+    part = load_dataset(f"folder:{tmp_path}", classes=selection)
+    assert part.classes == ("Bonn, Germany", "cat") and len(part.train) == 2
+    for wrong in ("Bonn, Germany, cat", "dog, Bonn"):
+        with pytest.raises(ValueError, match="'Bonn' is no class; .* or names: \"Bonn, Germany\", cat, dog"):
+            load_dataset(f"folder:{tmp_path}", classes=wrong)
+    for wrong in ('"Bonn, Germany', 'cat, "do"g'):
+        with pytest.raises(ValueError, match="classes: '.*' cannot be split at its commas"):
+            load_dataset(f"folder:{tmp_path}", classes=wrong)
 
 
 @pytest.mark.parametrize(

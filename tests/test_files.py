@@ -1,10 +1,12 @@
-"""The store folder, and atomic writes."""
+"""The store folder, atomic writes, checksums, and what killed runs leave."""
 
 import hashlib
 
 import pytest
+import torch
+from filelock import FileLock
 
-from stir.files import digest, store_folder, write_atomically
+from stir.files import abandoned, digest, digest_of, remove_litter, store_folder, write_atomically
 
 
 def test_the_store_is_where_the_variable_says(monkeypatch, tmp_path):
@@ -12,6 +14,57 @@ def test_the_store_is_where_the_variable_says(monkeypatch, tmp_path):
     assert store_folder() == tmp_path
     monkeypatch.setenv("STIR_STORE", "")
     assert store_folder().name == "stir"  # the user's cache
+
+
+def test_the_store_may_be_in_the_users_home_but_not_relative(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("STIR_STORE", "~/networks")
+    assert store_folder() == tmp_path / "networks"
+    for wrong in ("networks", "./networks", "~nobody-of-this-name/networks"):
+        monkeypatch.setenv("STIR_STORE", wrong)
+        with pytest.raises(ValueError, match=f"STIR_STORE='{wrong}' must be an absolute path; here '/.*' may be meant"):
+            store_folder()
+
+
+def test_litter_in_use_is_left(tmp_path):
+    for name in ("used", "free"):
+        (tmp_path / f"{name}.safetensors.1.partial").write_text("")
+
+    def find():
+        return sorted(tmp_path.glob("*.partial"))
+
+    with FileLock(tmp_path / "used.lock"):
+        assert [path.name for path in abandoned(find)] == ["free.safetensors.1.partial"]
+        remove_litter(find)
+        assert [path.name for path in find()] == ["used.safetensors.1.partial"]
+    remove_litter(find)
+    assert find() == []
+
+
+def test_what_is_finished_meanwhile_is_no_litter(tmp_path):
+    path, calls = tmp_path / "a.safetensors", []
+    path.write_text("finished")
+
+    def find():
+        calls.append(1)
+        return [path] if len(calls) == 1 else []
+
+    remove_litter(find)
+    assert path.exists()
+
+
+def test_the_digest_of_tensors_sees_all():
+    one = {"a": torch.arange(4.0), "b": torch.ones(1)}
+    digests = {
+        digest_of(one),
+        digest_of(one, "text"),
+        digest_of(one, "te", "xt"),
+        digest_of({"a": one["a"]}),
+        digest_of({"b": one["a"], "a": one["b"]}),
+        digest_of({**one, "a": one["a"].reshape(2, 2)}),
+        digest_of({**one, "a": one["a"].view(torch.int32)}),
+    }
+    assert len(digests) == 7 and digest_of(dict(reversed(one.items()))) in digests
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -1,7 +1,9 @@
 """Images from tensors, data sets and loaders."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from stir.data.images import gather_images
@@ -27,10 +29,41 @@ class Stream(IterableDataset):
         return iter(IMAGES)
 
 
+class Dicts(Plain):
+    """Items are dicts, as Hugging Face's processors make them."""
+
+    def __init__(self, images, key="pixel_values"):
+        super().__init__(images)
+        self.key = key
+
+    def __getitem__(self, index):
+        return {"label": index, self.key: self.images[index]}
+
+
+class Foreign:
+    """A data set that is none of torch's, as `datasets.Dataset`."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
 @pytest.mark.parametrize(
     "source",
     [
         IMAGES,
+        Dicts(IMAGES),
+        Dicts(IMAGES, "image"),
+        DataLoader(Dicts(IMAGES, "img"), batch_size=3),
+        Foreign(IMAGES),
+        Foreign(Dicts(IMAGES)),
+        DataLoader(Foreign(Dicts(IMAGES)), batch_size=2),
+        Foreign([({"image": image}, 0) for image in IMAGES]),
         Plain(IMAGES),
         TensorDataset(IMAGES, torch.arange(7)),
         Stream(),
@@ -38,10 +71,35 @@ class Stream(IterableDataset):
         DataLoader(TensorDataset(IMAGES, torch.arange(7)), batch_size=2),
         DataLoader(Stream(), batch_size=4),
     ],
-    ids=["tensor", "dataset", "labelled", "stream", "loader", "labelled loader", "stream loader"],
+    ids=[
+        "tensor",
+        "dicts",
+        "image",
+        "loader of dicts",
+        "foreign",
+        "foreign dicts",
+        "loader of foreign dicts",
+        "labelled dicts",
+        "dataset",
+        "labelled",
+        "stream",
+        "loader",
+        "labelled loader",
+        "stream loader",
+    ],
 )
 def test_every_source_gives_the_same_images(source):
     assert torch.equal(gather_images(source), IMAGES)
+
+
+def test_pictures_of_pillow_are_images():
+    """Hugging Face's items hold them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    for each, expected in ((pixels, pixels.transpose(2, 0, 1)), (pixels[:, :, 0], pixels[None, :, :, 0])):
+        images = gather_images(Foreign([{"image": Image.fromarray(each), "label": 0}]))
+        assert np.allclose(images[0].numpy(), expected / 255, atol=1e-6)
+    hidden = Image.fromarray(np.zeros((4, 5, 4), np.uint8))  # transparent
+    assert (gather_images(Plain([hidden])) == 1).all()
 
 
 def test_a_loader_is_read_once():
@@ -55,6 +113,15 @@ def test_a_loader_is_read_once():
     [
         (Plain(["cat.png"]), r"images: item 0 holds a str, not a tensor; .*ToTensor\(\)"),
         (Plain([IMAGES[0], IMAGES[0, :, :2]]), r"images: item 1 has shape \(3, 2, 5\) after \(3, 4, 5\); resize"),
+        (Dicts(["cat.png"]), "images: item 0 holds a str under 'pixel_values', not a tensor; make it one"),
+        (
+            Dicts(IMAGES, "pixels"),
+            "images: item 0 is a dict with the keys 'label', 'pixels'; its image must be under 'pixel_values', 'image' "
+            "or 'img'",
+        ),
+        (Foreign(Dicts(IMAGES, "x")), "images: item 0 is a dict with the keys 'label', 'x'"),
+        (IMAGES.numpy(), "a torch Dataset or DataLoader of images, not a ndarray"),
+        (Plain([[]]), "images: item 0 holds a list, not a tensor"),
         (Plain([]), "images holds no image"),
         (Plain(IMAGES * 255), r"images must lie in \[0, 1\]"),
         ([IMAGES[0]], "a torch Dataset or DataLoader of images, not a list"),

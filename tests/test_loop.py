@@ -10,6 +10,7 @@ from stir.data import Split
 from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
+from stir.training.checkpoint import Checkpoint
 from stir.training.loop import _batch_ends, _Training, accuracy, train
 from stir.training.recipe import Recipe
 
@@ -282,5 +283,49 @@ def test_a_batch_norm_on_one_pixel_takes_any_number_of_images(few):
 
 
 def test_a_training_that_diverges_says_so(few):
-    with pytest.raises(FloatingPointError, match="the loss is .* in epoch 1; lower learning_rate=1e\\+30"):
+    with pytest.raises(
+        FloatingPointError, match="the loss is .* in step 2 of \\d+ in epoch 1; lower learning_rate=1e\\+30"
+    ):
         train(network(), few, Recipe(epochs=1, learning_rate=1e30), **QUIET)
+
+
+@pytest.mark.parametrize("where", ["loss", "weights"])
+def test_what_is_not_finite_is_never_kept(few, tmp_path, where):
+    """A loss in the third step of the second epoch, or weights after the last step, whose loss was finite."""
+
+    class Spoilt(nn.Sequential):
+        passes = 0
+
+        def forward(self, images):
+            if self.training:
+                self.passes += 1
+            logits = super().forward(images)
+            if where == "loss" and self.passes == 6:
+                return logits * torch.nan
+            if where == "weights" and self.passes == 6:
+                logits.register_hook(lambda gradient: gradient * torch.nan)
+            return logits
+
+    checkpoint, model = tmp_path / "a.checkpoint", Spoilt(*network())
+    text = {
+        "loss": "the loss is nan in step 3 of 3 in epoch 2; lower learning_rate=0.1",
+        "weights": "the network holds NaN or infinite numbers after step 3 of 3 in epoch 2",
+    }[where]
+    with pytest.raises(FloatingPointError, match=text):
+        train(model, few, Recipe(epochs=3, batch_size=100), checkpoint=checkpoint, **QUIET)
+    tensors = Checkpoint.read(checkpoint).tensors
+    assert all(tensor.isfinite().all() for tensor in tensors.values())  # of the first epoch
+
+
+def test_a_long_epoch_does_not_go_on_with_nan(few):
+    class Spoilt(nn.Sequential):
+        passes = 0
+
+        def forward(self, images):
+            self.passes += self.training
+            return super().forward(images) * (torch.nan if self.passes == 2 else 1)
+
+    model = Spoilt(*network())
+    with pytest.raises(FloatingPointError, match="the loss is nan in step 2 of 150 in epoch 1"):
+        train(model, few, Recipe(epochs=1, batch_size=2), **QUIET)
+    assert model.passes <= 50

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock
 from helpers.networks import TINY, names, same
 from safetensors import safe_open
 
@@ -189,6 +190,18 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
 def test_two_processes_train_it_once(own_store):
     outputs = {finish(process)[0] for process in [start(), start()]}
     assert len(outputs) == 1  # the same date and duration: one card
+
+
+def test_who_waits_for_another_process_is_told_so(own_store):
+    finish(start())
+    (card,) = own_store.glob("*.json")
+    with FileLock(own_store / f"{card.stem}.lock"):
+        process = start()
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert f"Waiting for another process that trains or reads {card.stem} (architecture=resnet10, seed=0," in line
+        assert process.poll() is None
+    finish(process)
 
 
 def test_a_full_disk_costs_no_network(own_store):

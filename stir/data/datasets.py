@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stir.data.folders import UNREADABLE, decode_folder
+from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
 from stir.files import store_folder
 
 DIGITS_SIZE = 16
@@ -33,6 +34,8 @@ TORCHVISION_DATASETS = {
 # Data sets whose files may hold the classes one after another: their authors do not say that the order is mixed,
 # as those of CIFAR and Fashion-MNIST do, and nothing else shows that it is.
 UNORDERED = ("stl10",)
+# Names of a folder's test split, the first that there is.
+TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def load_dataset(
     classes: str | Sequence[str] | None = None,
     n_train: int | None = None,
     seed: int = 0,
-    image_size: int | None = None,
+    image_size: int | Sequence[int] | None = None,
     unreadable: str = "refuse",
     progress: bool = True,
 ) -> Dataset:
@@ -125,36 +128,39 @@ def load_dataset(
             them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
             downloaded once by torchvision, in the order of their files if that mixes the classes (see
             `UNORDERED`), else in a fixed mixed one; or "folder:PATH", images in `PATH/train/<class>/`
-            and `PATH/test/<class>/`, in any format that Pillow reads, decoded once. A folder's images come
-            in a mixed order that depends only on the file names: on every machine the first n images are
-            the same, and of all classes.
+            and `PATH/test/<class>/` (or else `val`, `valid` or `validation`), in any format that Pillow reads
+            except PostScript, decoded once. They become 8-bit RGB, upright by their Exif data, on white where
+            they are transparent. A folder's images come in a mixed order that depends only on the file names:
+            on every machine the first n images are the same, and of all classes. Hidden files and folders do
+            not count; links have to stay inside `PATH`, and lead to no file twice.
         classes: the classes to keep, renumbered in the given order: "0-4", "cat, dog", "0, 3-5" or a
             list of such; all if None. Numbers are positions in the list of classes; if the names of
-            all classes are numbers, they are these names.
+            all classes are numbers, they are these names. A name with a comma is an entry of a list, or
+            stands in double quotes.
         n_train: number of training images to keep, drawn at random with `seed`; all if None. With the
             same seed and classes, the smaller of two such sets is a subset of the larger.
         seed: of that draw.
-        image_size: height and width in pixels to resize to, bilinearly; None keeps the images'
-            own (16 for digits).
+        image_size: height and width in pixels to resize to, bilinearly: one number for both, or two; None
+            keeps the images' own (16 for digits).
         unreadable: for a folder, "refuse" raises an error for files that cannot be read, "skip" warns of them.
         progress: show a bar while decoding.
 
     Raises:
         ValueError: a name, class or number that is unknown or out of range, a folder without the
-            layout above, unreadable files, or images of several sizes with no `image_size`.
+            layout above, unreadable files, images of several sizes with no `image_size`, or an `n_train` that
+            leaves a class without images.
         ConnectionError: a data set of torchvision's is not in the store and cannot be downloaded; the
             message says where to put which files.
     """
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable={unreadable!r} is unknown; use one of {', '.join(UNREADABLE)}")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size={image_size} must be at least 1")
+    size = _height_and_width(image_size)
     if name == "digits":
-        dataset = _digits(image_size or DIGITS_SIZE)
+        dataset = _digits(size or (DIGITS_SIZE, DIGITS_SIZE))
     elif name in TORCHVISION_DATASETS:
-        dataset = _torchvision(name, image_size)
+        dataset = _torchvision(name, size)
     elif name.startswith("folder:"):
-        dataset = _folder(name, image_size, unreadable, progress)
+        dataset = _folder(name, size, unreadable, progress)
     else:
         raise ValueError(
             f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION_DATASETS))} or 'folder:PATH'"
@@ -168,38 +174,57 @@ def load_dataset(
             f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}"
         )
     subset = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
-    return replace(dataset, name=f"{dataset.name}, {n_train} images", train=dataset.train[subset])
+    train = dataset.train[subset]
+    empty = sorted(set(range(len(dataset.classes))) - set(train.labels.tolist()))
+    if empty:
+        raise ValueError(
+            f"n_train={n_train} leaves no training image of {', '.join(repr(dataset.classes[each]) for each in empty)} "
+            f"with seed={seed}; take more images, another seed or fewer classes"
+        )
+    return replace(dataset, name=f"{dataset.name}, {n_train} images", train=train)
 
 
-def _digits(size: int) -> Dataset:
+def _height_and_width(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    sizes: list[Any] = [*image_size] if isinstance(image_size, Sequence) else [image_size, image_size]
+    if len(sizes) != 2 or not all(isinstance(size, (int, np.integer)) and size >= 1 for size in sizes):
+        raise ValueError(
+            f"image_size={image_size!r} must be a whole number, at least 1, or two such, as (height, width)"
+        )
+    return int(sizes[0]), int(sizes[1])
+
+
+def _digits(size: tuple[int, int]) -> Dataset:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(np.asarray(pixels, np.float32).reshape(-1, 1, 8, 8) / 16)
-    images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
     whole = Split(images, torch.from_numpy(np.asarray(labels, np.int64)))
     return Dataset("digits", whole[:DIGITS_TRAIN], whole[DIGITS_TRAIN:], tuple(str(digit) for digit in range(10)))
 
 
-def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dataset:
+def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
     root = Path(name.removeprefix("folder:")).expanduser()
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise ValueError(
-                f"dataset={name!r}: there is no folder {str(root / split)!r}; "
-                "images belong in PATH/train/<class>/ and PATH/test/<class>/"
-            )
+    layout = "images belong in PATH/train/<class>/ and PATH/test/<class>/"
+    test_root = next((root / split for split in TEST_FOLDERS if (root / split).is_dir()), root / TEST_FOLDERS[0])
+    for split in (root / "train", test_root):
+        if not split.is_dir():
+            raise ValueError(f"dataset={name!r}: there is no folder {str(split)!r}; {layout}")
     decode = partial(decode_folder, size=size, unreadable=unreadable, progress=progress)
     try:
-        train_pixels, train_labels, classes = decode(root / "train")
-        test_pixels, test_labels, test_classes = decode(root / "test")
+        train_folder, test_folder = list_folder(root / "train"), list_folder(test_root)
+        refuse_same_files(train_folder.real_paths | test_folder.real_paths)
+        if train_folder.classes != test_folder.classes:
+            different = sorted(set(train_folder.classes) ^ set(test_folder.classes))
+            raise ValueError(
+                f"train and {test_root.name} must hold the same classes; only one of them holds {different[:5]}"
+            )
+        train_pixels, train_labels = decode(train_folder)
+        test_pixels, test_labels = decode(test_folder)
     except ValueError as error:
         raise ValueError(f"dataset={name!r}: {error}") from error
-    if classes != test_classes:
-        raise ValueError(
-            f"dataset={name!r}: train and test must hold the same classes; "
-            f"only one of them holds {sorted(set(classes) ^ set(test_classes))[:5]}"
-        )
     if train_pixels.shape[1:] != test_pixels.shape[1:]:
         raise ValueError(
             f"dataset={name!r}: training images are {_size(train_pixels)}, test images {_size(test_pixels)}; "
@@ -207,7 +232,7 @@ def _folder(name: str, size: int | None, unreadable: str, progress: bool) -> Dat
         )
     train, test = Split(_to_unit(train_pixels), train_labels), Split(_to_unit(test_pixels), test_labels)
     # The name goes onto published pages: it leaves out the path above the folder, which is private.
-    return Dataset(f"folder:{root.resolve().name}", train, test, classes)
+    return Dataset(f"folder:{root.resolve().name}", train, test, train_folder.classes)
 
 
 def _size(images: Tensor) -> str:
@@ -219,7 +244,7 @@ def _to_unit(pixels: Tensor) -> Tensor:
     return pixels / 255
 
 
-def _torchvision(name: str, size: int | None) -> Dataset:
+def _torchvision(name: str, size: tuple[int, int] | None) -> Dataset:
     import torchvision
 
     class_name, subfolder = TORCHVISION_DATASETS[name]
@@ -248,7 +273,7 @@ def _mixed_order(n_images: int) -> Int[Tensor, "n"]:
     return torch.tensor(sorted(range(n_images), key=lambda index: hashlib.sha256(str(index).encode()).digest()))
 
 
-def _as_split(raw: Any, size: int | None) -> Split:
+def _as_split(raw: Any, size: tuple[int, int] | None) -> Split:
     """Convert a data set of torchvision's; its `data` is [N, H, W] if grey, else [N, H, W, C] or [N, C, H, W]."""
     pixels = torch.as_tensor(raw.data)
     labels = torch.as_tensor(np.asarray(raw.targets if hasattr(raw, "targets") else raw.labels), dtype=torch.int64)
@@ -257,15 +282,15 @@ def _as_split(raw: Any, size: int | None) -> Split:
     elif pixels.shape[3] == 3:
         pixels = pixels.permute(0, 3, 1, 2)
     images = _to_unit(pixels.contiguous())
-    if size is not None and images.shape[2:] != (size, size):
-        resized = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    if size is not None and images.shape[2:] != size:
+        resized = F.interpolate(images, size=size, mode="bilinear", antialias=True)
         images = resized.clamp(0, 1)  # rounding may overshoot
     return Split(images, labels)
 
 
 def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
     texts = [selection] if isinstance(selection, str) else selection
-    parts = [part.strip() for text in texts for part in str(text).split(",")]
+    parts = [part for text in texts for part in _split(str(text), dataset.classes)]
     numbers = [number for part in parts for number in _class_numbers(part, dataset.classes)]
     if len(set(numbers)) < len(numbers) or len(numbers) < 2:
         raise ValueError(f"classes={selection!r} must name at least two different classes, each once")
@@ -277,7 +302,23 @@ def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
         return Split(split.images[labels >= 0], labels[labels >= 0])
 
     names = tuple(dataset.classes[number] for number in numbers)
-    return Dataset(f"{dataset.name}, classes {', '.join(parts)}", select(dataset.train), select(dataset.test), names)
+    return Dataset(
+        f"{dataset.name}, classes {', '.join(map(_quoted, parts))}", select(dataset.train), select(dataset.test), names
+    )
+
+
+def _split(text: str, classes: Sequence[str]) -> list[str]:
+    """Split a list of classes at its commas, except within double quotes; the name of a class is one part."""
+    if text in classes:
+        return [text]
+    try:
+        return [part.strip() for parts in csv.reader([text], skipinitialspace=True, strict=True) for part in parts]
+    except csv.Error as error:
+        raise ValueError(f"classes: {text!r} cannot be split at its commas ({error})") from error
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "," in name else name
 
 
 def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
@@ -294,5 +335,5 @@ def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
         if low <= high and low in numbers and high in numbers:
             return [index for index, number in enumerate(numbers) if low <= number <= high]
     choices = f"numbers from {min(numbers)} to {max(numbers)}" if isinstance(numbers, range) else "their numbers"
-    choices += f", a range such as '{min(numbers)}-{max(numbers)}', or names: {', '.join(classes[:10])}"
+    choices += f", a range such as '{min(numbers)}-{max(numbers)}', or names: {', '.join(map(_quoted, classes[:10]))}"
     raise ValueError(f"classes: {part!r} is no class; use {choices}")

@@ -2,51 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-Images = Tensor | Dataset | DataLoader
+from stir.data.pixels import rgb_image
+
+# Where the image is in an item that is a dict, the first that there is.
+IMAGE_KEYS = ("pixel_values", "image", "img")
+
+
+@runtime_checkable
+class Items(Protocol):
+    """A data set of another library, such as Hugging Face's `datasets`: items by their number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+Images = Tensor | Dataset | DataLoader | Items
 
 
 def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
     """Gather all of `images` in one tensor; a data set or loader is read once, in its own order.
 
     Args:
-        images: a tensor [N, C, H, W]; a `torch.utils.data.Dataset` whose items are images [C, H, W] or tuples that
-            begin with one; or a `DataLoader` whose batches are images [B, C, H, W] or tuples that begin with them.
+        images: a tensor [N, C, H, W]; a data set, `torch.utils.data.Dataset` or Hugging Face's; or a `DataLoader`.
+            An item of a data set is an image [C, H, W] or Pillow's, which becomes a tensor in [0, 1], grey with one
+            channel or RGB with three; a batch of a loader is images [B, C, H, W]. Both may be tuples that begin
+            with these, or dicts that hold them under one of `IMAGE_KEYS`.
 
     Raises:
-        ValueError: another kind of object, items that are no tensors or of several shapes, or images that
+        ValueError: another kind of object, items that hold no image or are of several shapes, or images that
             `check_images` refuses.
     """
+    gathered: Any = images
     if isinstance(images, DataLoader):
-        images = _join(images, torch.cat, "batch")
-    elif isinstance(images, Dataset):
-        images = _join(_items(images), torch.stack, "item")
-    check_images(images)
-    return images
+        gathered = _join(images, torch.cat, "batch")
+    elif _is_dataset(images):
+        gathered = _join(_items(images), torch.stack, "item")
+    check_images(gathered)
+    return gathered
 
 
-def _items(dataset: Dataset) -> Iterable:
-    if isinstance(dataset, Iterable):
-        return dataset
-    # A map-style data set, which has a length although torch's base class declares none.
-    return (dataset[index] for index in range(len(dataset)))  # pyright: ignore[reportArgumentType]
+def _is_dataset(images: object) -> bool:
+    if isinstance(images, Dataset):
+        return True
+    # Arrays and tables have a shape.
+    collections = (Tensor, list, tuple, Mapping, str, bytes)
+    return isinstance(images, Items) and not isinstance(images, collections) and not hasattr(images, "shape")
+
+
+def _items(dataset: Any) -> Iterable:
+    return dataset if isinstance(dataset, Iterable) else (dataset[index] for index in range(len(dataset)))
 
 
 def _join(parts: Iterable, join: Callable[[list[Tensor]], Tensor], kind: str) -> Tensor:
     tensors: list[Tensor] = []
     for index, part in enumerate(parts):
-        tensor = part[0] if isinstance(part, (tuple, list)) else part
-        if not isinstance(tensor, Tensor):
-            raise ValueError(
-                f"images: {kind} {index} holds a {type(tensor).__name__}, not a tensor; "
-                "give the data set a transform such as torchvision's ToTensor()"
-            )
+        tensor = _image_of(part, f"{kind} {index}")
         if tensors and tensor.shape[-3:] != tensors[0].shape[-3:]:
             raise ValueError(
                 f"images: {kind} {index} has shape {tuple(tensor.shape)} after {tuple(tensors[0].shape)}; "
@@ -56,6 +77,28 @@ def _join(parts: Iterable, join: Callable[[list[Tensor]], Tensor], kind: str) ->
     if not tensors:
         raise ValueError("images holds no image; give at least one")
     return join(tensors)
+
+
+def _image_of(part: object, place: str) -> Tensor:
+    """Return the image of an item, or the images of a batch."""
+    image = part[0] if isinstance(part, (tuple, list)) and part else part
+    key = None
+    if isinstance(image, Mapping):
+        key = next((key for key in IMAGE_KEYS if key in image), None)
+        if key is None:
+            raise ValueError(
+                f"images: {place} is a dict with the keys {', '.join(map(repr, image))}; its image must be under "
+                f"{', '.join(map(repr, IMAGE_KEYS[:-1]))} or {IMAGE_KEYS[-1]!r}"
+            )
+        image = image[key]
+    if isinstance(image, Image.Image):
+        pixels = np.asarray(image if image.mode == "L" else rgb_image(image))
+        image = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
+    if not isinstance(image, Tensor):
+        under = f" under {key!r}" if key else ""
+        remedy = "make it one [C, H, W]" if key else "give the data set a transform such as torchvision's ToTensor()"
+        raise ValueError(f"images: {place} holds a {type(image).__name__}{under}, not a tensor; {remedy}")
+    return image
 
 
 def check_images(images: object) -> None:

@@ -28,6 +28,32 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
+class Resize(nn.Module):
+    """Bilinear resizing, antialiased where it shrinks, as the first layer of a network.
+
+    `nn.Sequential(Resize(224), Normalize(mean, std), network)` lets a network that needs images of 224x224 take
+    images of any size, so that it can be compared, on the same images, with networks that take others.
+
+    Args:
+        size: height and width in pixels: one number for both, or two.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        super().__init__()
+        height, width = size if isinstance(size, Sequence) else (size, size)
+        if min(height, width) < 1:
+            raise ValueError(f"size={size!r} must be at least 1")
+        self.size = int(height), int(width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[2:] == self.size:
+            return images
+        return F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
+
+    def extra_repr(self) -> str:
+        return f"{self.size[0]}x{self.size[1]}"
+
+
 class ConvNorm(nn.Sequential):
     """A convolution and a batch norm."""
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stir.files import write_atomically
+from stir.files import digest_of, write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,8 @@ class Checkpoint:
         Raises:
             OSError, SafetensorError: the file cannot be written.
         """
-        metadata = {
-            "curve": json.dumps(self.curve),
-            "rate": json.dumps(self.rates),
-            "made_by": self.made_by,
-            "sha256": _digest(self.tensors),
-        }
+        metadata = {"curve": json.dumps(self.curve), "rate": json.dumps(self.rates), "made_by": self.made_by}
+        metadata["sha256"] = digest_of(self.tensors, *metadata.values())
         write_atomically(path, lambda partial: save_file(self.tensors, partial, metadata=metadata))
 
     @classmethod
@@ -55,10 +49,10 @@ class Checkpoint:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, `file` is no dict
             metadata = file.metadata()
-        curve, rates = json.loads(metadata["curve"]), json.loads(metadata["rate"])
-        if metadata["sha256"] != _digest(tensors):
+        curve, rates, made_by = metadata["curve"], metadata["rate"], metadata["made_by"]
+        if metadata["sha256"] != digest_of(tensors, curve, rates, made_by):
             raise ValueError("its checksum is wrong")
-        return cls(tensors, curve, rates, metadata["made_by"])
+        return cls(tensors, json.loads(curve), json.loads(rates), made_by)
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
@@ -74,12 +68,3 @@ def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     if wrong:
         raise ValueError(f"it is of another network, by its {wrong[0]!r}")
     model.load_state_dict(state)
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the names and bytes of all tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -27,6 +27,8 @@ from stir.training.recipe import Recipe
 # Longer gradients are clipped to this length: otherwise a vision transformer diverges at a learning rate that suits
 # the other architectures.
 MAX_GRADIENT_NORM = 1.0
+# Steps after which the losses are looked at: each look waits for the GPU.
+STEPS_BETWEEN_CHECKS = 50
 
 
 @reproducible()
@@ -62,7 +64,7 @@ def train(
         and `seconds`.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss or the weights are no longer finite; no checkpoint keeps them.
     """
     check_precision(precision)
     device = resolve_device(device)
@@ -138,19 +140,33 @@ class _Training:
         """Train on each image once, and add an entry to the curve."""
         start = time.perf_counter()
         total = torch.zeros(2, device=images.device)
-        ends = _batch_ends(len(labels), self.recipe.batch_size)
+        ends, losses = _batch_ends(len(labels), self.recipe.batch_size), []
         for batch in torch.randperm(len(labels), generator=generator).tensor_split(ends[:-1]):
             batch = batch.to(images.device)
             inputs = augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
-            total += self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], generator)
+            result = self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], generator)
+            total += result
+            losses.append(result[0])
+            if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == len(ends):
+                self._check_finite(losses)
             self.schedule.step()
             bar.update()
         loss, correct = (total / len(labels)).tolist()
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {len(self.curve) + 1}; lower learning_rate={self.recipe.learning_rate}"
-            )
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
+
+    def _check_finite(self, losses: list[Tensor]) -> None:
+        """Raise a FloatingPointError unless the losses of the epoch's steps so far, and the weights, are finite."""
+        wrong = [number for number, loss in enumerate(torch.stack(losses).tolist(), 1) if not math.isfinite(loss)]
+        if wrong:
+            problem = f"the loss is {losses[wrong[0] - 1].item()} in step {wrong[0]}"
+        elif not all(tensor.isfinite().all() for tensor in self._tensors().values()):
+            problem = f"the network holds NaN or infinite numbers after step {len(losses)}"
+        else:
+            return
+        raise FloatingPointError(
+            f"{problem} of {self.steps_per_epoch} in epoch {len(self.curve) + 1}; "
+            f"lower learning_rate={self.recipe.learning_rate}"
+        )
 
     def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Make one update; return the batch's [sum of losses, number of correct answers]."""

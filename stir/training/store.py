@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
+from filelock import Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stir.files import digest, store_folder, write_atomically
-from stir.training.checkpoint import load_state
+from stir.data.folders import image_litter
+from stir.files import digest, lock, store_folder, write_atomically
+from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
 
 # Raise after a change, of the training, the architectures or their threads, that gives other weights for the same
-# settings; part of each network's key.
+# settings; part of each network's key. Tests compare weights with those of this version.
 TRAINING_VERSION = 6
+CARD_FIELDS = {
+    "made_by", "dataset", "accuracy", "robust_accuracy", "curve", "seconds", "hardware", "bfloat16", "versions", "date",
+    "sha256",
+}  # fmt: skip
+# Seconds to wait for another process before saying so.
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,39 @@ class Entry:
         """True if there is a card, which may still be damaged."""
         return self.path("json").exists()
 
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Keep other processes from training this network or removing it; wait, and say so, while one of them does.
+
+        Yields False, without a lock, if the store cannot be written: who only reads it needs none.
+        """
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(lock(self.path("json")).acquire(timeout=PATIENCE))
+                except Timeout:
+                    settings = ", ".join(f"{name}={value}" for name, value in self.made_by.items() if name != "data")
+                    print(
+                        f"Waiting for another process that trains or reads {self.key} ({settings})",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    stack.enter_context(lock(self.path("json")).acquire())
+                writable = True
+            except OSError:
+                writable = False
+            yield writable
+
     def save(self, model: nn.Module, card: dict[str, Any]) -> dict[str, Any]:
-        """Write both files, each whole or not at all, and return the card with the checksum of the weights.
+        """Write both files, each whole or not at all, and return the card with the checksums of the weights and itself.
 
         The card comes last: weights without a card do not count.
         """
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         write_atomically(self.path("safetensors"), lambda path: save_file(state, path))
-        card = {**card, "sha256": digest(self.path("safetensors"))}
+        card = {**card, "weights_sha256": digest(self.path("safetensors"))}
+        card["sha256"] = _card_digest(card)
         text = json.dumps(card, indent=1)
         try:
             write_atomically(self.path("json"), lambda path: path.write_text(text, encoding="utf-8"))
@@ -74,19 +107,61 @@ class Entry:
             return None
         weights = self.path("safetensors")
         try:
-            card = json.loads(self.path("json").read_text(encoding="utf-8"))
-            if digest(weights) != card["sha256"]:
+            card = _read_card(self.path("json"))
+            if card["made_by"] != json.loads(json.dumps(self.made_by)):
+                raise ValueError("its card is of another network")
+            if digest(weights) != card.get("weights_sha256", card["sha256"]):
                 raise ValueError("its checksum is wrong")
-            load_state(model, load_file(weights))
+            state = load_file(weights)
+            if not all(tensor.isfinite().all() for tensor in state.values()):
+                raise ValueError("it holds NaN or infinite weights")
+            load_state(model, state)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             print(f"The stored network {weights} is damaged ({error}); it is trained again.")
             return None
         return card
 
 
+def _card_digest(card: dict[str, Any]) -> str:
+    """SHA-256 of all fields but `sha256`, in hexadecimal."""
+    fields = {name: value for name, value in card.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    """Read a card, if it is whole.
+
+    Raises:
+        OSError, ValueError, TypeError: it is damaged.
+    """
+    card = json.loads(path.read_text(encoding="utf-8"))
+    missing = CARD_FIELDS - card.keys() if isinstance(card, dict) else CARD_FIELDS
+    if missing:
+        raise ValueError(f"its card lacks {', '.join(sorted(missing))}")
+    # A card from before there was `weights_sha256` has the checksum of the weights alone, as `sha256`.
+    if "weights_sha256" in card and card["sha256"] != _card_digest(card):
+        raise ValueError("the checksum of its card is wrong")
+    return card
+
+
 def models_folder() -> Path:
     """Folder of the networks in the current store; `$STIR_STORE` may change between two calls."""
     return store_folder() / "models"
+
+
+def litter() -> list[Path]:
+    """Files that killed runs left in the store: half-written ones, checkpoints of finished networks, weights without a
+    card; and decoded images that are superseded.
+
+    A run in progress may have such files too, under its lock (see `stir.files.abandoned`).
+    """
+    folder = models_folder()
+    cards = {path.stem for path in folder.glob("*.json")}
+    weights = {path.stem: path for path in folder.glob("*.safetensors")}
+    finished = cards & weights.keys()
+    checkpoints = [path for path in folder.glob("*.checkpoint") if path.stem in finished]
+    without_card = [path for stem, path in weights.items() if stem not in cards]
+    return sorted([*folder.glob("*.partial"), *checkpoints, *without_card, *image_litter()])
 
 
 def stored_models() -> pd.DataFrame:
@@ -121,14 +196,13 @@ def stored_models() -> pd.DataFrame:
 
 
 def _describe_checkpoint(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    made_by, done = json.loads(metadata["made_by"]), len(json.loads(metadata["curve"]))
+    checkpoint = Checkpoint.read(path)
+    made_by, done = json.loads(checkpoint.made_by), len(checkpoint.curve)
     return {**made_by, "architecture": "(unfinished)", "others": f"{done} of {made_by['epochs']} epochs done"}
 
 
 def _describe_card(path: Path, columns: list[str]) -> dict[str, Any]:
-    card = json.loads(path.read_text(encoding="utf-8"))
+    card = _read_card(path)
     return {**card["made_by"], **card, "others": _other_settings(card["made_by"], columns)}
 
 
@@ -152,11 +226,13 @@ def remove_models(keys: Sequence[str]) -> None:
     with ExitStack() as locks:
         for key in dict.fromkeys(keys):
             try:
-                locks.enter_context(FileLock(models_folder() / f"{key}.lock", timeout=0))
+                locks.enter_context(lock(models_folder() / f"{key}.json").acquire(timeout=0))
             except Timeout as error:
                 raise ValueError(
                     f"key={key!r} is being trained or read by another process; wait for it or stop it first"
                 ) from error
+            except OSError as error:
+                raise ValueError(f"the store {store_folder()} cannot be written ({error.strerror})") from error
         for key in keys:
             for suffix in ("json", "safetensors", "checkpoint"):  # the card first: the rest does not count without it
                 (models_folder() / f"{key}.{suffix}").unlink(missing_ok=True)

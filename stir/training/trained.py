@@ -14,7 +14,6 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,12 +23,13 @@ from stir.computing.devices import hardware, resolve_device
 from stir.computing.parallel import in_threads, side_by_side, threads_for
 from stir.computing.precision import fast_bf16
 from stir.data.datasets import Dataset, Split, load_dataset
+from stir.files import remove_litter, store_folder
 from stir.networks.architectures import TORCHVISION_PREFIX, build_model
 from stir.training.attacks import PGD
 from stir.training.loop import accuracy, train
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
-from stir.training.store import Entry, models_folder
+from stir.training.store import Entry, litter, models_folder
 
 # Every network is tested under these attacks, so that all can be compared, on at most so many test images.
 ATTACKS = {norm: PGD(norm, epsilon, steps=20) for norm, epsilon in EPSILONS.items()}
@@ -74,7 +74,7 @@ def trained_model(
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
-            take; nothing is trained then.
+            take; or the store lacks the network and cannot be written; nothing is trained then.
         TypeError: an argument that is no field of `Recipe`.
     """
     request = _TrainingRequest.prepare(architecture, dataset, seed, width, progress, recipe)
@@ -170,11 +170,15 @@ class _TrainingRequest:
 
     def fetch(self, device: torch.device, progress: bool) -> TrainedModel:
         """Return the trained network, from the store or trained now."""
-        self.entry.folder.mkdir(parents=True, exist_ok=True)
-        # Another process that requests the same network waits here until it is trained.
-        with FileLock(self.entry.path("lock")):
+        remove_litter(litter)
+        with self.entry.locked() as writable:
             card = self.entry.load(self.model)
             if card is None:
+                if not writable:
+                    raise ValueError(
+                        f"the store {store_folder()} does not hold this network and cannot be written; set STIR_STORE "
+                        "to a folder that can, with room in it"
+                    )
                 with in_threads(self.threads) if device.type == "cpu" else nullcontext():
                     card = _train_and_store(self.model, self.dataset, self.recipe, self.entry, device, progress)
         trained = TrainedModel(OrderedDict(self.model.named_children())).cpu().eval()
