@@ -13,7 +13,7 @@ import pytest
 from helpers.project import PROJECT, TINY, notebook
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import runner
+from stir.book import freshness, runner
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER
@@ -146,8 +146,34 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
     (scales / "bad.yml").write_text("n: 3\nn_imges: 50\n")
     assert runner.load_scale(tmp_path, "good", one) == {"n": 3}
     assert runner.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
-    with pytest.raises(ValueError, match="parameter 'n_imges' does not exist; did you mean 'n_images'"):
+    with pytest.raises(ValueError, match="bad.yml: parameter 'n_imges' does not exist; did you mean 'n_images'"):
         runner.load_scale(tmp_path, "bad", one)
+    for text, message in {
+        "n: [1": "odd.yml is no YAML: ",
+        "n: 1\nn: 2": "odd.yml is no YAML: a name stands twice",
+        "[n]": "odd.yml must hold lines of `name: value`",
+        "0": "odd.yml must hold lines of `name: value`",
+        "5: 1": "odd.yml: parameter 5 does not exist",
+    }.items():
+        (scales / "odd.yml").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            runner.load_scale(tmp_path, "odd", one)
+    (scales / "odd.yml").write_bytes(b"n: \xff")
+    with pytest.raises(ValueError, match="odd.yml is no YAML: 'utf-8' codec"):
+        runner.load_scale(tmp_path, "odd", one)
+
+
+def test_names_stay_inside_the_project(tmp_path):
+    (tmp_path / "notebooks" / "scales").mkdir(parents=True)
+    one = write_notebook(tmp_path / "notebooks" / "one.ipynb")
+    write_notebook(tmp_path / "outside.ipynb")
+    (tmp_path / "outside.yml").write_text("n: 3")
+    assert runner.find_notebook(tmp_path, "one") == one
+    for name in ("../outside", str(tmp_path / "outside"), "", ".", "scales/../one"):
+        with pytest.raises(ValueError, match="notebook=.* is unknown; use one of one"):
+            runner.find_notebook(tmp_path, name)
+        with pytest.raises(ValueError, match="scale=.* is unknown"):
+            runner.load_scale(tmp_path, "../" + name, one)
 
 
 def test_the_page_opens_with_what_it_ran_on(executed):
@@ -224,7 +250,7 @@ def test_notebook_sources_are_clean():
 
 def test_a_change_in_any_module_makes_pages_stale(tmp_path, monkeypatch):
     package = Path(shutil.copytree(Path(runner.__file__).parents[1], tmp_path / "stir"))
-    monkeypatch.setattr(runner, "__file__", str(package / "book" / "runner.py"))
+    monkeypatch.setattr(freshness, "__file__", str(package / "book" / "freshness.py"))
     page = write_notebook(tmp_path / "page.ipynb", "1")
     before = runner.fingerprint(page, {}, tmp_path)
     modules = sorted(package.rglob("*.py"))

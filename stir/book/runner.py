@@ -18,7 +18,6 @@ from typing import Any
 
 import nbformat
 import papermill
-import yaml
 
 from stir.book import parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
@@ -30,12 +29,11 @@ THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
 
 
 def find_notebook(project: Path, name: str) -> Path:
-    """Return the path of the notebook called `name`."""
-    path = project / "notebooks" / f"{name}.ipynb"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.ipynb")))
-        raise ValueError(f"notebook={name!r} is unknown; use one of {known}")
-    return path
+    """Return the path of the notebook called `name`, one of the project's own."""
+    notebooks = {path.stem: path for path in (project / "notebooks").glob("*.ipynb")}
+    if name not in notebooks:
+        raise ValueError(f"notebook={name!r} is unknown; use one of {', '.join(sorted(notebooks))}")
+    return notebooks[name]
 
 
 def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
@@ -45,19 +43,27 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
         ValueError: the scale is unknown, or its file holds anything but lines of `name: value`, with names that
             some notebook declares.
     """
-    path = project / "notebooks" / "scales" / f"{scale}.yml"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yml")))
-        raise ValueError(f"scale={scale!r} is unknown; use one of {known}, or add {path}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    folder = project / "notebooks" / "scales"
+    scales = {path.stem: path for path in folder.glob("*.yml")}
+    if scale not in scales:
+        raise ValueError(f"scale={scale!r} is unknown; use one of {', '.join(sorted(scales))}, or add one to {folder}")
+    path = scales[scale]
+    try:
+        values = parameters.load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    values = {} if values is None else values
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold lines of `name: value`")
+        raise ValueError(f"{path} must hold lines of `name: value`, not {str(values)[:40]!r}")
     declared = parameters.declared(notebook)
     if values.keys() - declared.keys():  # parameters of other notebooks, or misspelt ones
         all_declared: dict[str, parameters.Parameter] = {}
         for other in path.parents[1].glob("*.ipynb"):
             all_declared |= parameters.declared(other)
-        parameters.check_values(values, all_declared | declared)
+        try:
+            parameters.check_values(values, all_declared | declared)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     return {name: value for name, value in values.items() if name in declared}
 
 
