@@ -90,6 +90,10 @@ def load_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_CoreLoader)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ValueError(f"{error.problem}{place}") from error
     except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two, of `!!int x` and `!!bool x`
         raise ValueError(" ".join(str(error).split())) from error
 
