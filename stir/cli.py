@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +20,35 @@ BOOK_SCALE = "digits"
 
 
 @click.group()
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Shared invariances of neural networks, measured."""
+    context.with_resource(_orderly_end())
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Turn signals that ask for the end into an exception, so that notebooks and their workers end too."""
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handled = [each for each in ends if signal.getsignal(each) is signal.SIG_DFL]  # nohup ignores one
+    if threading.current_thread() is not threading.main_thread():
+        handled = []
+    for each in handled:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+
+
+@contextmanager
+def _one_message() -> Iterator[None]:
+    """Turn errors of the user's making into a message without a traceback."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        raise click.ClickException(str(error) or type(error).__name__) from error
 
 
 @contextmanager
@@ -38,16 +69,47 @@ def _project() -> Path:
     return project
 
 
-def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str) -> None:
+def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int) -> None:
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     from stir.book import runner
 
     try:
-        executed = runner.execute(notebook, values, folder, scale=scale)
+        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout)
     except PapermillExecutionError as error:
-        raise click.ClickException(f"{notebook.name} failed; {folder} is as it was.\n{error}") from error
-    click.echo(f"{executed} and, beside it, its table and figures")
+        reason = _what_failed(error)
+    except DeadKernelError:
+        reason = "its process died, most often for want of memory"
+    except CellTimeoutError:
+        reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
+    else:
+        click.echo(f"{executed} and, beside it, its table and figures")
+        return
+    raise click.ClickException(f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}")
+
+
+def _what_failed(error: Any) -> str:
+    """Describe a cell's exception: the cell, its line, and the exception's own words.
+
+    Args:
+        error: papermill's PapermillExecutionError.
+    """
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    line = re.search(r"^-+> *\d+ (.*)$", traceback, re.MULTILINE)
+    place = f"cell {error.exec_count}" + (f", `{line[1].strip()}`" if line else "")
+    message = f"{error.ename}: {error.evalue}" if error.evalue.strip() else error.ename
+    return f"{place}: {message if len(message) < 2_000 else message[:2_000] + ' ...'}"
+
+
+cell_timeout_option = click.option(
+    "--cell-timeout",
+    type=click.IntRange(min=1),
+    default=24 * 3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that a cell may take.",
+)
 
 
 @main.command()
@@ -67,41 +129,39 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str) -
     type=click.Path(path_type=Path),
     help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]",
 )
-def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None) -> None:
+@cell_timeout_option
+def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None, cell_timeout: int) -> None:
     """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
     with _book_packages():
         from stir.book import parameters, runner
     project = _project()
-    try:
+    with _one_message():
         notebook = runner.find_notebook(project, name)
         declared = parameters.declared(notebook)
         values = runner.load_scale(project, scale, notebook)
         values |= {key: parameters.parse_value(text, key, declared) for key, text in given}
         parameters.check_values(values, declared)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    # A run with other parameters must not replace a page of the book.
-    folder = output or project / ("runs" if given else "book/runs") / scale
-    _execute(notebook, values, folder, scale)
+        # A run with other parameters must not replace a page of the book.
+        folder = output or project / ("runs" if given else "book/runs") / scale
+        _execute(notebook, values, folder, scale, cell_timeout)
 
 
 @main.command()
-def book() -> None:
+@cell_timeout_option
+def book(cell_timeout: int) -> None:
     """Execute the findings whose pages are stale, then build the book."""
     with _book_packages():
         from stir.book import build, freshness, runner
     project = _project()
     folder = project / "book" / "runs" / BOOK_SCALE
-    try:
+    with _one_message():
         notebooks = (project / "notebooks").glob("*.ipynb")
         for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
             values = runner.load_scale(project, BOOK_SCALE, notebook)
             if not freshness.is_current(notebook, values, folder):
                 click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")
-                _execute(notebook, values, folder, BOOK_SCALE)
+                _execute(notebook, values, folder, BOOK_SCALE, cell_timeout)
         page = build.build_book(project)
-    except (ValueError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f"The book: {page.relative_to(project)}")
 
 
@@ -109,14 +169,12 @@ def book() -> None:
 @click.option("--remove", "keys", multiple=True, metavar="KEY", help="Remove this network; may be given several times.")
 def models(keys: tuple[str, ...]) -> None:
     """List the trained networks in the store, with their settings, accuracy and size."""
-    try:
+    with _one_message():
         store.remove_models(keys)
         for key in keys:
             click.echo(f"Removed {key}")
         if not keys:
             _list_models()
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _list_models() -> None:

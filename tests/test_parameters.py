@@ -1,9 +1,15 @@
-"""Names and types of notebook parameters."""
+"""Names and types of notebook parameters, and the values that YAML 1.2 makes of text."""
 
+import json
+import math
+
+import nbformat
 import pytest
 from helpers.project import notebook
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stir.book.parameters import check_notebook, check_values, declared, parse_value
+from stir.book.parameters import Parameter, check_notebook, check_values, declared, load_yaml, parse_value
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +33,10 @@ def test_every_parameter_has_a_known_type_and_help(known):
         ({"n_images": 3.5}, "must be of type int"),
         ({"n_images": True}, "must be of type int"),
         ({"seeds": 1}, "must be of type list"),
+        ({"seeds": [0, "1"]}, r"parameter seeds\[1\]='1' is of type str; it must be of type int"),
+        ({"layers": [1]}, r"layers\[0\]=1 is of type int; it must be of type str; put it in quotes"),
+        ({"epsilon": math.nan}, "parameter epsilon is not a number"),
+        ({5: 3}, "parameter 5 does not exist; use one of"),
     ],
 )
 def test_errors(known, values, message):
@@ -47,3 +57,110 @@ def test_inside_a_notebook():
         check_notebook({**cell, "n_images": "5"})
     with pytest.raises(ValueError, match="'n_image' does not exist; did you mean 'n_images'"):
         check_notebook({**cell, "n_image": 5})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # Section 10.3.2 of YAML 1.2.2.
+        ("[null, Null, NULL, ~]", [None] * 4),
+        ("[true, True, TRUE, false, False, FALSE]", [True] * 3 + [False] * 3),
+        ("[0, 0o7, 0x3A, -19, 0200, +12]", [0, 7, 58, -19, 200, 12]),
+        ("[0., -0.0, .5, +12e03, -2E+05, 5e-4, 1e-2]", [0.0, -0.0, 0.5, 12000.0, -200000.0, 0.0005, 0.01]),
+        ("[.inf, -.Inf, +.INF]", [math.inf, -math.inf, math.inf]),
+        # YAML 1.1 makes a bool, 90, 1000 and a date of these.
+        ("[yes, No, on, y, 1:30, 1_000, 2001-01-01, 0b11, =]",
+         ["yes", "No", "on", "y", "1:30", "1_000", "2001-01-01", "0b11", "="]),
+        ("{a: '1', b: \"no\"}", {"a": "1", "b": "no"}),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_the_core_schema_of_yaml(text, value):
+    loaded = load_yaml(text)
+    assert loaded == value and repr(loaded) == repr(value)  # True is not 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[0, 1", "a: 1\na: 2", "&a [*a]", "a: &a [1]\nb: *a", "!!bool maybe", "!!int x", "!!python/name:os.system",
+     "[" * 5000, "1" * 5000, "\x00", "1\n---\n2", "{[1]: 2}", "!!timestamp 2001-99-99"],
+)  # fmt: skip
+def test_what_is_no_yaml_is_told_in_one_line(text, known):
+    with pytest.raises(ValueError, match="parameter seeds=.* is no YAML: ") as error:
+        parse_value(text, "seeds", known)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_is_no_unicode(known):
+    with pytest.raises(ValueError, match="parameter dataset='folder:.*' is no Unicode text"):
+        parse_value("folder:caf\udce9", "dataset", known)
+
+
+@settings(max_examples=500)
+@given(st.text() | st.text(alphabet="[]{}:,&*!-01eExo. \n'\"?|>%@"))
+def test_any_text_is_read_or_refused_in_one_line(text):
+    message = ""
+    try:
+        load_yaml(text)
+    except ValueError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]))
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT, st.lists))
+def test_json_is_read_as_json(value):
+    text = json.dumps(value, ensure_ascii=False).replace("Infinity", ".inf")
+    assert load_yaml(text) == json.loads(text.replace(".inf", "Infinity"))
+
+
+def own(tmp_path, source, tag="parameters"):
+    path = tmp_path / "own.ipynb"
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": [tag]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+def test_lines_of_a_parameters_cell(tmp_path):
+    source = 'import os\nname: str = "ä#b"  # text, # and more\nsizes: list = [\n    1,\n    2,\n]  # several\n'
+    source += "n: int = 2 * 3"
+    parameters = declared(own(tmp_path, source))
+    assert parameters == {
+        "name": Parameter("name", "str", '"ä#b"', "text, # and more"),
+        "sizes": Parameter("sizes", "list", "[\n    1,\n    2,\n]", "several"),
+        "n": Parameter("n", "int", "2 * 3", ""),
+    }
+    assert [parameter.value for parameter in parameters.values()] == ["ä#b", [1, 2], None]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("n: int | None = None", r"parameter 'n' has type int \| None; use one of str, int, float, bool, list"),
+        ("from typing import Optional\nn: Optional[int] = None", r"parameter 'n' has type Optional\[int\]; use one of"),
+        ("n: dict = {}", "parameter 'n' has type dict; use one of"),
+        ("n = 3", "parameter 'n' has type none; use one of"),
+        ("n: int", "parameter 'n' has no default"),
+        ("n: int = ", "the cell of parameters is no Python"),
+        ("", "declares no parameters; write `name: type = default  # help`"),
+    ],
+)
+def test_a_parameter_that_is_not_supported(tmp_path, source, message):
+    with pytest.raises(ValueError, match=message):
+        declared(own(tmp_path, source))
+
+
+def test_what_is_no_notebook_of_parameters(tmp_path):
+    with pytest.raises(ValueError, match="declares no parameters; tag a cell"):
+        declared(own(tmp_path, "n: int = 1", tag="other"))
+    for text in ("", "no JSON", "[]", '{"cells": 1}', "{}"):
+        (tmp_path / "own.ipynb").write_text(text)
+        with pytest.raises(ValueError, match="own.ipynb"):
+            declared(tmp_path / "own.ipynb")
+
+
+def test_inside_a_notebook_a_type_that_is_not_supported():
+    with pytest.raises(ValueError, match="parameter 'n' has type dict; use one of str, int"):
+        check_notebook({"__annotations__": {"n": dict}, "n": {}})

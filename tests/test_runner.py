@@ -5,12 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from helpers.project import PROJECT, TINY, notebook
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from stir.book import runner
@@ -146,8 +150,69 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
     (scales / "bad.yml").write_text("n: 3\nn_imges: 50\n")
     assert runner.load_scale(tmp_path, "good", one) == {"n": 3}
     assert runner.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
-    with pytest.raises(ValueError, match="parameter 'n_imges' does not exist; did you mean 'n_images'"):
+    with pytest.raises(ValueError, match="bad.yml: parameter 'n_imges' does not exist; did you mean 'n_images'"):
         runner.load_scale(tmp_path, "bad", one)
+    for text, message in {
+        "n: [1": "odd.yml is no YAML: ",
+        "n: 1\nn: 2": "odd.yml is no YAML: a name stands twice",
+        "[n]": "odd.yml must hold lines of `name: value`",
+        "0": "odd.yml must hold lines of `name: value`",
+        "5: 1": "odd.yml: parameter 5 does not exist",
+    }.items():
+        (scales / "odd.yml").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            runner.load_scale(tmp_path, "odd", one)
+    (scales / "odd.yml").write_bytes(b"n: \xff")
+    with pytest.raises(ValueError, match="odd.yml is no YAML: 'utf-8' codec"):
+        runner.load_scale(tmp_path, "odd", one)
+
+
+STARTS_WORKERS = """
+import os, pathlib, subprocess, sys
+from joblib import Parallel, delayed
+workers = Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(2))
+workers.append(subprocess.Popen(["sleep", "1000"]).pid)
+pathlib.Path(PIDS).write_text(" ".join(map(str, {os.getpid(), *workers})))
+"""
+
+
+def left(pids):
+    """The processes of a list that still run."""
+    numbers = [int(pid) for pid in pids.read_text().split()]
+    return [number for number in numbers if psutil.pid_exists(number) and psutil.Process(number).status() != "zombie"]
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("os.kill(os.getpid(), 9)", DeadKernelError),
+        ("import time; time.sleep(1000)", CellTimeoutError),
+        ("1 / 0", PapermillExecutionError),
+        ("1", None),
+    ],
+)
+def test_no_process_outlives_a_run(tmp_path, end, error):
+    pids = tmp_path / "pids"
+    page = write_notebook(tmp_path / "page.ipynb", STARTS_WORKERS.replace("PIDS", repr(str(pids))) + end)
+    with pytest.raises(error) if error else nullcontext():
+        runner.execute(page, {}, tmp_path / "runs", scale="digits", cell_timeout=20)
+    assert len(pids.read_text().split()) >= 3
+    time.sleep(0.2)
+    assert left(pids) == []
+    assert bool(list((tmp_path / "runs").iterdir())) == (error is None)
+
+
+def test_names_stay_inside_the_project(tmp_path):
+    (tmp_path / "notebooks" / "scales").mkdir(parents=True)
+    one = write_notebook(tmp_path / "notebooks" / "one.ipynb")
+    write_notebook(tmp_path / "outside.ipynb")
+    (tmp_path / "outside.yml").write_text("n: 3")
+    assert runner.find_notebook(tmp_path, "one") == one
+    for name in ("../outside", str(tmp_path / "outside"), "", ".", "scales/../one"):
+        with pytest.raises(ValueError, match="notebook=.* is unknown; use one of one"):
+            runner.find_notebook(tmp_path, name)
+        with pytest.raises(ValueError, match="scale=.* is unknown"):
+            runner.load_scale(tmp_path, "../" + name, one)
 
 
 def test_the_page_opens_with_what_it_ran_on(executed):

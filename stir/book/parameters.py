@@ -1,16 +1,21 @@
 """Strict notebook parameters: names and types are checked before anything runs.
 
-A parameters cell has one `name: type = default  # help` in a line, with a type of `TYPES`.
+A parameters cell has one `name: type = default  # help` in a line, with a type of `TYPES`. Values are read as YAML 1.2,
+in whose core schema `0200` is 200, `5e-4` a number, and `yes` and `1:30` are text.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import nbformat
 import yaml
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
@@ -25,35 +30,149 @@ class Parameter:
     default: str
     help: str
 
+    @property
+    def value(self) -> Any:
+        """The default's value; None if it is computed."""
+        try:
+            return ast.literal_eval(self.default)
+        except ValueError:
+            return None
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """Loader by the core schema of YAML 1.2.2, section 10.3; without aliases, which make gigabytes of a few lines."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+    yaml_constructors: ClassVar[dict] = {None: yaml.SafeLoader.construct_undefined}  # of all other tags
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not supported")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            raise yaml.YAMLError(f"a name stands twice among {', '.join(map(str, mapping))}")
+        return mapping
+
+    def construct_boolean(self, node: Any) -> bool:
+        return {"true": True, "false": False}[self.construct_scalar(node).lower()]
+
+    def construct_integer(self, node: Any) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+for _kind, _pattern, _constructor in (
+    ("null", r"~|null|Null|NULL|", _CoreLoader.construct_yaml_null),
+    ("bool", r"true|True|TRUE|false|False|FALSE", _CoreLoader.construct_boolean),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _CoreLoader.construct_integer),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", _CoreLoader.construct_yaml_float),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", _CoreLoader.construct_yaml_float),
+    ("str", None, _CoreLoader.construct_yaml_str),
+    ("seq", None, _CoreLoader.construct_yaml_seq),
+    ("map", None, _CoreLoader.construct_yaml_map),
+):
+    _tag = f"tag:yaml.org,2002:{_kind}"
+    if _pattern is not None:
+        _CoreLoader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), None)
+    _CoreLoader.add_constructor(_tag, _constructor)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML by the core schema of YAML 1.2.
+
+    Raises:
+        ValueError: it is no YAML; a name stands twice in a mapping; or it has aliases.
+    """
+    try:
+        return yaml.load(text, Loader=_CoreLoader)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ValueError(f"{error.problem}{place}") from error
+    except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two, of `!!int x` and `!!bool x`
+        raise ValueError(" ".join(str(error).split())) from error
+
 
 def declared(notebook: Path) -> dict[str, Parameter]:
-    """Return the parameters that a notebook declares, in their order."""
-    import papermill  # slow to import, and not needed in a running notebook
+    """Return the parameters that a notebook declares, in their order.
 
-    entries = papermill.inspect_notebook(str(notebook))
-    if not entries:
+    Raises:
+        ValueError: it is no notebook, declares none, or one in another way than `name: type = default  # help`.
+    """
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+        sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    except (ValueError, KeyError, AttributeError, TypeError, nbformat.ValidationError) as error:
+        raise ValueError(f"{notebook} cannot be read as a notebook: {' '.join(str(error).split())[:200]}") from error
+    if not sources:
         raise ValueError(f"{notebook} declares no parameters; tag a cell `parameters`")
-    return {
-        name: Parameter(name, entry["inferred_type_name"], entry["default"], entry["help"])
-        for name, entry in entries.items()
-    }
+    try:
+        statements = ast.parse(sources[0]).body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"{notebook}: the cell of parameters is no Python: {error}") from error
+    parameters = {}
+    for statement in statements:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            parameter = _parameter(statement, sources[0], notebook)
+            parameters[parameter.name] = parameter
+    if not parameters:
+        raise ValueError(f"{notebook} declares no parameters; write `name: type = default  # help` in their cell")
+    return parameters
+
+
+def _parameter(statement: ast.Assign | ast.AnnAssign, source: str, notebook: Path) -> Parameter:
+    first = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    name = ast.unparse(first)
+    annotation = ast.unparse(statement.annotation) if isinstance(statement, ast.AnnAssign) else "none"
+    default = ast.get_source_segment(source, statement.value) if statement.value else None
+    if annotation not in TYPES or default is None or not isinstance(first, ast.Name):
+        problem = f"has type {annotation}; use one of {', '.join(TYPES)}" if default else "has no default"
+        raise ValueError(f"{notebook.name}: parameter {name!r} {problem}, as in `name: type = default  # help`")
+    line = source.encode().splitlines()[(statement.end_lineno or 1) - 1]  # columns count bytes
+    comment = line[statement.end_col_offset :].decode().partition("#")[2]
+    return Parameter(name, annotation, default, comment.strip())
 
 
 def parse_value(text: str, name: str, parameters: Mapping[str, Parameter]) -> object:
-    """Parse the text of a command line option for the parameter `name`: as YAML, unless its type is str."""
+    """Parse the text of a command line option for the parameter `name`: as YAML, unless its type is str.
+
+    Raises:
+        ValueError: the text is no YAML, or no Unicode.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"parameter {name}={text!r} is no Unicode text") from error
     if name in parameters and parameters[name].type == "str":
         return text
-    return yaml.safe_load(text)
+    try:
+        return load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"parameter {name}={text!r} is no YAML: {error}") from error
 
 
-def check_values(values: Mapping[str, object], parameters: Mapping[str, Parameter]) -> None:
-    """Raise a ValueError for a name that is not declared, or a value of another type."""
+def check_values(values: Mapping[Any, object], parameters: Mapping[str, Parameter]) -> None:
+    """Raise a ValueError for a name that is not declared, or a value, or an element of a list, of another type."""
     for name, value in values.items():
         if name not in parameters:
-            near = difflib.get_close_matches(name, parameters, n=1)
+            near = difflib.get_close_matches(str(name), parameters, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(parameters)}"
             raise ValueError(f"parameter {name!r} does not exist; {hint}")
         _check_type(name, value, parameters[name].type)
+        if isinstance(value, list):
+            # The elements of the default tell their type. None may stand for a name, as of the default layer.
+            types = {type(element).__name__ for element in parameters[name].value or []}
+            element_type = "float" if types == {"int", "float"} else types.pop() if len(types) == 1 else ""
+            if element_type in ("str", "int", "float"):
+                for position, element in enumerate(value):
+                    if element is not None or element_type != "str":
+                        _check_type(f"{name}[{position}]", element, element_type)
 
 
 def check_notebook(namespace: Mapping[str, Any]) -> None:
@@ -69,6 +188,8 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
     annotations = namespace.get("__annotations__", {})
     types = {name: getattr(annotation, "__name__", str(annotation)) for name, annotation in annotations.items()}
     for name, type_name in types.items():
+        if type_name not in TYPES:
+            raise ValueError(f"parameter {name!r} has type {type_name}; use one of {', '.join(TYPES)}")
         _check_type(name, namespace[name], type_name)
     for name, value in namespace.items():
         near = difflib.get_close_matches(name, types, n=1, cutoff=0.8)
@@ -77,9 +198,12 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
 
 
 def _check_type(name: str, value: object, type_name: str) -> None:
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"parameter {name} is not a number")
     allowed = (int, float) if type_name == "float" else TYPES[type_name]
     # In Python a bool is an int, but True for a number is a mistake.
     if not isinstance(value, allowed) or (isinstance(value, bool) and type_name != "bool"):
+        remedy = "; put it in quotes" if type_name == "str" and not isinstance(value, (list, dict)) else ""
         raise ValueError(
-            f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type {type_name}"
+            f"parameter {name}={value!r} is of type {type(value).__name__}; it must be of type {type_name}{remedy}"
         )

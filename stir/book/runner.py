@@ -6,11 +6,12 @@ failure leaves the last good page.
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,24 +19,25 @@ from typing import Any
 
 import nbformat
 import papermill
-import yaml
+from jupyter_client.manager import AsyncKernelManager
 
 from stir.book import parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
+from stir.book.staging import move_files, staging
 from stir.computing.devices import hardware, resolve_device
 
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
 THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
+CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
 
 def find_notebook(project: Path, name: str) -> Path:
-    """Return the path of the notebook called `name`."""
-    path = project / "notebooks" / f"{name}.ipynb"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.ipynb")))
-        raise ValueError(f"notebook={name!r} is unknown; use one of {known}")
-    return path
+    """Return the path of the notebook called `name`, one of the project's own."""
+    notebooks = {path.stem: path for path in (project / "notebooks").glob("*.ipynb")}
+    if name not in notebooks:
+        raise ValueError(f"notebook={name!r} is unknown; use one of {', '.join(sorted(notebooks))}")
+    return notebooks[name]
 
 
 def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
@@ -45,53 +47,93 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
         ValueError: the scale is unknown, or its file holds anything but lines of `name: value`, with names that
             some notebook declares.
     """
-    path = project / "notebooks" / "scales" / f"{scale}.yml"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yml")))
-        raise ValueError(f"scale={scale!r} is unknown; use one of {known}, or add {path}")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    folder = project / "notebooks" / "scales"
+    scales = {path.stem: path for path in folder.glob("*.yml")}
+    if scale not in scales:
+        raise ValueError(f"scale={scale!r} is unknown; use one of {', '.join(sorted(scales))}, or add one to {folder}")
+    path = scales[scale]
+    try:
+        values = parameters.load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    values = {} if values is None else values
     if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold lines of `name: value`")
+        raise ValueError(f"{path} must hold lines of `name: value`, not {str(values)[:40]!r}")
     declared = parameters.declared(notebook)
     if values.keys() - declared.keys():  # parameters of other notebooks, or misspelt ones
         all_declared: dict[str, parameters.Parameter] = {}
         for other in path.parents[1].glob("*.ipynb"):
             all_declared |= parameters.declared(other)
-        parameters.check_values(values, all_declared | declared)
+        try:
+            parameters.check_values(values, all_declared | declared)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     return {name: value for name, value in values.items() if name in declared}
 
 
-def execute(notebook: Path, values: dict[str, Any], folder: Path, *, scale: str) -> Path:
+def execute(
+    notebook: Path, values: dict[str, Any], folder: Path, *, scale: str, cell_timeout: int = CELL_TIMEOUT
+) -> Path:
     """Execute `notebook` with the parameters `values`; move it and all files that it writes to `folder`.
+
+    Whatever ends it, no process that the notebook started is left.
+
+    Args:
+        cell_timeout: seconds that a cell may take, at least 1.
 
     Returns:
         The executed notebook, which opens with the hardware, the duration and the parameters.
 
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; nothing runs then.
-        papermill.PapermillExecutionError: a cell failed; `folder` is as it was.
+        papermill.PapermillExecutionError: a cell failed; `folder` is as it was, as after the next two.
+        nbclient.exceptions.DeadKernelError: the notebook's process died.
+        nbclient.exceptions.CellTimeoutError: a cell took longer than `cell_timeout`.
+        OSError: a file could not be written, as on a full disk.
     """
     declared = parameters.declared(notebook)
     parameters.check_values(values, declared)
-    folder.mkdir(parents=True, exist_ok=True)
+    if cell_timeout < 1:
+        raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
     for name, value in THREAD_SETTINGS.items():
         os.environ.setdefault(name, value)  # the process of the notebook inherits it
-    # Inside `folder`, so that moving a file is an atomic rename.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as name:
-        staging = Path(name)
-        executed = staging / notebook.name
+    # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
+    made_of = fingerprint(notebook, values, folder)
+    with staging(folder, ".running-") as staged:
+        executed = staged / notebook.name
         start = time.perf_counter()
-        papermill.execute_notebook(
-            str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3", cwd=str(staging),
-            progress_bar=True, request_save_on_cell_execute=False,
-        )  # fmt: skip
+        with _kernels_that_end() as kernel_manager_class:
+            papermill.execute_notebook(
+                str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3", cwd=str(staged),
+                progress_bar=True, request_save_on_cell_execute=False, execution_timeout=cell_timeout,
+                kernel_manager_class=kernel_manager_class,
+            )  # fmt: skip
         _annotate(executed, notebook, declared, values, scale, time.perf_counter() - start)
-        manifest = {"made_of": fingerprint(notebook, values, folder)}
-        (staging / f"{notebook.stem}.json").write_text(json.dumps(manifest), encoding="utf-8")
-        # The manifest comes last: without it the page counts as stale.
-        for file in sorted(staging.iterdir(), key=lambda file: file.suffix == ".json"):
-            os.replace(file, folder / file.name)
+        move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
+
+
+@contextmanager
+def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
+    """Yield a class of kernel managers; at the end, kill what is left of the process groups of their kernels.
+
+    A kernel that is killed leaves the workers that it has started.
+    """
+    groups: list[int] = []
+
+    class KernelManager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:
+            await super().start_kernel(**options)
+            group = getattr(self.provisioner, "pgid", None)  # None on Windows
+            if group:
+                groups.append(group)
+
+    try:
+        yield KernelManager
+    finally:
+        for group in groups:
+            with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
+                os.killpg(group, signal.SIGKILL)
 
 
 def _annotate(

@@ -1,0 +1,84 @@
+"""Work in progress in a folder of its own, and manifests that vouch for what was moved from it to its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stir.files import digest
+
+LOCK = ".lock"  # in each such folder; held by its process, and released by its end, whatever that is
+
+
+@contextmanager
+def staging(folder: Path, prefix: str) -> Iterator[Path]:
+    """Make a temporary folder in `folder`, so that moving a file from it is an atomic rename, and remove it at the end.
+
+    Those with the same prefix that killed processes left are removed as well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"{prefix}*"):
+        lock = FileLock(leftover / LOCK)
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(leftover, ignore_errors=True)
+        except (Timeout, OSError):  # another process works in it, or it is another user's
+            continue
+        shutil.rmtree(leftover, ignore_errors=True)  # on Windows the lock is a file in use
+    staged = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        with FileLock(staged / LOCK):
+            yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def move_files(staged: Path, manifest: Path, made_of: str) -> None:
+    """Move all files from `staged` to the folder of `manifest`, and vouch for them.
+
+    The manifest comes last, with a hash of each file: files of two runs, as a kill leaves them, do not count as
+    current. Files of the run before that this one did not write are removed.
+    """
+    folder = manifest.parent
+    files = [path.relative_to(staged) for path in sorted(staged.rglob("*")) if path.is_file() and path.name != LOCK]
+    before = _read(manifest).get("files", {})
+    manifest.unlink(missing_ok=True)
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged / file, folder / file)
+    for path in folder.glob("*"):
+        if path.name in before and Path(path.name) not in files:
+            path.unlink()
+    vouch(staged, manifest, folder, files, made_of)
+
+
+def vouch(staged: Path, manifest: Path, folder: Path, files: Iterable[Path], made_of: str) -> None:
+    """Write, by way of `staged`, the hashes of `files`, relative to `folder`, and of what they were made of."""
+    content = {"made_of": made_of, "files": {file.as_posix(): digest(folder / file) for file in files}}
+    (staged / manifest.name).write_text(json.dumps(content), encoding="utf-8")
+    os.replace(staged / manifest.name, manifest)
+
+
+def is_whole(manifest: Path, folder: Path, made_of: str) -> bool:
+    """Return whether `folder` holds each file that the manifest vouches for, unchanged and made of `made_of`."""
+    content = _read(manifest)
+    try:
+        same = all(digest(folder / name) == sha256 for name, sha256 in content["files"].items())
+        return same and bool(content["files"]) and content["made_of"] == made_of
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _read(manifest: Path) -> dict:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
