@@ -30,13 +30,16 @@ class Frozen:
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model, self.device = model, device
+        check_network(model)
+        self.wrapper, self.model, self.device = model, without_wrapper(model), device
+        # Convolutions compute in channels last on CPUs and GPUs alike, and would reorder other layouts at each layer.
+        self._layout = torch.channels_last
         self._pairs: Pairs = {}
         self._in_pass = False
 
     def __enter__(self) -> Frozen:
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        self._unfolded = {name: _copy(tensor, self.device) for name, tensor in tensors}
+        self._unfolded = {name: _copy(tensor, self.device, self._layout) for name, tensor in tensors}
         self.dtype = next((t.dtype for t in self._unfolded.values() if t.is_floating_point()), torch.float32)
         self._training = {module: module.training for module in self.model.modules()}
         self._bypasses = ExitStack()
@@ -63,12 +66,34 @@ class Frozen:
         self._in_pass = True
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                # Convolutions compute in channels last on CPUs and GPUs alike, and would reorder other layouts at each
-                # layer. Always copy, because a network may write into its input.
-                images = images.to(self.device, self.dtype, copy=True, memory_format=torch.channels_last)
+                # Always copy, because a network may write into its input.
+                images = images.to(self.device, self.dtype, copy=True, memory_format=self._layout)
                 return functional_call(self.model, self._tensors, (images,))
         finally:
             self._in_pass = False
+
+    def try_out(self, images: Tensor) -> Any:
+        """Return the output of a pass that also chooses the layout of all later ones, also after entering again.
+
+        A network that refuses channels last, as one does that takes a `.view` of a feature map, computes in PyTorch's
+        own layout instead.
+        """
+        try:
+            return self(images)
+        except Exception:
+            if self._layout == torch.contiguous_format:
+                raise
+            self._set_layout(torch.contiguous_format)
+            try:
+                return self(images)
+            except Exception:
+                self._set_layout(torch.channels_last)  # something else is wrong
+                raise
+
+    def _set_layout(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        self._unfolded = {name: _copy(tensor, self.device, layout) for name, tensor in self._unfolded.items()}
+        self._set(self._pairs, self._unfolded)
 
     def fold(self, run: Callable[[], Tensor], exclude: nn.Module | None = None) -> None:
         """Fold all batch norms that can be folded, provided that this does not change the result of `run`.
@@ -111,6 +136,31 @@ def close(x: Tensor, y: Tensor, tolerance: float) -> bool:
     return bool((x - y).norm() <= tolerance * y.norm())
 
 
-def _copy(tensor: Tensor, device: torch.device) -> Tensor:
-    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+def without_wrapper(model: nn.Module) -> nn.Module:
+    """The network inside `DataParallel` or `DistributedDataParallel`, which spread batches over devices."""
+    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module
+    return model
+
+
+def check_network(model: object) -> None:
+    """Raise a ValueError unless `model` is a module whose submodules run as such."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the network is a {type(model).__name__}; it must be a torch.nn.Module")
+    kinds = [kind for kind in map(_compiled_as, model.modules()) if kind]
+    if kinds:
+        raise ValueError(f"{type(model).__name__} is or holds {kinds[0]}; pass the network that it was made from")
+
+
+def _compiled_as(module: nn.Module) -> str | None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "a TorchScript module, whose layers cannot be reached"
+    # Exported programs replace `eval`, which they do not support.
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        return "an exported program, which has no layers and no eval mode"
+    return None
+
+
+def _copy(tensor: Tensor, device: torch.device, layout: torch.memory_format) -> Tensor:
+    layout = layout if tensor.ndim == 4 else torch.preserve_format
     return tensor.detach().to(device, copy=True, memory_format=layout)
