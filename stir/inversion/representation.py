@@ -71,7 +71,7 @@ class Representation:
         self.layer = PENULTIMATE if layer is None else layer
         self.pool = pool
         self.device = resolve_device(device)
-        self._example = images[:1]
+        self._example, self._some = images[:1], images[:8]
 
     @torch.inference_mode(False)  # a pass may need a gradient to find the layer
     def __enter__(self) -> Representation:
@@ -108,6 +108,31 @@ class Representation:
     def dim(self) -> int:
         """Feature dimension, d."""
         return self._example_features.shape[1]
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def check_gradient(self) -> None:
+        """Raise a ValueError unless a gradient passes from the features back to the images."""
+        generator, reason = torch.Generator().manual_seed(0), "it is flat there"
+        for image in self._some.split(1):
+            pixels = image.detach().clone().requires_grad_(True)
+            features = self(pixels)
+            if not features.requires_grad:
+                reason = "part of it runs under torch.no_grad, is detached, or has no derivative, as argmax has none"
+                break
+            # Not the length, which is flat if the network normalizes it.
+            weights = torch.randn(features.shape, generator=generator).to(features)
+            try:
+                (gradient,) = torch.autograd.grad((features * weights).sum(), pixels)
+            except RuntimeError as error:
+                reason = str(error)
+                break
+            if gradient.count_nonzero():
+                return
+        raise ValueError(
+            f"layer={self.layer!r}: no gradient passes through {type(self._frozen.model).__name__} to the images: "
+            f"{reason}; an inverted network, and the target of a worst case, must be differentiable up to the layer"
+        )
 
     @cached_property
     def half_works(self) -> bool:
