@@ -85,7 +85,7 @@ def _named_place(frozen: Frozen, layer: str, example: Tensor) -> Place:
         frozen.model.register_forward_pre_hook(lambda *_: runs.clear()),
         modules[name].register_forward_pre_hook(lambda module, _: runs.append(module)),
     ):
-        _first_pass(frozen, example)
+        frozen.try_out(example)
     if not runs:
         raise ValueError(f"layer={layer!r} is never reached by the forward pass of {network}; choose a layer that runs")
     choices = _some(f"{name}{RUN}{number}" for number in range(1, len(runs) + 1))
@@ -100,7 +100,7 @@ def _named_place(frozen: Frozen, layer: str, example: Tensor) -> Place:
 
 def _default_place(frozen: Frozen, example: Tensor) -> Place:
     network = type(frozen.model).__name__
-    runs, output = _linear_runs(frozen, lambda: _first_pass(frozen, example))
+    runs, output = _linear_runs(frozen, lambda: frozen.try_out(example))
     # Nearly always the network returns what its head returns; else autograd's graph tells where that came from.
     head = next((run for run in reversed(runs) if run.output is output is not None), None)
     if head is None and runs:
@@ -113,16 +113,6 @@ def _default_place(frozen: Frozen, example: Tensor) -> Place:
             f"{'ends with' if runs else 'has'} none; name a layer, such as {_some(_modules(frozen.wrapper))}"
         )
     return Place(frozen.model, 1, False, f"{PENULTIMATE} (the output of {network})", _vector_in)
-
-
-def _first_pass(frozen: Frozen, example: Tensor) -> object:
-    try:
-        with torch.no_grad():
-            return frozen.try_out(example)
-    except Exception as error:  # a network, and the hooks on it, may raise anything
-        shape, network = ", ".join(map(str, example.shape[1:])), type(frozen.model).__name__
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"images of shape [N, {shape}] do not pass through {network}: {reason}") from error
 
 
 def _vector_in(output: object) -> Tensor | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from stir.computing.memory import is_out_of_memory
 from stir.networks.folding import Pairs, bypass, folded_tensors, perturbed_tensors, record_pairs
 
 
@@ -77,18 +78,36 @@ class Frozen:
 
         A network that refuses channels last, as one does that takes a `.view` of a feature map, computes in PyTorch's
         own layout instead.
+
+        Raises:
+            ValueError: the network does not take the images.
         """
-        try:
-            return self(images)
-        except Exception:
-            if self._layout == torch.contiguous_format:
-                raise
-            self._set_layout(torch.contiguous_format)
+        layouts = dict.fromkeys([self._layout, torch.contiguous_format])
+        error: Exception | None = None
+        for layout in layouts:
+            if layout != self._layout:
+                self._set_layout(layout)
             try:
-                return self(images)
-            except Exception:
-                self._set_layout(torch.channels_last)  # something else is wrong
-                raise
+                with torch.no_grad():
+                    return self(images)
+            except Exception as raised:  # a network, and the hooks on it, may raise anything
+                error = raised
+                if is_out_of_memory(raised):
+                    raise
+        self._set_layout(next(iter(layouts)))
+        shape, reason = ", ".join(map(str, images.shape[1:])), str(error) or type(error).__name__
+        raise ValueError(
+            f"images of shape [N, {shape}] do not pass through {type(self.model).__name__}: {reason}"
+        ) from error
+
+    def takes_half(self, images: Tensor) -> bool:
+        """Return whether the network, with the hooks on it, can be computed in bfloat16."""
+        try:
+            with torch.no_grad():
+                self(images, half=True)
+        except Exception:
+            return False
+        return True
 
     def _set_layout(self, layout: torch.memory_format) -> None:
         self._layout = layout
