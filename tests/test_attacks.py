@@ -1,5 +1,7 @@
 """PGD: its ball, its success, and torchattacks' version of it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -108,3 +110,71 @@ def test_image_norms():
 def test_errors(arguments, text):
     with pytest.raises(ValueError, match=text):
         PGD(*arguments)
+
+
+class Returns(nn.Module):
+    """A network whose logits come in another form."""
+
+    def __init__(self, body, kind):
+        super().__init__()
+        self.body, self.kind = body, kind
+
+    def forward(self, x):
+        return self.kind(self.body(x))
+
+
+FORMS = {
+    "tuple": lambda x: (x, x[:, :2]),
+    "dict": lambda x: {"features": x[:, :2], "logits": x},
+    "object": lambda x: SimpleNamespace(logits=x),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_in_what_a_network_returns(network, digits, form):
+    split, attack = type(digits.test)(digits.test.images[:50], digits.test.labels[:50]), PGD("l2", 0.7, 3)
+    other = Returns(network, FORMS[form])
+    for options in ({}, {"attack": attack}):
+        assert accuracy(other, split, device="cpu", **options) == accuracy(network, split, device="cpu", **options)
+    found, expected = (attack(model, split.images, split.labels, generator()) for model in (other, network))
+    assert torch.equal(found, expected)
+
+
+def test_networks_without_logits_or_without_a_gradient(network, digits):
+    split, attack = type(digits.test)(digits.test.images[:5], digits.test.labels[:5]), PGD("l2", 0.7, 3)
+    with pytest.raises(ValueError, match=r"must be logits \[N, K\], .* not a list; wrap it"):
+        accuracy(Returns(network, lambda x: []), split, device="cpu")
+    detached = Returns(network, torch.Tensor.detach)
+    assert accuracy(detached, split, device="cpu") == accuracy(network, split, device="cpu")
+    with pytest.raises(ValueError, match="model passes no gradient from its logits to the images"):
+        accuracy(detached, split, attack=attack, device="cpu")
+    with pytest.raises(ValueError, match=r"images of shape \[N, 1, 16, 16\] do not pass through Returns: no"):
+        accuracy(Returns(network, lambda x: (_ for _ in ()).throw(AssertionError("no"))), split, device="cpu")
+
+
+def test_an_attack_in_float32_on_networks_that_refuse_bfloat16(network, digits, monkeypatch):
+    monkeypatch.setattr("stir.training.loop.fast_bf16", lambda device: True)
+    split, attack = type(digits.test)(digits.test.images[:50], digits.test.labels[:50]), PGD("l2", 0.7, 3)
+    log = []
+    with network[1].register_forward_hook(lambda _, __, output: log.append(output.detach().cpu().numpy())):
+        logged = accuracy(network, split, attack=attack, device="cpu")
+    monkeypatch.setattr("stir.training.loop.fast_bf16", lambda device: False)
+    assert logged == accuracy(network, split, attack=attack, device="cpu")
+
+
+@pytest.mark.parametrize("attack", [None, PGD("l2", 0.7, 3)])
+def test_views_of_feature_maps_and_data_parallel(digits, attack):
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(1, 4, 5, stride=3), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.fc(self.conv(x).view(len(x), -1))
+
+    torch.manual_seed(0)
+    split, views = type(digits.test)(digits.test.images[:50], digits.test.labels[:50]), Views()
+    usual = nn.Sequential(views.conv, nn.Flatten(), views.fc)
+    wanted = accuracy(usual, split, attack=attack, device="cpu")
+    for model in (views, nn.DataParallel(views)):
+        assert accuracy(model, split, attack=attack, device="cpu") == pytest.approx(wanted, abs=0.03)

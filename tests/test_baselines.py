@@ -89,7 +89,7 @@ def test_untrained_is_the_score_of_a_network_made_by_hand(images):
     noise = [torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     inverted = [0.3 * each + 0.7 * images for each in noise]
     draws = draws_of(images, inverted)
-    scores = Baselines(question(images, draws=2, also=("rsa",))).untrained(target, [draws])[draws]
+    scores = Baselines(question(images, draws=2, also=("rsa",))).untrained("target", target, [draws])[draws]
     fresh = small_network(FRESH_SEED)
     with torch.no_grad():
         values = [linear_cka(fresh[1](images.flatten(1)), fresh[1](each.flatten(1))) for each in inverted]
@@ -106,7 +106,7 @@ def test_targets_of_one_architecture_share_the_work(images, monkeypatch):
 
     monkeypatch.setattr(baselines, "_scores", watched)
     networks = [small_network(seed, width) for seed, width in ((1, 8), (2, 8), (2, 9))]
-    one, other, wider = (baselines.untrained(each, [draws])[draws] for each in networks)
+    one, other, wider = (baselines.untrained("target", each, [draws])[draws] for each in networks)
     assert one == other != wider
     assert len(scored) == 2
 

@@ -1,11 +1,14 @@
 """Frozen networks give the same outputs, and are left as they were."""
 
+import copy
+
 import pytest
 import torch
 from helpers.networks import IMAGES, lively
 from torch import nn
 
 from stir.networks.architectures import build_model
+from stir.networks.blocks import Normalize
 from stir.networks.frozen import Frozen
 
 CPU = torch.device("cpu")
@@ -90,6 +93,65 @@ def test_an_interrupt_on_entering_leaves_the_network_as_it_was(monkeypatch):
     with pytest.raises(KeyboardInterrupt), Frozen(model, CPU):
         pass
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_body_of_another_precision_behind_normalize(dtype):
+    model = build_model("resnet10", 5, width=4).eval()
+    mixed = nn.Sequential(Normalize([0.5] * 3, [0.2] * 3), copy.deepcopy(model).to(dtype))
+    with torch.no_grad(), Frozen(mixed, CPU) as frozen:
+        plain = model((IMAGES - 0.5) / 0.2)
+        answers = frozen(IMAGES)
+        assert answers.dtype == dtype and (answers.float() - plain).norm() < 0.05 * plain.norm()
+
+
+class Views(nn.Module):
+    """Takes a `.view` of a feature map, which channels last refuses."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4 * 14 * 14, 5)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        return self.fc(x.view(x.size(0), -1))
+
+
+class Demands(Views):
+    def forward(self, x):
+        if not x.is_contiguous():
+            raise AssertionError("contiguous images alone")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("kind", [Views, Demands])
+def test_a_network_that_refuses_channels_last_computes_in_the_usual_layout(kind):
+    model = lively(kind())
+    with torch.no_grad():
+        plain = model(IMAGES)
+        frozen = Frozen(model, CPU)
+        for _ in range(2):  # entered again, it is known
+            with frozen:
+                assert torch.allclose(frozen.try_out(IMAGES[:1]), plain[:1], atol=1e-4)
+                frozen.fold(lambda: frozen(IMAGES[:1]))
+                assert torch.allclose(frozen(IMAGES), plain, atol=1e-4)
+
+
+def test_a_network_that_fails_in_every_layout_keeps_channels_last():
+    model = build_model("resnet10", 5, width=4)
+    with Frozen(model, CPU) as frozen:
+        with pytest.raises(ValueError, match=r"images of shape \[N, 2, 16, 16\] do not pass through .*channels"):
+            frozen.try_out(IMAGES[:, :2])
+        seen = []
+        model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        frozen.try_out(IMAGES)
+        assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_data_parallel_is_the_network_inside():
+    model = lively(build_model("resnet10", 5, width=4))
+    with folded(nn.DataParallel(model)) as frozen, torch.no_grad():
+        assert torch.allclose(frozen(IMAGES), model(IMAGES), rtol=1e-3, atol=1e-4)
 
 
 class Shared(nn.Module):

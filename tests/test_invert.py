@@ -281,6 +281,46 @@ def test_a_gpu_comes_as_near_and_twice_to_the_same(gpu, images, precision):
 # Errors
 
 
+class Probe(nn.Module):
+    """A linear probe on a frozen encoder."""
+
+    def __init__(self, encode):
+        super().__init__()
+        self.encode, self.head = encode, nn.Linear(256, 4)
+
+    def forward(self, x):
+        return self.head(self.encode(x))
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda x: x.flatten(1).detach(),
+        lambda x: torch.inference_mode()(nn.Flatten())(x).clone(),
+        lambda x: x.flatten(1).argsort(1).float(),
+        lambda x: x.flatten(1).round(),
+        lambda x: torch.from_numpy(x.detach().numpy()).flatten(1),
+    ],
+)
+def test_a_network_without_a_gradient_is_refused_before_the_descent(images, encode, monkeypatch):
+    model, linear_one = Probe(encode), linear()
+    monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
+    message = "layer='penultimate': no gradient passes through Probe to the images: .* must be differentiable"
+    with pytest.raises(ValueError, match=message):
+        invert(model, images, **QUIET)
+    for pair in ((model, linear_one), (linear_one, model)):
+        with pytest.raises(ValueError, match=message):
+            controversial(*pair, images, **QUIET)
+
+
+def test_normalized_features_have_a_gradient(images):
+    class Unit(nn.Module):
+        def forward(self, x):
+            return nn.functional.normalize(x, dim=1)
+
+    assert invert(nn.Sequential(linear(), Unit()), images, layer="1", **QUIET).distance.max() < 0.05
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

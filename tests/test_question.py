@@ -40,10 +40,43 @@ def test_the_representation_is_that_of_the_layer():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 2)).eval()
     question = Question(IMAGES, options=InversionOptions(batch_size=4, device="cpu"))
-    with question.representation(model, "1") as represent:
+    with question.as_target("a", model) as represent:
         torch.testing.assert_close(represent(IMAGES), model[:2](IMAGES))
+    other = Question(IMAGES, layer={"a": "0", "b": "1"}, given_layer={"a": None, "b": "2"})
+    assert other.layers_of("b", "a") == ("2", "0") and other.layers_of("a", "b") == (None, "1")
+    with other.as_target("a", model) as by_target, other.as_reference("b", model) as by_reference:
+        torch.testing.assert_close(by_target(IMAGES), IMAGES.flatten(1))
+        torch.testing.assert_close(by_reference(IMAGES), model(IMAGES))
 
 
 def test_a_target_without_the_layer_is_refused():
-    with pytest.raises(ValueError, match="layer='stage3' does not exist"):
-        Question(IMAGES, layer="stage3").check_target(nn.Sequential(nn.Flatten(), nn.Linear(16, 8)))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
+    for layer in ("stage3", {"a": "stage3"}):
+        with pytest.raises(ValueError, match="^network 'a': layer='stage3' does not exist"):
+            Question(IMAGES, layer=layer).check_target("a", model)
+        with pytest.raises(ValueError, match="^network 'a': layer='stage3' does not exist"):
+            Question(IMAGES, given_layer=layer).check_reference("a", model)
+
+
+class Detached(nn.Sequential):
+    """A linear probe on a frozen encoder."""
+
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+class Rounds(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x.round())
+
+
+@pytest.mark.parametrize("kind", [Detached, Rounds])
+def test_a_reference_without_a_gradient_is_refused_and_so_is_a_target_of_the_worst_case(kind):
+    model = nn.Sequential(nn.Flatten(), kind(nn.Linear(16, 8)), nn.Linear(8, 2))
+    question = Question(IMAGES, options=InversionOptions(device="cpu"))
+    question.check_target("a", model)
+    message = "^network 'a': layer='penultimate': no gradient passes through Sequential to the images"
+    with pytest.raises(ValueError, match=message):
+        question.check_reference("a", model)
+    with pytest.raises(ValueError, match=message):
+        Question(IMAGES, worst_case=True, options=InversionOptions(device="cpu")).check_target("a", model)

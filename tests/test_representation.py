@@ -1,11 +1,14 @@
 """Features against manual forward passes, and what a pass leaves behind: nothing."""
 
 import copy
+from collections import OrderedDict
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
+from helpers.networks import lively
 from torch import nn
 
 from stir.inversion import representation
@@ -171,6 +174,7 @@ def test_vision_transformer(images):
     assert torch.allclose(features(vit, images, **CPU), tokens[:, 0], atol=1e-5)
     assert torch.allclose(features(vit, images, layer="encoder", **CPU), tokens.mean(dim=1), atol=1e-5)
     assert torch.allclose(features(vit, images, layer="encoder", pool="flatten", **CPU), tokens.flatten(1), atol=1e-5)
+    assert torch.allclose(features(vit, images, layer="encoder", pool="cls", **CPU), tokens[:, 0], atol=1e-5)
 
 
 ZOO = {
@@ -313,13 +317,22 @@ class Odd(nn.Module):
 def test_control_flow_and_a_module_that_runs_twice(images):
     odd = Odd()
     with torch.no_grad():
-        once = torch.relu(odd.block(odd.stem(images)))
-        second = odd.block(once)
+        first = odd.block(odd.stem(images))
+        second = odd.block(torch.relu(first))
         last = odd.extra(torch.relu(second).mean(dim=(2, 3)))
         small = odd.block(odd.stem(images[..., :8, :8]))
-    assert torch.allclose(features(odd, images, layer="block", **CPU), second.mean(dim=(2, 3)), atol=1e-5)
+    for number, wanted in enumerate((first, second), 1):
+        found = features(odd, images, layer=f"block#{number}", **CPU)
+        assert torch.allclose(found, wanted.mean(dim=(2, 3)), atol=1e-5)
     assert torch.allclose(features(odd, images[..., :8, :8], layer="block", **CPU), small.mean(dim=(2, 3)), atol=1e-5)
     assert torch.allclose(features(odd, images, **CPU), last, atol=1e-5)  # the input of `head`
+    raises(
+        "layer='block' runs 2 times in a forward pass of Odd; choose one of its runs: 'block#1', 'block#2'",
+        odd, images, layer="block",
+    )  # fmt: skip
+    raises("layer='block#3' does not exist: 'block' runs 2 time", odd, images, layer="block#3")
+    raises("layer='block#0' does not exist: 'block' runs 2 time", odd, images, layer="block#0")
+    raises("layer='blocks#1' does not exist in Odd; did you mean 'block'", odd, images, layer="blocks#1")
 
 
 class Bomb(nn.Module):
@@ -434,12 +447,90 @@ def test_half_precision_networks_are_served(images):
     assert torch.allclose(features(copy.deepcopy(model).double(), images, **CPU).float(), wanted, atol=1e-5)
 
 
+def test_layers_that_return_tuples_dicts_and_more(images):
+    """Their first tensor is taken."""
+
+    class Returns(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.kind = kind
+
+        def forward(self, x):
+            return self.kind(x)
+
+    wanted = images.mean(dim=(2, 3))
+    for kind in (
+        lambda x: (x, 2 * x),
+        lambda x: [None, (x, 2 * x)],
+        lambda x: OrderedDict(hidden=x, other=2 * x),
+        lambda x: {"a": "text", "b": {"c": x}},
+        Output,
+    ):
+        assert torch.allclose(features(nn.Sequential(Returns(kind)), images, layer="0", **CPU), wanted)
+
+
+@dataclass
+class Output:
+    hidden: torch.Tensor
+    other: object = None
+
+
+def test_a_view_of_a_feature_map_needs_pytorchs_own_layout(images):
+    """The most common style of small network, which channels last does not suit."""
+
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.BatchNorm2d(4), nn.ReLU())
+            self.fc = nn.Linear(400, 5)
+
+        def forward(self, x):
+            x = self.body(x)
+            return self.fc(x.view(x.size(0), -1))
+
+    model = lively(Views())
+    with torch.no_grad():
+        wanted = model.body(images).flatten(1)
+    assert torch.allclose(features(model, images, **CPU), wanted, atol=1e-5)
+    assert torch.allclose(features(model, images, layer="body", **CPU), wanted.reshape(5, 4, -1).mean(2), atol=1e-5)
+    found = invert(model, images, steps=3, progress=False, **CPU)
+    reached = model.body(found.images).flatten(1)
+    assert torch.allclose(found.distance, (reached - wanted).norm(dim=1) / wanted.norm(dim=1), atol=1e-5)
+
+
+def test_data_parallel_networks(images, resnet):
+    spread = nn.DataParallel(resnet)
+    for layer in (None, "layer2", "layer1.0.conv1"):
+        assert torch.equal(features(spread, images, layer=layer, **CPU), features(resnet, images, layer=layer, **CPU))
+    assert torch.equal(
+        features(spread, images, layer="module.layer2", **CPU), features(resnet, images, layer="layer2", **CPU)
+    )
+
+
+def test_bfloat16_is_left_out_where_a_network_or_a_hook_refuses_it(images, monkeypatch):
+    monkeypatch.setattr("stir.inversion.representation.fast_bf16", lambda device: True)
+    logs = build_model("resnet10", 4, width=4, channels=3)
+    log = []
+    logs.stage1.register_forward_hook(lambda _, __, output: log.append(output.detach().cpu().numpy()))
+
+    def demand(_, __, output):
+        if output.dtype != torch.float32:
+            raise AssertionError("float32 alone")
+
+    demands = build_model("resnet10", 4, width=4, channels=3)
+    demands.stage1.register_forward_hook(demand)
+    for model in (logs, demands):
+        with Representation(model, images, **CPU) as represent:
+            assert not represent.half_works
+        invert(model, images, steps=2, progress=False, **CPU)
+
+
 # Errors
 
 
-class Pair(nn.Module):
+class Empty(nn.Module):
     def forward(self, x):
-        return x, x
+        return []
 
 
 class Batchless(nn.Module):
@@ -468,15 +559,41 @@ def test_layers_that_cannot_be_used(images):
         nn.Sequential(nn.Conv2d(3, 2, 1)),
         images,
     )
-    raises("layer='0' gives a tuple for 1 image", nn.Sequential(Pair()), images, layer="0")
+    raises("layer='0' gives a list for 1 image", nn.Sequential(Empty()), images, layer="0")
     raises("layer='0' gives a tensor of shape .* not one row an image", nn.Sequential(Batchless()), images, layer="0")
-    raises("pool='sum' is unknown; use one of mean, flatten", Odd(), images, pool="sum")
+    raises(
+        r"pool='cls' takes the first of tokens \[N, T, D\], but layer='stem' gives a tensor of shape \(1, 4, 32, 32\)",
+        Odd(), images, layer="stem", pool="cls",
+    )  # fmt: skip
+    raises("pool='sum' is unknown; use one of mean, flatten, cls", Odd(), images, pool="sum")
 
 
 def test_images_that_do_not_fit(images):
     raises(
         r"images of shape \[N, 1, 32, 32\] do not pass through Sequential: .*channels", untidy_network(), images[:, :1]
     )
+
+
+def test_an_assertion_of_the_networks_own(images):
+    vit = torchvision.models.VisionTransformer(64, 16, 1, 2, 32, 64)
+    raises(r"images of shape \[N, 3, 32, 32\] do not pass through VisionTransformer: Wrong image height", vit, images)
+
+    class Asserts(nn.Module):
+        def forward(self, x):
+            raise AssertionError
+
+    raises("do not pass through Sequential: AssertionError", nn.Sequential(Asserts()), images, layer="0")
+
+
+def test_networks_that_are_no_modules_or_hold_compiled_ones(images, resnet, unchecked):
+    traced = torch.jit.trace(Odd(), images)
+    raises("TorchScript module, whose layers cannot be reached; pass the network that it was made", traced, images)
+    raises("Sequential is or holds a TorchScript module", nn.Sequential(traced), images)
+    program = torch.export.export(Odd(), (images,))
+    with pytest.raises(ValueError, match="the network is a ExportedProgram; it must be a torch.nn.Module"):
+        features(program, images, **CPU)
+    with pytest.raises(ValueError, match="an exported program, which has no layers"):
+        features(program.module(), images, **CPU)
 
 
 def test_a_layer_that_runs_only_sometimes(images):

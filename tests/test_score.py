@@ -359,6 +359,96 @@ def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
     stir.score(m1, worst_case=True, steps=600, **options)
 
 
+def test_layers_by_network(nested):
+    """As of a ResNet against a transformer, which have no layer's name in common."""
+    m1, m2, images = nested
+    options = dict(steps=20, progress=False, tolerance=1.0)
+    mapping = {"a": "1", "b": "2", "c": None}
+    models = {"a": m1, "b": m2, "c": nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Linear(5, 2)).eval()}
+    table = stir.pairwise(models, images, layers=mapping, **options)
+    named = {name: layer or "penultimate" for name, layer in mapping.items()}
+    assert list(table.reference_layer) == [named[name] for name in table.reference]
+    assert list(table.target_layer) == [named[name] for name in table.target]
+    for row in table.itertuples():
+        layers = dict(layer=mapping[row.target], given_layer=mapping[row.reference] or "penultimate")
+        one = stir.score(models[row.target], given=models[row.reference], images=images, **layers, **options)
+        assert (one.value, one.ceiling, one.pixels) == pytest.approx((row.stir, row.ceiling, row.pixels), abs=1e-6)
+        assert one.untrained == pytest.approx(row.untrained, abs=1e-6)
+    both = stir.pairwise(models, images, layers=[None, mapping], **options)
+    pd.testing.assert_frame_equal(both[9:].reset_index(drop=True), table)
+    with in_threads(2):
+        pd.testing.assert_frame_equal(
+            stir.pairwise(models, images, layers=[None, mapping], device="cpu", **options), both
+        )
+    options |= dict(tolerance=0.03, steps=200, seeds="uniform")
+    worst = stir.pairwise({"a": m1, "b": m2}, images, layers={"a": "1", "b": "2"}, worst_case=True, **options)
+    one = stir.score(m2, given=m1, images=images, layer="2", given_layer="1", worst_case=True, **options)
+    assert worst.stir[0] == pytest.approx(one.value, abs=1e-6)
+    for wrong in ({"a": "1"}, mapping | {"d": "1"}):
+        with pytest.raises(ValueError, match=r"layers names .* it must name each of the networks, \['a', 'b', 'c'\]"):
+            stir.pairwise(models, images, layers=wrong, **options)
+    with pytest.raises(ValueError, match="network 'b': layer='9' does not exist"):
+        stir.pairwise(models, images, layers=[None, mapping | {"b": "9"}], **options)
+
+
+def test_the_layers_that_were_taken_are_named(nested):
+    m1, m2, images = nested
+    options = dict(given=m1, images=images, steps=3, progress=False, tolerance=1.0, seeds="uniform")
+    with pytest.warns(UserWarning, match="ended with ceiling"):
+        plain = stir.score(m2, **options)
+    assert (plain.reference_taken, plain.target_taken) == ("penultimate (2)", "penultimate (2)")
+    assert repr(plain).endswith("(60 images), at penultimate (2)")
+    headless = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.warns(UserWarning, match="ended with ceiling"):
+        other = stir.score(headless, given_layer="1", **options)
+    assert repr(other).endswith("at penultimate (the output of Sequential) | 1")
+    assert (other.reference_layer, other.target_layer) == ("1", "penultimate")
+    assert tuple(plain.to_frame().columns) == COLUMNS
+
+
+class Detached(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        with torch.no_grad():
+            return self.body(x)
+
+
+def test_networks_without_a_gradient_are_refused_where_one_is_needed(nested, monkeypatch):
+    m1, m2, images = nested
+    probe = nn.Sequential(Detached(m2), nn.Linear(2, 2))
+    options = dict(images=images, steps=20, progress=False, tolerance=1.0)
+    assert stir.score(probe, given=m1, **options).value <= 1  # as a target it is seen through X' alone
+    monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
+    message = "layer='penultimate': no gradient passes through Sequential to the images"
+    with pytest.raises(ValueError, match=f"network 'reference': {message}"):
+        stir.score(m1, given=probe, **options)
+    with pytest.raises(ValueError, match=f"network 'target': {message}"):
+        stir.score(probe, given=m1, worst_case=True, **options)
+    for worst_case in (False, True):
+        with pytest.raises(ValueError, match=f"network 'b': {message}"):
+            stir.pairwise({"a": m1, "b": probe}, worst_case=worst_case, **options)
+
+
+def test_an_error_names_the_network(nested):
+    m1, _, images = nested
+
+    class Asserts(nn.Module):
+        def forward(self, x):
+            raise AssertionError("wrong height")
+
+    message = r"images of shape \[N, 1, 4, 4\] do not pass through Asserts: wrong height"
+    with pytest.raises(ValueError, match=f"network 'b': {message}"):
+        stir.pairwise({"a": m1, "b": Asserts()}, images, progress=False)
+    with pytest.raises(ValueError, match=f"network 'target': {message}"):
+        stir.score(Asserts(), given=m1, images=images, progress=False)
+    zero = linear(torch.zeros(3, 16))
+    with pytest.raises(ValueError, match="network 'b': layer='penultimate': (no gradient passes|60 image)"):
+        stir.pairwise({"a": m1, "b": zero}, images, progress=False)
+
+
 @pytest.mark.parametrize("call", ["score", "pairwise"])
 def test_warns_of_an_interval_without_the_seeds_share(nested, call):
     m1, m2, images = nested

@@ -74,6 +74,8 @@ def controversial(
         Representation(given, images, given_layer, pool=options.pool, device=options.device) as by_given,
         Representation(target, images, layer, pool=options.pool, device=options.device) as by_target,
     ):
+        for represent in (by_given, by_target):
+            represent.check_gradient()
         batch_size = options.batch_size or by_given.batch_size(beside=by_target.memory_per_image)
         for represent in (by_given, by_target):
             check_representations(represent, images, batch_size)

@@ -95,7 +95,8 @@ def invert(
         The best image of each descent, with the distance it reached; in float32, or float64 if the images are.
 
     Raises:
-        ValueError: an argument out of its range, or an image whose representation is all zeros or not finite.
+        ValueError: an argument out of its range, a network through which no gradient passes to the images, or an image
+            whose representation is all zeros or not finite.
         TypeError: one of `changes` is no option.
     """
     options = replace(options or InversionOptions(), **changes)
@@ -115,6 +116,7 @@ def invert(
 
             return evaluate
 
+        represent.check_gradient()
         half = options.precision == "auto" and represent.half_works
         memory = solver.memory_per_image(steps, images[0].numel(), represent.dim)
         batch_size = options.batch_size or represent.batch_size(beside=memory)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from functools import cached_property
 from numbers import Integral
 
@@ -16,10 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from stir.computing.devices import resolve_device
 from stir.computing.precision import fast_bf16
 from stir.data.images import Images, check_images, gather_images
+from stir.inversion.layers import PENULTIMATE, Place, find_place
 from stir.networks.frozen import Frozen, close
 
-PENULTIMATE = "penultimate"
-POOLS = ("mean", "flatten")
+POOLS = ("mean", "flatten", "cls")
 BATCH_SIZE = 256  # most images computed together by default
 MEMORY = 2**30  # most bytes that their passes may keep for the gradients; on a GPU a quarter of its memory instead
 
@@ -43,16 +41,18 @@ class Representation:
     Args:
         model: any network that takes images [N, C, H, W] in [0, 1].
         images: [N, C, H, W], what will be represented; one of them is passed through to find the layer.
-        layer: dotted name of a submodule, whose output is taken; None or "penultimate" for the
-            input of the linear layer that runs last.
+        layer: dotted name of a submodule, whose output is taken, and of tuples, dicts and Hugging Face's objects the
+            first tensor; with "#2" after it the output of its second run, needed where it runs more than once. None or
+            "penultimate" for the input of the last linear layer, or, of a network that ends with none, its output
+            (see `stir.inversion.layers.find_place`).
         pool: "mean" averages a feature map [N, C, H, W] or [N, H, W, C] over space and tokens
-            [N, T, D] over tokens; "flatten" keeps all their entries.
+            [N, T, D] over tokens; "flatten" keeps all their entries; "cls" takes the first token.
         device: where to compute.
 
     Raises:
         ValueError: images that are no images (see `check_images`) or that the network cannot take,
-            an unknown layer or an empty name, one that the forward pass never reaches, no linear layer where one is
-            needed, or a layer whose output is no tensor with one row an image.
+            an unknown layer or an empty name, one that the forward pass never reaches or several times, no default
+            layer where one is needed, or a layer whose output has not one row an image.
     """
 
     def __init__(
@@ -71,17 +71,19 @@ class Representation:
         self.layer = PENULTIMATE if layer is None else layer
         self.pool = pool
         self.device = resolve_device(device)
-        self._example = images[:1]
+        self._example, self._some = images[:1], images[:8]
 
+    @torch.inference_mode(False)  # a pass may need a gradient to find the layer
     def __enter__(self) -> Representation:
         self._frozen = Frozen(self.model, self.device).__enter__()
+        self._place: Place
         self._hook: RemovableHandle | None = None
         self._calls: int | None = None  # of the layer in the pass under way; None between passes
         try:
-            module, last_call = self._locate()
-            self._attach(module, last_call)
+            self._place = find_place(self._frozen, self.layer, self._example)
+            self._attach()
             # A wrong output of the layer shows here, before any work.
-            self._frozen.fold(lambda: self(self._example), exclude=module)
+            self._frozen.fold(lambda: self(self._example), exclude=self._place.module)
         except BaseException:
             self.__exit__()
             raise
@@ -91,6 +93,11 @@ class Representation:
         if self._hook is not None:
             self._hook.remove()
         self._frozen.__exit__()
+
+    @property
+    def taken(self) -> str:
+        """Name of the layer, for the default one with what it is in this network."""
+        return self._place.name
 
     @cached_property
     def _example_features(self) -> Tensor:
@@ -102,6 +109,31 @@ class Representation:
         """Feature dimension, d."""
         return self._example_features.shape[1]
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def check_gradient(self) -> None:
+        """Raise a ValueError unless a gradient passes from the features back to the images."""
+        generator, reason = torch.Generator().manual_seed(0), "it is flat there"
+        for image in self._some.split(1):
+            pixels = image.detach().clone().requires_grad_(True)
+            features = self(pixels)
+            if not features.requires_grad:
+                reason = "part of it runs under torch.no_grad, is detached, or has no derivative, as argmax has none"
+                break
+            # Not the length, which is flat if the network normalizes it.
+            weights = torch.randn(features.shape, generator=generator).to(features)
+            try:
+                (gradient,) = torch.autograd.grad((features * weights).sum(), pixels)
+            except RuntimeError as error:
+                reason = str(error)
+                break
+            if gradient.count_nonzero():
+                return
+        raise ValueError(
+            f"layer={self.layer!r}: no gradient passes through {type(self._frozen.model).__name__} to the images: "
+            f"{reason}; an inverted network, and the target of a worst case, must be differentiable up to the layer"
+        )
+
     @cached_property
     def half_works(self) -> bool:
         """True if bfloat16 is fast on the device and changes the features by at most a tenth of their length."""
@@ -110,7 +142,7 @@ class Representation:
         with torch.no_grad():
             try:
                 return close(self(self._example, half=True).float(), self._example_features, 0.1)
-            except RuntimeError:  # an operation that mixes precisions, or has none for bfloat16
+            except Exception:  # an operation that has no bfloat16, an assertion, a hook of the user's
                 return False
 
     def batch_size(self, beside: int = 0) -> int:
@@ -171,69 +203,41 @@ class Representation:
         with torch.no_grad():
             return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size())]).to(images.device)
 
-    def _locate(self) -> tuple[nn.Module, int]:
-        """The module to stop at, and the number of its last call: if it runs twice, its last output counts."""
-        modules, network = dict(self.model.named_modules()), type(self.model).__name__
-        if self.layer == PENULTIMATE:
-            candidates = [module for module in modules.values() if isinstance(module, nn.Linear)]
-            if not candidates:
-                raise ValueError(
-                    f"layer={self.layer!r} is the input of the last linear layer, but {network} has none; "
-                    f"name a layer, such as {_some(modules)}"
-                )
-        elif self.layer not in modules:
-            near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
-            raise ValueError(
-                f"layer={self.layer!r} does not exist in {network}; did you mean {_some(near or modules)}?"
-            )
-        else:
-            candidates = [modules[self.layer]]
-        order: list[nn.Module] = []
-        handles = [module.register_forward_pre_hook(lambda module, _: order.append(module)) for module in candidates]
-        try:
-            with torch.no_grad():
-                self._frozen(self._example)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            shape = ", ".join(map(str, self._example.shape[1:]))
-            raise ValueError(f"images of shape [N, {shape}] do not pass through {network}: {error}") from error
-        finally:
-            for handle in handles:
-                handle.remove()
-        if not order:
-            raise ValueError(
-                f"layer={self.layer!r} is never reached by the forward pass of {network}; choose a layer that runs"
-            )
-        return order[-1], order.count(order[-1])
+    def _attach(self) -> None:
+        place = self._place
 
-    def _attach(self, module: nn.Module, last_call: int) -> None:
-        def stop(*values: object) -> None:
+        def stop(value: object) -> None:
             if self._calls is None:
                 return  # somebody else's pass, such as a second representation of the same network
             self._calls += 1
-            if self._calls == last_call:
-                raise _Reached(values[-1])
+            if self._calls == place.run:
+                raise _Reached(value)
 
-        if self.layer == PENULTIMATE:
-            self._hook = module.register_forward_pre_hook(lambda _, inputs: stop(inputs[0]))
+        if place.at_input:
+            self._hook = place.module.register_forward_pre_hook(lambda _, *values: stop(values), with_kwargs=True)
         else:
-            self._hook = module.register_forward_hook(lambda _, __, output: stop(output))
+            self._hook = place.module.register_forward_hook(lambda _, __, output: stop(output))
 
     def _pooled(self, output: object, images: Tensor) -> Tensor:
         n = len(images)
-        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
-            got = (
-                f"a tensor of shape {tuple(output.shape)}"
-                if isinstance(output, Tensor)
-                else f"a {type(output).__name__}"
-            )
+        features = self._place.select(output)
+        got = f"a {type(output).__name__}" if features is None else f"a tensor of shape {tuple(features.shape)}"
+        if features is None or features.ndim < 2 or len(features) != n:
             raise ValueError(
                 f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer"
             )
-        if self.pool == "flatten" or output.ndim == 2:
-            return output.flatten(1)
-        if output.ndim == 4 and _channels_last(output.shape, images.shape):
-            return output.mean(dim=(1, 2))
-        return output.mean(dim=1) if output.ndim == 3 else output.flatten(2).mean(dim=2)
+        if features.ndim == 2 or self.pool == "flatten":
+            return features.flatten(1)
+        if self.pool == "cls":
+            if features.ndim != 3:
+                raise ValueError(
+                    f"pool='cls' takes the first of tokens [N, T, D], but layer={self.layer!r} gives {got}; "
+                    "use pool='mean' or 'flatten'"
+                )
+            return features[:, 0]
+        if features.ndim == 4 and _channels_last(features.shape, images.shape):
+            return features.mean(dim=(1, 2))
+        return features.mean(dim=1) if features.ndim == 3 else features.flatten(2).mean(dim=2)
 
 
 def _channels_last(features: torch.Size, images: torch.Size) -> bool:
@@ -242,10 +246,6 @@ def _channels_last(features: torch.Size, images: torch.Size) -> bool:
     height, width = images[2:]
     first, last = (abs(math.log(h * width / (w * height))) for h, w in ((a, b), (b, c)))
     return first < last
-
-
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in list(names)[:12] if name)
 
 
 def check_layer_name(layer: str | None, argument: str = "layer") -> None:

@@ -25,7 +25,8 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
+        # In the images' precision: these buffers may stay in float32 before a network of half precision.
+        return ((images - self.mean) / self.std).to(images.dtype)
 
 
 class Resize(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from stir.computing.memory import is_out_of_memory
 from stir.networks.folding import Pairs, bypass, folded_tensors, perturbed_tensors, record_pairs
 
 
@@ -30,13 +31,16 @@ class Frozen:
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model, self.device = model, device
+        check_network(model)
+        self.wrapper, self.model, self.device = model, without_wrapper(model), device
+        # Convolutions compute in channels last on CPUs and GPUs alike, and would reorder other layouts at each layer.
+        self._layout = torch.channels_last
         self._pairs: Pairs = {}
         self._in_pass = False
 
     def __enter__(self) -> Frozen:
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        self._unfolded = {name: _copy(tensor, self.device) for name, tensor in tensors}
+        self._unfolded = {name: _copy(tensor, self.device, self._layout) for name, tensor in tensors}
         self.dtype = next((t.dtype for t in self._unfolded.values() if t.is_floating_point()), torch.float32)
         self._training = {module: module.training for module in self.model.modules()}
         self._bypasses = ExitStack()
@@ -63,12 +67,52 @@ class Frozen:
         self._in_pass = True
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                # Convolutions compute in channels last on CPUs and GPUs alike, and would reorder other layouts at each
-                # layer. Always copy, because a network may write into its input.
-                images = images.to(self.device, self.dtype, copy=True, memory_format=torch.channels_last)
+                # Always copy, because a network may write into its input.
+                images = images.to(self.device, self.dtype, copy=True, memory_format=self._layout)
                 return functional_call(self.model, self._tensors, (images,))
         finally:
             self._in_pass = False
+
+    def try_out(self, images: Tensor) -> Any:
+        """Return the output of a pass that also chooses the layout of all later ones, also after entering again.
+
+        A network that refuses channels last, as one does that takes a `.view` of a feature map, computes in PyTorch's
+        own layout instead.
+
+        Raises:
+            ValueError: the network does not take the images.
+        """
+        layouts = dict.fromkeys([self._layout, torch.contiguous_format])
+        error: Exception | None = None
+        for layout in layouts:
+            if layout != self._layout:
+                self._set_layout(layout)
+            try:
+                with torch.no_grad():
+                    return self(images)
+            except Exception as raised:  # a network, and the hooks on it, may raise anything
+                error = raised
+                if is_out_of_memory(raised):
+                    raise
+        self._set_layout(next(iter(layouts)))
+        shape, reason = ", ".join(map(str, images.shape[1:])), str(error) or type(error).__name__
+        raise ValueError(
+            f"images of shape [N, {shape}] do not pass through {type(self.model).__name__}: {reason}"
+        ) from error
+
+    def takes_half(self, images: Tensor) -> bool:
+        """Return whether the network, with the hooks on it, can be computed in bfloat16."""
+        try:
+            with torch.no_grad():
+                self(images, half=True)
+        except Exception:
+            return False
+        return True
+
+    def _set_layout(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        self._unfolded = {name: _copy(tensor, self.device, layout) for name, tensor in self._unfolded.items()}
+        self._set(self._pairs, self._unfolded)
 
     def fold(self, run: Callable[[], Tensor], exclude: nn.Module | None = None) -> None:
         """Fold all batch norms that can be folded, provided that this does not change the result of `run`.
@@ -111,6 +155,31 @@ def close(x: Tensor, y: Tensor, tolerance: float) -> bool:
     return bool((x - y).norm() <= tolerance * y.norm())
 
 
-def _copy(tensor: Tensor, device: torch.device) -> Tensor:
-    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+def without_wrapper(model: nn.Module) -> nn.Module:
+    """The network inside `DataParallel` or `DistributedDataParallel`, which spread batches over devices."""
+    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module
+    return model
+
+
+def check_network(model: object) -> None:
+    """Raise a ValueError unless `model` is a module whose submodules run as such."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the network is a {type(model).__name__}; it must be a torch.nn.Module")
+    kinds = [kind for kind in map(_compiled_as, model.modules()) if kind]
+    if kinds:
+        raise ValueError(f"{type(model).__name__} is or holds {kinds[0]}; pass the network that it was made from")
+
+
+def _compiled_as(module: nn.Module) -> str | None:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "a TorchScript module, whose layers cannot be reached"
+    # Exported programs replace `eval`, which they do not support.
+    if isinstance(module, torch.fx.GraphModule) and "eval" in vars(module):
+        return "an exported program, which has no layers and no eval mode"
+    return None
+
+
+def _copy(tensor: Tensor, device: torch.device, layout: torch.memory_format) -> Tensor:
+    layout = layout if tensor.ndim == 4 else torch.preserve_format
     return tensor.detach().to(device, copy=True, memory_format=layout)

@@ -36,8 +36,8 @@ class Baselines:
             self._pixels[draws] = self._scores(self._question.images.flatten(1), draws.images.flatten(1))
         return self._pixels[draws]
 
-    def untrained(self, target: nn.Module, all_draws: Sequence[Draws]) -> dict[Draws, Scores]:
-        """The scores of `target` with fresh weights, at the target's layer; NaN where there are no such weights.
+    def untrained(self, name: str, target: nn.Module, all_draws: Sequence[Draws]) -> dict[Draws, Scores]:
+        """The scores of `target`, called `name`, with fresh weights, at its layer; NaN where there are no such weights.
 
         Batch norms have their initial statistics. Those of X were tried too: on the X' of robust references, where a
         baseline is needed most, they lower the scores of ResNets and do not raise those of VGGs.
@@ -45,12 +45,14 @@ class Baselines:
         question = self._question
         unknown = {draws: dict.fromkeys(question.measures, math.nan) for draws in all_draws}
         try:
-            with question.representation(with_fresh_weights(target), question.layer) as represent:
-                of_x = represent(question.images)
+            with question.as_target(name, with_fresh_weights(target)) as represent:
+                of_x = represent.in_batches(question.images, question.options.batch_size)
                 scores = self._known(of_x)
                 for draws in all_draws:
                     if draws not in scores:
-                        scores[draws] = self._scores(of_x, represent(draws.images))
+                        scores[draws] = self._scores(
+                            of_x, represent.in_batches(draws.images, question.options.batch_size)
+                        )
         except ValueError:  # no fresh weights, or a copy that does not work
             return unknown
         return scores

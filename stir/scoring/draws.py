@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stir.inversion.controversial import controversial
 from stir.inversion.invert import Inversion, invert
-from stir.scoring.question import Question
+from stir.scoring.question import Question, naming
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity
@@ -34,19 +34,28 @@ class Draws:
         return torch.cat([first, *others]) if others else first
 
 
-def draw(question: Question, reference: nn.Module, target: nn.Module | None = None) -> list[Inversion]:
+def draw(
+    question: Question,
+    reference: nn.Module,
+    target: nn.Module | None = None,
+    names: tuple[str, str] = ("reference", "target"),
+) -> list[Inversion]:
     """Invert the question's images once for each draw.
 
     Args:
         reference: the network that X' is made for.
         target: in the worst case, the network that X' shall look most different to.
+        names: of the reference and a target.
     """
+    given_layer, layer = question.layers_of(*names)
     inversions = []
     for number in range(question.draws):
         options = replace(question.options, seed=question.options.seed + number)
-        if target is None:
-            inversions.append(invert(reference, question.images, layer=question.given_layer, options=options))
-        else:
-            layers = dict(layer=question.layer, given_layer=question.given_layer)
-            inversions.append(controversial(reference, target, question.images, **layers, options=options))
+        with naming(*names[: 1 if target is None else 2]):
+            if target is None:
+                inversion = invert(reference, question.images, layer=given_layer, options=options)
+            else:
+                layers = dict(layer=layer, given_layer=given_layer)
+                inversion = controversial(reference, target, question.images, **layers, options=options)
+        inversions.append(inversion)
     return inversions

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -14,6 +13,8 @@ from stir.inversion.representation import Representation, check_layer_name
 from stir.similarity.cka import MIN_IMAGES
 from stir.similarity.measures import Measure, get_measure, name_of
 
+Layer = str | None | Mapping[str, str | None]  # of every network, or by their names
+
 
 @dataclass(frozen=True, eq=False)
 class Question:
@@ -21,7 +22,7 @@ class Question:
 
     Attributes:
         images: [N, C, H, W] in [0, 1], X.
-        layer, given_layer: the target's and the reference's; None for the penultimate one.
+        layer, given_layer: the target's and the reference's, or each network's by its name; None for the penultimate.
         measure: S.
         also: further measures of the same X'.
         draws: how many times X' is drawn.
@@ -33,8 +34,8 @@ class Question:
     """
 
     images: Tensor
-    layer: str | None = None
-    given_layer: str | None = None
+    layer: Layer = None
+    given_layer: Layer = None
     measure: str | Measure = "linear-cka"
     also: tuple[str | Measure, ...] = ()
     draws: int = 1
@@ -42,8 +43,9 @@ class Question:
     options: InversionOptions = field(default_factory=InversionOptions)
 
     def __post_init__(self) -> None:
-        check_layer_name(self.layer)
-        check_layer_name(self.given_layer, "given_layer")
+        for argument, layer in (("layer", self.layer), ("given_layer", self.given_layer)):
+            for each in layer.values() if isinstance(layer, Mapping) else [layer]:
+                check_layer_name(each, argument)
         for measure in self.measures:
             get_measure(measure)
         if len(set(self.measures)) <= len(self.also):
@@ -74,14 +76,42 @@ class Question:
         """Name of the kind of seed images, "given" for a tensor."""
         return self.options.seeds if isinstance(self.options.seeds, str) else "given"
 
-    @contextmanager
-    def representation(self, network: nn.Module, layer: str | None) -> Iterator[Callable[[Tensor], Tensor]]:
-        """A function from images to their features [N, D] at `layer`, set up once for many images."""
-        options = self.options
-        with Representation(network, self.images, layer, pool=options.pool, device=options.device) as represent:
-            yield partial(represent.in_batches, batch_size=options.batch_size)
+    def layers_of(self, reference: str, target: str) -> tuple[str | None, str | None]:
+        """The layers of two networks, the reference's first."""
+        return _of(self.given_layer, reference), _of(self.layer, target)
 
-    def check_target(self, target: nn.Module) -> None:
-        """Raise a ValueError where `target` has no such layer, or cannot take the images."""
-        with self.representation(target, self.layer):
-            pass
+    def as_reference(self, name: str, network: nn.Module) -> Representation:
+        """The representation by a network that is a reference, called `name`."""
+        return self._representation(network, _of(self.given_layer, name))
+
+    def as_target(self, name: str, network: nn.Module) -> Representation:
+        """The representation by a network that is a target, called `name`."""
+        return self._representation(network, _of(self.layer, name))
+
+    def _representation(self, network: nn.Module, layer: str | None) -> Representation:
+        return Representation(network, self.images, layer, pool=self.options.pool, device=self.options.device)
+
+    def check_reference(self, name: str, network: nn.Module) -> None:
+        """Raise a ValueError where `network` has no such layer, cannot take the images or passes them no gradient."""
+        with naming(name), self.as_reference(name, network) as represent:
+            represent.check_gradient()
+
+    def check_target(self, name: str, network: nn.Module) -> None:
+        """Raise a ValueError where `network` has no such layer, cannot take the images, or has no worst case."""
+        with naming(name), self.as_target(name, network) as represent:
+            if self.worst_case:
+                represent.check_gradient()
+
+
+@contextmanager
+def naming(*networks: str) -> Iterator[None]:
+    """Put the networks' names before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        names = " and ".join(map(repr, networks))
+        raise ValueError(f"network{'s' if len(networks) > 1 else ''} {names}: {error}") from error
+
+
+def _of(layer: Layer, name: str) -> str | None:
+    return layer[name] if isinstance(layer, Mapping) else layer

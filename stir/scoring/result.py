@@ -47,7 +47,8 @@ class StirResult:
         distances: [draws, N], the relative distance that each X' reached.
         moved, towards: those of `stir.Inversion`, the means over all draws.
         reference, target: names.
-        reference_layer, target_layer: where X' was made and where it was looked at.
+        reference_layer, target_layer: where X' was made and where it was looked at, as the question named it.
+        reference_taken, target_taken: the places in the networks that this was, such as "penultimate (fc)".
         measure, seeds: names.
         seed: of the first draw; each further draw has the next.
     """
@@ -69,6 +70,8 @@ class StirResult:
     target: str
     reference_layer: str
     target_layer: str
+    reference_taken: str
+    target_taken: str
     measure: str
     seeds: str
     seed: int
@@ -91,11 +94,13 @@ class StirResult:
     def __repr__(self) -> str:
         low, high = self.interval
         name = "worst-case STIR" if self.worst_case else "STIR"
+        layers = dict.fromkeys((self.target_taken, self.reference_taken))
         return (
             f"{name}({self.target} | {self.reference}) = {self.value:.3f} [{low:.3f}, {high:.3f}], "
             f"{self.measure} {self.cka:.3f}, pixels {self.pixels:.3f}, untrained {self.untrained:.3f}, "
             f"floor {self.floor:.3f}, ceiling {self.ceiling:.3f}, "
-            f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images)"
+            f"median distance {self.distances.median():.3g} ({self.distances.shape[1]} images), "
+            f"at {' | '.join(layers)}"
         )
 
     def as_row(self) -> dict[str, object]:

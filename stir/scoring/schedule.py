@@ -22,13 +22,14 @@ def draw_all(questions: Sequence[Question], models: Mapping[str, nn.Module]) -> 
         questions: those of one table, which differ in their layers alone.
         models: name -> network.
     """
-    first = questions[0]
+    first, worst = questions[0], questions[0].worst_case
     tasks: list[tuple[Question, str, list[str]]] = []
     for question, name in product(questions, models):
         others = [[other] for other in models if other != name]
-        tasks += [(question, name, targets) for targets in (others if first.worst_case else [[*models]])]
+        tasks += [(question, name, targets) for targets in (others if worst else [[*models]])]
     arguments = [
-        (question, models[name], models[targets[0]] if first.worst_case else None) for question, name, targets in tasks
+        (question, models[name], models[targets[0]] if worst else None, (name, targets[0]))
+        for question, name, targets in tasks
     ]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if is_picklable((models, first.measures)) else math.inf
@@ -36,7 +37,7 @@ def draw_all(questions: Sequence[Question], models: Mapping[str, nn.Module]) -> 
     bar = tqdm(
         running,
         total=len(tasks),
-        desc="pairs" if first.worst_case else "references",
+        desc="pairs" if worst else "references",
         unit="inversion",
         disable=not first.options.progress,
         leave=False,

@@ -19,7 +19,7 @@ from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
 from stir.scoring.draws import Draws, draw
-from stir.scoring.question import Question
+from stir.scoring.question import Layer, Question
 from stir.scoring.result import StirResult
 from stir.scoring.schedule import draw_all
 from stir.similarity.intervals import Interval, mean_similarity
@@ -51,8 +51,8 @@ def score(
         target: the network whose invariances are looked at, m2.
         given: the reference m1, which X' is made for. Both take images [N, C, H, W] in [0, 1].
         images: X, at least 5: a tensor, a data set or a data loader; the batches play no part.
-        layer: dotted name of a submodule of both; None or "penultimate" for the input of the last
-            linear layer.
+        layer: of both, as in `stir.inversion.representation.Representation`: dotted name of a submodule; None or
+            "penultimate" for the input of the last linear layer.
         given_layer: the reference's layer, where that is another one.
         measure: S, a name from `stir.similarity.MEASURES` or a function of two feature matrices
             [N, P] and [N, Q] to a number of at most 1.
@@ -82,7 +82,8 @@ def score(
         options=InversionOptions(**inversion),
     )
     _warn_of_one_seed(question)
-    question.check_target(target)
+    question.check_target("target", target)
+    question.check_reference("reference", given)
     inversions = draw(question, given, target if worst_case else None)
     draws_of_reference = Draws("reference", ["target"], inversions)
     (result,) = _score_all(question, [draws_of_reference], {"reference": given}, {"target": target})
@@ -93,7 +94,7 @@ def pairwise(
     models: Mapping[str, nn.Module],
     images: Images,
     *,
-    layers: Sequence[str | None] = (None,),
+    layers: Sequence[Layer] | Mapping[str, str | None] = (None,),
     measure: str | Measure = "linear-cka",
     also: Sequence[str | Measure] = (),
     draws: int = 1,
@@ -108,7 +109,8 @@ def pairwise(
     Args:
         models: name -> network.
         images, measure, draws, **inversion: as in `score`.
-        layers: each is used on both sides.
+        layers: each is used on both sides. One of them may be a mapping from the networks' names to their layers, as in
+            `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
         also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
             take nearly all the time.
@@ -127,10 +129,14 @@ def pairwise(
         raise ValueError("models holds one network; worst_case=True compares at least two")
     shared: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
     images, options = gather_images(images), InversionOptions(**inversion)
+    layers = [layers] if isinstance(layers, Mapping) else layers
+    for layer in layers:
+        if isinstance(layer, Mapping) and set(layer) != set(models):
+            raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
     questions = [Question(images, layer, layer, options=options, **shared) for layer in layers]
     for question in questions:
-        for model in models.values():
-            question.check_target(model)
+        for name, model in models.items():
+            question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
     _warn_of_one_seed(questions[0])
     results: list[StirResult] = []
     for question, draws_of_references in zip(questions, draw_all(questions, models), strict=True):
@@ -140,10 +146,11 @@ def pairwise(
 
 @dataclass(frozen=True)
 class _OwnFeatures:
-    """A reference's own features of X and of each draw of its X', and the ceilings that follow by measure."""
+    """A reference's own features of X and of each draw of its X', where taken, and the ceilings by measure."""
 
     of_x: Tensor
     of_draws: Sequence[Tensor]
+    taken: str
     ceilings: dict[str | Measure, float] = field(default_factory=dict)
 
 
@@ -155,13 +162,14 @@ def _score_all(
 ) -> list[StirResult]:
     """The scores on all draws: for each its targets, and for each target the measures, in their order."""
     own_features: dict[Draws, _OwnFeatures] = {}
+    batch_size = question.options.batch_size
     for name in dict.fromkeys(draws.reference for draws in all_draws):
-        with question.representation(references[name], question.given_layer) as represent:
-            of_x = represent(question.images)
+        with question.as_reference(name, references[name]) as represent:
+            of_x = represent.in_batches(question.images, batch_size)
             for draws in all_draws:
                 if draws.reference == name:
-                    of_draws = represent(draws.images).chunk(question.draws)
-                    own_features[draws] = _OwnFeatures(of_x, of_draws)
+                    of_draws = represent.in_batches(draws.images, batch_size).chunk(question.draws)
+                    own_features[draws] = _OwnFeatures(of_x, of_draws, represent.taken)
     plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities on X itself, by pair
     baselines = Baselines(question)
     results: dict[tuple[Draws, str], list[StirResult]] = {}
@@ -169,14 +177,15 @@ def _score_all(
     with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not question.options.progress, leave=False) as bar:
         for name in dict.fromkeys(name for _, name in pairs):
             draws_of_target = [draws for draws, other in pairs if other == name]
-            untrained = baselines.untrained(targets[name], draws_of_target)
-            with question.representation(targets[name], question.layer) as represent:
-                of_x = represent(question.images)
+            untrained = baselines.untrained(name, targets[name], draws_of_target)
+            with question.as_target(name, targets[name]) as represent:
+                of_x = represent.in_batches(question.images, batch_size)
                 for draws in draws_of_target:
-                    of_draws = represent(draws.images).chunk(question.draws)
+                    of_draws = represent.in_batches(draws.images, batch_size).chunk(question.draws)
                     beside = {"pixels": baselines.pixels(draws), "untrained": untrained[draws]}
                     own = own_features[draws]
-                    results[draws, name] = _score(question, draws, name, own, of_x, of_draws, plain, beside)
+                    description = _description(question, draws, name, own.taken, represent.taken)
+                    results[draws, name] = _score(question, description, own, of_x, of_draws, plain, beside)
                     bar.update()
     for draws in all_draws:
         _warn_if_poor(results[draws, draws.targets[0]][0])
@@ -185,8 +194,7 @@ def _score_all(
 
 def _score(
     question: Question,
-    draws: Draws,
-    target: str,
+    description: dict[str, Any],
     own: _OwnFeatures,
     of_x: Tensor,
     of_draws: Sequence[Tensor],
@@ -194,8 +202,8 @@ def _score(
     baselines: Mapping[str, Scores],
 ) -> list[StirResult]:
     """The scores of one target by all measures, from its features of X and of each draw of X'."""
-    description = _description(question, draws) | {"target": target}
-    pair = frozenset((draws.reference, target))
+    reference, target = description["reference"], description["target"]
+    pair = frozenset((reference, target))
     results = []
     for measure in question.measures:
         try:
@@ -207,7 +215,7 @@ def _score(
                 similarities = _without_intervals(measure, own.of_x, of_x, of_draws)
         except ValueError as error:
             message = (
-                f"reference {draws.reference!r} at layer={description['reference_layer']!r}, "
+                f"reference {reference!r} at layer={description['reference_layer']!r}, "
                 f"target {target!r} at layer={description['target_layer']!r}: {error}"
             )
             if measure == question.measure:
@@ -220,9 +228,12 @@ def _score(
     return results
 
 
-def _description(question: Question, draws: Draws) -> dict[str, Any]:
-    """The fields of a `StirResult` that are the same for all targets and measures."""
+def _description(
+    question: Question, draws: Draws, target: str, reference_taken: str, target_taken: str
+) -> dict[str, Any]:
+    """The fields of a `StirResult` that are the same for all measures."""
     inversions = draws.inversions
+    given_layer, layer = question.layers_of(draws.reference, target)
     return dict(
         images=question.images,
         inversion=inversions[0],
@@ -230,8 +241,11 @@ def _description(question: Question, draws: Draws) -> dict[str, Any]:
         moved=torch.stack([inversion.moved for inversion in inversions]).mean().item(),
         towards=torch.stack([inversion.towards for inversion in inversions]).nanmean().item(),
         reference=draws.reference,
-        reference_layer=question.given_layer or PENULTIMATE,
-        target_layer=question.layer or PENULTIMATE,
+        target=target,
+        reference_layer=given_layer or PENULTIMATE,
+        target_layer=layer or PENULTIMATE,
+        reference_taken=reference_taken,
+        target_taken=target_taken,
         seeds=question.seeds,
         seed=question.options.seed,
     )

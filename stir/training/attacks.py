@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stir.data.balls import Ball, image_norms
+from stir.networks.outputs import logits_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class PGD:
     @torch.enable_grad()  # also under a caller's no_grad
     def __call__(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: Callable[[Tensor], Any],
         images: Float[Tensor, "n c h w"],
         labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         generator: torch.Generator,
@@ -45,16 +47,25 @@ class PGD:
         """Return adversarial images in [0, 1], at most epsilon away from `images`.
 
         Args:
-            model: maps images to logits; a network keeps its train or eval mode.
+            model: maps images to logits, or to what holds them (see `stir.networks.outputs.logits_of`); a network keeps
+                its train or eval mode.
             labels: class numbers, or class probabilities. With the network's own probabilities for `images`, the
                 cross-entropy is the KL divergence from them plus a constant.
             generator: draws the start, uniformly in the ball for linf and on its surface for l2.
+
+        Raises:
+            ValueError: no logits, or none that pass a gradient to the images.
         """
         ball = Ball(self.norm, self.epsilon)
         adversarial = (images + self._start(images, generator)).clamp(0, 1)
         for _ in range(self.steps):
             adversarial.requires_grad_(True)
-            loss = F.cross_entropy(model(adversarial).float(), labels, reduction="sum")
+            loss = F.cross_entropy(logits_of(model(adversarial)).float(), labels, reduction="sum")
+            if not loss.requires_grad:
+                raise ValueError(
+                    "model passes no gradient from its logits to the images, which the attack needs: part of it runs "
+                    "under torch.no_grad, is detached, or has no derivative"
+                )
             (gradient,) = torch.autograd.grad(loss, adversarial)
             step = 2.5 * self.epsilon / self.steps * self._direction(gradient)
             offset = ball.project(adversarial.detach() + step - images)

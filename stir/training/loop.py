@@ -19,6 +19,7 @@ from stir.computing.devices import reproducible, resolve_device
 from stir.computing.precision import check_precision, fast_bf16
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
+from stir.networks.outputs import logits_of
 from stir.training.attacks import PGD
 from stir.training.augmentation import augment
 from stir.training.checkpoint import Checkpoint, load_state
@@ -245,17 +246,27 @@ def accuracy(
 ) -> float:
     """Return the share of images, in [0, 1], that `model` classifies correctly in eval mode, under `attack` if given.
 
-    The attack may be computed in bfloat16, on devices that are fast at it; its success is judged in float32.
+    The attack may be computed in bfloat16, on devices that are fast at it and where the network allows it; its success
+    is judged in float32.
+
+    Args:
+        model: maps images [N, C, H, W] to logits, or to what holds them (see `stir.networks.outputs.logits_of`).
+
+    Raises:
+        ValueError: images that the network cannot take, or no logits; or an attack that gets no gradient.
     """
     device = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)
     correct = 0
     with Frozen(model, device) as frozen:
-        frozen.fold(lambda: frozen(split.images[:1]))
+        example = split.images[:1]
+        logits_of(frozen.try_out(example))
+        frozen.fold(lambda: logits_of(frozen(example)))
+        half = attack is not None and fast_bf16(device) and frozen.takes_half(example)
         for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
             images, labels = images.to(device), labels.to(device)
             if attack is not None:
-                images = attack(partial(frozen, half=fast_bf16(device)), images, labels, generator)
+                images = attack(partial(frozen, half=half), images, labels, generator)
             with torch.no_grad():
-                correct += int((frozen(images).argmax(dim=1) == labels).sum())
+                correct += int((logits_of(frozen(images)).argmax(dim=1) == labels).sum())
     return correct / len(split)

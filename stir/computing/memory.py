@@ -1,0 +1,68 @@
+"""Batches that fit in memory: out of it, on any device, a batch is computed in halves."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+# What PyTorch's allocators and the libraries below it say, on CPUs, CUDA and MPS.
+SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+
+Result = TypeVar("Result")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that a device has no more memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def in_batches(compute: Callable[[slice], Result], count: int, size: int) -> Iterator[Result]:
+    """Yield `compute(batch)` for the slices of `size`, one after another, that make up 0 to `count`.
+
+    Out of memory, the slice at hand and all later ones are halved.
+
+    Raises:
+        MemoryError: a single image is too much.
+
+    Warns:
+        UserWarning: slices were halved.
+    """
+    start = 0
+    while start < count:
+        batch = slice(start, min(start + size, count))
+        try:
+            yield compute(batch)
+            start = batch.stop
+            continue
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+        # Here, where the error no longer holds the tensors of the pass.
+        free_memory()
+        if batch.stop - start == 1:
+            raise MemoryError(
+                f"memory does not suffice for a single image ({reason}); take smaller images or an earlier layer, "
+                "solver='paper', which keeps least, or another device, such as device='cpu'"
+            )
+        size = (batch.stop - start) // 2
+        warnings.warn(
+            f"memory does not suffice for {batch.stop - start} images at once ({reason}); going on with {size}: give "
+            f"batch_size={size} from the start",
+            stacklevel=3,
+        )
+
+
+def free_memory() -> None:
+    """Hand memory that is no longer in use back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

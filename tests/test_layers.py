@@ -1,0 +1,286 @@
+"""The default layer of every kind of network, and layers by each of their names."""
+
+import copy
+from collections import OrderedDict
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from stir.inversion.representation import Representation, features
+
+IMAGES = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+CPU = {"device": "cpu"}
+
+
+def taken(model):
+    with Representation(model, IMAGES, **CPU) as represent:
+        return represent.taken, represent(IMAGES)
+
+
+def trunk(dim=6):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, dim, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def assert_default(model, name, wanted):
+    found, values = taken(model)
+    assert found == f"penultimate ({name})"
+    assert torch.allclose(values, wanted, atol=1e-5)
+
+
+# A module under several names
+
+
+def test_each_run_of_a_module_under_each_of_its_names():
+    torch.manual_seed(0)
+    act = nn.ReLU()
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), act, nn.Conv2d(8, 16, 3), act, nn.AdaptiveAvgPool2d(1)).eval()
+    with torch.no_grad():
+        runs = [net[:2](IMAGES), net[:4](IMAGES)]
+    for name in ("1", "3"):
+        for number, wanted in enumerate(runs, 1):
+            found = features(net, IMAGES, layer=f"{name}#{number}", **CPU)
+            assert torch.allclose(found, wanted.mean(dim=(2, 3)), atol=1e-5)
+        with pytest.raises(
+            ValueError, match=f"layer='{name}' runs 2 times in a forward pass of Sequential; choose one"
+        ):
+            features(net, IMAGES, layer=name, **CPU)
+
+
+def test_a_module_that_runs_once_under_its_other_name():
+    net = trunk()
+    net.again = net[0]
+    net.forward = lambda x: nn.Sequential(*net[:4])(x)
+    assert torch.equal(features(net, IMAGES, layer="again", **CPU), features(net, IMAGES, layer="0", **CPU))
+
+
+# Networks that end with a linear layer
+
+
+class After(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x, lambda x: x.log_softmax(1), lambda x: x.div_(2), lambda x: x[:, :3], lambda x: {"logits": x}],
+)
+def test_what_becomes_of_the_logits_does_not_matter(function):
+    body = trunk()
+    model = nn.Sequential(body, nn.Linear(6, 4), After(function)).eval()
+    assert_default(model, "1", body(IMAGES))
+
+
+def test_a_linear_layer_beside_the_way_does_not_count():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head, self.other = trunk(), nn.Linear(6, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            logits = self.head(self.body(x))
+            return logits, self.other(logits)
+
+    model = Auxiliary()
+    assert_default(model, "head", model.body(IMAGES))
+
+
+class Tied(nn.Module):
+    """One linear layer in all places; the last run makes the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = trunk(), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.fc(self.fc(self.body(x)).relu())
+
+
+def test_a_linear_layer_that_runs_twice_counts_where_the_output_comes_from():
+    model = Tied()
+    assert_default(model, "fc", model.fc(model.body(IMAGES)).relu())
+
+
+# Adapters
+
+
+class Lora(nn.Module):
+    """A low-rank adapter beside a linear layer, as a wrapper around it."""
+
+    def __init__(self, base, first):
+        super().__init__()
+        self.base, self.first, self.dropout = base, first, nn.Dropout(0.5)
+        self.a = nn.ModuleDict({"default": nn.Linear(base.in_features, 2, bias=False)})
+        self.b = nn.ModuleDict({"default": nn.Linear(2, base.out_features, bias=False)})
+
+    def adapted(self, x):
+        return self.b["default"](self.a["default"](self.dropout(x) + 0))
+
+    def forward(self, x):
+        return self.base(x) + self.adapted(x) if self.first else self.adapted(x) + self.base(x)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("hidden", [True, False])
+def test_an_adapter_on_the_head_changes_nothing(first, hidden):
+    body = nn.Sequential(*trunk(), nn.Linear(6, 5), nn.ReLU()) if hidden else trunk()
+    plain = nn.Sequential(body, nn.Linear(5 if hidden else 6, 4)).eval()
+    tuned = copy.deepcopy(plain)
+    tuned[1] = Lora(tuned[1], first).eval()
+    assert_default(plain, "1", body(IMAGES))
+    assert_default(tuned, "1.base", body(IMAGES))
+    assert torch.equal(features(plain, IMAGES, **CPU), features(tuned, IMAGES, **CPU))
+
+
+def test_an_adapter_on_every_layer_of_a_head():
+    body = trunk()
+    head = nn.Sequential(Lora(nn.Linear(6, 5), True), nn.ReLU(), Lora(nn.Linear(5, 4), True)).eval()
+    assert_default(nn.Sequential(body, head).eval(), "1.2.base", head[:2](body(IMAGES)))
+
+
+def test_two_heads_with_inputs_of_their_own_are_refused():
+    """As in a distilled DeiT, whose output is the mean of two."""
+
+    class Distilled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head, self.other = trunk(), trunk(), nn.Linear(6, 4), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return (self.head(self.one(x)) + self.other(self.two(x))) / 2
+
+    with pytest.raises(ValueError, match="several linear layers with different inputs, 'head', 'other'; name a layer"):
+        features(Distilled(), IMAGES, **CPU)
+
+
+# Networks without a head
+
+
+def test_vision_transformer_without_a_head():
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(16, 8, 2, 2, 16, 32).eval()
+    vit.heads = nn.Identity()
+    assert_default(vit, "the output of VisionTransformer", vit(IMAGES))
+    projected = torch.rand(16, 3)
+    clip = nn.Sequential(vit, After(lambda x: x @ projected))
+    assert_default(clip, "the output of Sequential", vit(IMAGES) @ projected)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny", "swin_t"])
+def test_torchvisions_networks_without_a_head(name):
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    if name == "convnext_tiny":
+        model.classifier[2] = nn.Identity()
+    setattr(model, "fc" if name == "resnet18" else "head", nn.Identity())
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with Representation(model, images, **CPU) as represent, torch.no_grad():
+        assert represent.taken == f"penultimate (the output of {type(model).__name__})"
+        assert torch.allclose(represent(images), model(images), atol=1e-4)
+
+
+class Residual(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x):
+        return x + self.mlp(x)
+
+
+def test_residual_blocks_that_one_linear_layer_begins():
+    """As in a mixer, or a transformer whose patches a linear layer embeds."""
+    torch.manual_seed(0)
+    blocks = nn.Sequential(nn.Linear(48, 10), Residual(10), Residual(10), nn.LayerNorm(10))
+    model = nn.Sequential(nn.Unflatten(3, (4, 4)), After(lambda x: x.flatten(3).movedim(1, 2).flatten(2)))
+    model = nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (16, 16)), After(lambda x: x.flatten(2).mT), nn.Linear(3, 10))
+    model.extend([Residual(10), Residual(10), After(lambda x: x.mean(1))])
+    assert_default(model.eval(), "the output of Sequential", model(IMAGES))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 48), blocks).eval()
+    assert_default(flat, "the output of Sequential", flat(IMAGES))
+
+
+class ModelOutput(OrderedDict):
+    def __getattr__(self, name):
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
+
+
+def test_the_vector_among_what_a_network_returns():
+    """As Hugging Face's image towers do: tokens first, then the pooled ones."""
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(16, 8, 2, 2, 16, 32).eval()
+
+    def tower(x):
+        tokens = vit._process_input(x)
+        tokens = vit.encoder(torch.cat([vit.class_token.expand(len(x), -1, -1), tokens], dim=1))
+        return ModelOutput(last_hidden_state=tokens, pooler_output=tokens[:, 0])
+
+    class Tower(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vit = vit
+
+        def forward(self, x):
+            return tower(x)
+
+    assert_default(Tower(), "the output of Tower", tower(IMAGES).pooler_output)
+
+
+def test_a_network_that_ends_with_a_map_has_no_default_layer():
+    with pytest.raises(
+        ValueError, match="of the last linear layer, but Sequential has none; name a layer, such as '0'"
+    ):
+        features(nn.Sequential(nn.Conv2d(3, 2, 1)), IMAGES, **CPU)
+
+    class Gated(nn.Module):  # squeeze and excitation
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x * self.fc(x.mean(dim=(2, 3)))[:, :, None, None].sigmoid()
+
+    with pytest.raises(ValueError, match="last linear layer, but Gated ends with none; name a layer, such as 'conv'"):
+        features(Gated(), IMAGES, **CPU)
+
+
+# Networks through which no gradient passes
+
+
+class Probe(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.encoder, self.head, self.after = trunk(), nn.Linear(6, 4), after
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.encoder(x)
+        return self.after(self.head(x))
+
+
+def test_a_probe_on_a_frozen_encoder():
+    probe = Probe(nn.Identity())
+    assert_default(probe, "head", probe.encoder(IMAGES))
+    with pytest.raises(ValueError, match="it cannot be told from which layer the output of Probe comes"):
+        features(Probe(nn.LogSoftmax(1)), IMAGES, **CPU)
+    assert features(Probe(nn.LogSoftmax(1)), IMAGES, layer="encoder", **CPU).shape == (5, 6)
+
+
+def test_inference_mode_and_no_grad_do_not_matter():
+    body = trunk()
+    model = nn.Sequential(body, nn.Linear(6, 4), nn.LogSoftmax(1)).eval()
+    wanted = features(model, IMAGES, **CPU)
+    with torch.no_grad():
+        assert torch.equal(features(model, IMAGES, **CPU), wanted)
+    with torch.inference_mode():
+        assert torch.equal(features(copy.deepcopy(model), IMAGES.clone(), **CPU), wanted)
