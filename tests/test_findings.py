@@ -97,7 +97,7 @@ TRAINING = {"architecture": "vgg11", "width": 2, "epochs": 1, "progress": False}
         ({"layers": ["9"]}, "layer='9' does not exist"),
         ({"measure": "cca"}, "measure='cca' is unknown"),
         ({"also": ["rsa"]}, "must hold no measure twice"),
-        ({"draws": 0}, "draws=0 must be at least 1"),
+        ({"draws": 0}, "draws=0 must be a whole number, at least 1"),
         ({"steps": 0}, "steps=0 must be a whole number, at least 1"),
         ({"seeds": "blue"}, "seeds='blue' is unknown"),
         ({"solver": "sgd"}, "solver='sgd' is unknown"),

@@ -40,8 +40,26 @@ def test_everything_that_inverts_checks_them_before_any_work(call, monkeypatch):
     monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ValueError, match="steps=0 must be a whole number, at least 1"):
         call(steps=0)
-    with pytest.raises(TypeError, match="stepz"):
+    with pytest.raises(TypeError, match="stepz is no option of an inversion; did you mean steps?"):
         call(stepz=3)
+    with pytest.raises(ValueError, match="steps=0 must be a whole number, at least 1"):
+        call(options=InversionOptions(progress=False), steps=0)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"seed": 1.5}, "seed=1.5 must be a whole number"),
+        ({"seed": None}, "seed=None must be a whole number"),
+        ({"within": 0.5}, "within=0.5 must be a ball, such as stir.Ball"),
+        ({"tolerance": "a"}, "tolerance='a' must be above 0"),
+        ({"solver": ["paper"]}, "solver=.* is unknown; use one of tethered"),
+        ({"seeds": ["white"]}, "seeds=.* is unknown; use a tensor or one of gaussian"),
+    ],
+)
+def test_wrong_options(option, message):
+    with pytest.raises(ValueError, match=message):
+        InversionOptions(**option)
 
 
 def test_options_are_frozen_and_hold_no_positional_argument():

@@ -18,7 +18,7 @@ IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         ({"also": ("cosine",)}, "measure='cosine' is unknown"),
         ({"also": ("linear-cka",)}, "nor 'linear-cka', which is measured anyway"),
         ({"also": ("rsa", "rsa")}, r"also=\['rsa', 'rsa'\] must hold no measure twice"),
-        ({"draws": 0}, "draws=0 must be at least 1"),
+        ({"draws": 0}, "draws=0 must be a whole number, at least 1"),
         ({"draws": 2, "options": InversionOptions(seeds=torch.rand(6, 1, 4, 4))}, "same at every draw"),
         ({"layer": ""}, "layer='' names no submodule"),
         ({"given_layer": ""}, "given_layer='' names no submodule"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_distance, relative_residual
 from stir.inversion.invert import Inversion
-from stir.inversion.options import InversionOptions
+from stir.inversion.options import InversionOptions, with_changes
 from stir.inversion.representation import Representation
 from stir.inversion.solvers import AdamLogit
 
@@ -64,7 +64,7 @@ def controversial(
     Raises:
         ValueError, TypeError: as `stir.invert`, for either network; or a solver is named.
     """
-    options = replace(options or InversionOptions(), **changes)
+    options = with_changes(options, changes)
     if options.solver is not None:
         raise ValueError(f"solver={options.solver!r}: controversial images have a solver of their own; leave it out")
     images = gather_images(images)

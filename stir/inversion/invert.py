@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,7 +13,7 @@ from stir.computing.devices import reproducible
 from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_residual
-from stir.inversion.options import InversionOptions
+from stir.inversion.options import InversionOptions, with_changes
 from stir.inversion.representation import Representation
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 
@@ -99,7 +99,7 @@ def invert(
             whose representation is all zeros or not finite.
         TypeError: one of `changes` is no option.
     """
-    options = replace(options or InversionOptions(), **changes)
+    options = with_changes(options, changes)
     images = gather_images(images)
     seed_images = options.seed_images(images)
     name = options.solver or DEFAULT_SOLVER

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from numbers import Integral
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +21,7 @@ from stir.inversion.solvers import SOLVERS, box
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InversionOptions:
-    """How images are inverted, for any network and any images.
+    """Options of an inversion, the same for any network and any images.
 
     Attributes:
         pool: of the representation, as in `stir.inversion.representation.Representation`.
@@ -57,12 +60,16 @@ class InversionOptions:
     def __post_init__(self) -> None:
         check_pool(self.pool)
         check_seeds(self.seeds)
-        if self.solver is not None and self.solver not in SOLVERS:
+        if not isinstance(self.seed, Integral):
+            raise ValueError(f"seed={self.seed!r} must be a whole number")
+        if self.within is not None and not isinstance(self.within, Ball):
+            raise ValueError(f"within={self.within!r} must be a ball, such as stir.Ball('l2', 2.0), or None")
+        if self.solver is not None and self.solver not in list(SOLVERS):
             raise ValueError(f"solver={self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
         if self.steps is not None and not (isinstance(self.steps, Integral) and self.steps >= 1):
             raise ValueError(f"steps={self.steps} must be a whole number, at least 1")
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance={self.tolerance} must be above 0")
+        if not (isinstance(self.tolerance, Real) and self.tolerance > 0):
+            raise ValueError(f"tolerance={self.tolerance!r} must be above 0")
         check_precision(self.precision)
         resolve_device(self.device)
         check_batch_size(self.batch_size)
@@ -71,3 +78,19 @@ class InversionOptions:
         """One seed image for each of `images`; clamped to [0, 1] if x' has to stay near it."""
         seed_images = draw_seeds(images, self.seeds, self.seed)
         return seed_images if self.within is None else box(seed_images)  # the ball and the pixels' range must meet
+
+
+def with_changes(options: InversionOptions | None, changes: Mapping[str, Any]) -> InversionOptions:
+    """Return `options`, or the defaults, with some fields changed.
+
+    Raises:
+        ValueError: a value out of its range.
+        TypeError: one of `changes` is no option.
+    """
+    names = [field.name for field in fields(InversionOptions)]
+    for name in changes:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"use some of {', '.join(names)}"
+            raise TypeError(f"{name} is no option of an inversion; {hint}")
+    return replace(options or InversionOptions(), **changes)

@@ -67,5 +67,5 @@ def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tens
 
 def check_seeds(seeds: str | Tensor) -> None:
     """Raise a ValueError unless `seeds` is a tensor or one of `SEEDS`."""
-    if not isinstance(seeds, Tensor) and seeds not in SEEDS:
+    if not isinstance(seeds, Tensor) and seeds not in list(SEEDS):
         raise ValueError(f"seeds={seeds!r} is unknown; use a tensor or one of {', '.join(SEEDS)}")

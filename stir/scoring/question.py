@@ -59,8 +59,8 @@ class Question:
                 f"images holds {len(self.images)} image(s); a similarity with an interval needs at least "
                 f"{MIN_IMAGES + 1}"
             )
-        if self.draws < 1:
-            raise ValueError(f"draws={self.draws} must be at least 1")
+        if not (isinstance(self.draws, Integral) and self.draws >= 1):
+            raise ValueError(f"draws={self.draws} must be a whole number, at least 1")
         if self.draws > 1 and self.seeds in ("given", "white", "black"):
             raise ValueError(f"draws={self.draws}: these seeds are the same at every draw; use draws=1")
         if self.worst_case and self.options.solver is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.data.images import Images, gather_images
-from stir.inversion.options import InversionOptions
+from stir.inversion.options import InversionOptions, with_changes
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
@@ -43,7 +43,8 @@ def score(
     measure: str | Measure = "linear-cka",
     draws: int = 1,
     worst_case: bool = False,
-    **inversion,
+    options: InversionOptions | None = None,
+    **changes,
 ) -> StirResult:
     """STIR(target | given): how far `target` shares the invariances of `given`, its reference.
 
@@ -59,8 +60,12 @@ def score(
         draws: how many times X' is drawn.
         worst_case: take the X' of `stir.controversial`, which look as different to `target` as
             the reference's invariances allow: a lower end to what the average over X' hides.
-        **inversion: fields of `stir.InversionOptions`: seeds, seed, within, solver (not in the worst case), steps,
+        options: of the inversion; None for the defaults of `stir.InversionOptions`.
+        **changes: fields of `options` that differ: seeds, seed, within, solver (not in the worst case), steps,
             tolerance, pool, precision, device, batch_size, progress.
+
+    Returns:
+        The score with all that tells how far to trust it.
 
     Raises:
         ValueError: an argument out of its range, before any work; or features that the measure
@@ -79,7 +84,7 @@ def score(
         measure=measure,
         draws=draws,
         worst_case=worst_case,
-        options=InversionOptions(**inversion),
+        options=with_changes(options, changes),
     )
     _warn_of_one_seed(question)
     question.check_target("target", target)
@@ -99,7 +104,8 @@ def pairwise(
     also: Sequence[str | Measure] = (),
     draws: int = 1,
     worst_case: bool = False,
-    **inversion,
+    options: InversionOptions | None = None,
+    **changes,
 ) -> pd.DataFrame:
     """STIR of every ordered pair of networks, each with itself among them, at every layer.
 
@@ -108,12 +114,15 @@ def pairwise(
 
     Args:
         models: name -> network.
-        images, measure, draws, **inversion: as in `score`.
+        images, measure, draws, options, **changes: as in `score`.
         layers: each is used on both sides. One of them may be a mapping from the networks' names to their layers, as in
             `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
         also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
             take nearly all the time.
+
+    Raises:
+        ValueError, TypeError: as `score`, or no network or layer is given; before any work.
 
     Returns:
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
@@ -128,7 +137,7 @@ def pairwise(
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
     shared: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
-    images, options = gather_images(images), InversionOptions(**inversion)
+    images, options = gather_images(images), with_changes(options, changes)
     layers = [layers] if isinstance(layers, Mapping) else layers
     for layer in layers:
         if isinstance(layer, Mapping) and set(layer) != set(models):
