@@ -92,6 +92,16 @@ def test_every_source_gives_the_same_images(source):
     assert torch.equal(gather_images(source), IMAGES)
 
 
+def test_a_foreign_stream(unchecked):
+    """As `datasets.IterableDataset`."""
+
+    class Stream:
+        def __iter__(self):
+            return iter({"image": image} for image in IMAGES)
+
+    assert torch.equal(gather_images(Stream()), IMAGES)
+
+
 def test_pictures_of_pillow_are_images():
     """Hugging Face's items hold them."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)

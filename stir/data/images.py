@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -56,8 +56,8 @@ def _is_dataset(images: object) -> bool:
     if isinstance(images, Dataset):
         return True
     # Arrays and tables have a shape.
-    collections = (Tensor, list, tuple, Mapping, str, bytes)
-    return isinstance(images, Items) and not isinstance(images, collections) and not hasattr(images, "shape")
+    others = (Tensor, list, tuple, set, Mapping, str, bytes, Iterator)
+    return isinstance(images, (Items, Iterable)) and not isinstance(images, others) and not hasattr(images, "shape")
 
 
 def _items(dataset: Any) -> Iterable:
