@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def execute(
 
 @contextmanager
 def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
-    """Yield a class of kernel managers; at the end, kill what is left of the process groups of their kernels.
+    """Yield a class of kernel managers; at the end, end what is left of the process groups of their kernels.
 
     A kernel that is killed leaves the workers that it has started.
     """
@@ -123,7 +124,8 @@ def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
 
     class KernelManager(AsyncKernelManager):
         async def start_kernel(self, **options: Any) -> None:
-            await super().start_kernel(**options)
+            # Outputs of cells come another way. What a kernel says of its interruption would hide why it was.
+            await super().start_kernel(**options, stderr=subprocess.DEVNULL)
             group = getattr(self.provisioner, "pgid", None)  # None on Windows
             if group:
                 groups.append(group)
@@ -133,6 +135,10 @@ def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
     finally:
         for group in groups:
             with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
+                os.killpg(group, signal.SIGTERM)
+                for _ in range(100):  # joblib removes what it shares between workers once they are gone
+                    os.killpg(group, 0)
+                    time.sleep(0.02)
                 os.killpg(group, signal.SIGKILL)
 
 
