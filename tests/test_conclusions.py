@@ -186,3 +186,14 @@ def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         conclude()
     assert Path("loss.csv").read_bytes() == before and not list(folder.glob("*.partial"))
+
+
+def test_claims_are_text_on_a_page_and_names_lead_nowhere_else(folder):
+    claim = "<b>more</b> & 'less'"
+    judged = conclude().assign(claim=claim)
+    assert shown(judged).hypothesis[0] == "&lt;b&gt;more&lt;/b&gt; &amp; 'less'"
+    both = pd.concat([judged, judged.assign(claim=claim + ", beyond the pixels", verdict="not supported")])
+    assert "<b>" not in conclusions.beyond_pixels_summary(both)
+    judged.assign(finding="../loss").to_csv("loss-verdicts.csv", index=False)
+    with pytest.raises(ValueError, match="loss-verdicts.csv must hold the verdicts of the finding 'loss' alone"):
+        conclusions.judge_again(folder, "measure")

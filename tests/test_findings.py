@@ -144,5 +144,7 @@ def test_accuracies_are_means_over_a_kind():
         models[name].card = {"accuracy": accuracy, "robust_accuracy": {"l2": accuracy / 2, "linf": 0.1}, "seconds": 4.0}
         about[name] = {"kind": kind}
     table = findings.accuracies(models, about)
+    html = findings.format_accuracies(table.rename(index={"x": "<b>x"})).to_html()
+    assert "&lt;b&gt;x" in html and "<b>x" not in html
     assert list(table.index) == ["x", "y"] and list(table.networks) == [2, 1]
     assert table.loc["x", "accuracy"] == pytest.approx(0.7) and table.loc["x", "under L2 attack"] == pytest.approx(0.35)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -176,5 +177,13 @@ def _provenance(declared: dict[str, parameters.Parameter], values: dict[str, Any
     ]
     for name, parameter in declared.items():
         value = str(values.get(name, parameter.default)).replace(str(Path.home()), "~")
-        lines.append(f"| `{name}` | `{value}` | {parameter.help} |")
+        lines.append(f"| `{name}` | {_code(value)} | {parameter.help} |")
     return "\n".join([*lines, ":::"])
+
+
+def _code(value: str) -> str:
+    """Markdown of a value in a cell of a table, whatever it holds."""
+    if not set(value) & set("`|\\\n\r"):
+        return f"`{value}`"
+    text = " ".join(value.split())
+    return f"<code>{''.join(f'&#{ord(each)};' if each in string.punctuation else each for each in text)}</code>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -145,7 +146,7 @@ def beyond_pixels_summary(judged: pd.DataFrame) -> str:
         f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
     )
     changes = [
-        f"- *{claim}*: {verdict}; beyond the pixels {beyond}."
+        f"- *{html.escape(claim, quote=False)}*: {verdict}; beyond the pixels {beyond}."
         for claim, (verdict, beyond) in both.items()
         if beyond != verdict
     ]
@@ -169,13 +170,22 @@ def read_verdicts(folder: Path) -> pd.DataFrame:
     """Read the verdicts of all findings whose tables are in `folder`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a table names another finding than its file.
     """
-    tables = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [VERDICTS])]
+    tables = [_read_verdicts(path) for path in tables_in(folder, [VERDICTS])]
     if not tables:
         remedy = "run the findings first, or name the folder of their tables"
         raise ValueError(f"tables={str(folder)!r} holds no {'*' + VERDICTS}; {remedy}")
     return pd.concat(tables, ignore_index=True).fillna({"otherwise": ""})
+
+
+def _read_verdicts(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"otherwise": str})
+    # The name leads to the finding's other tables and to its page.
+    name = path.name.removesuffix(VERDICTS)
+    if "finding" not in table or set(table.finding) != {name}:
+        raise ValueError(f"{path} must hold the verdicts of the finding {name!r} alone; run it again")
+    return table
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -154,6 +155,7 @@ def format_accuracies(table: pd.DataFrame) -> Styler:
     counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
     style = table.style
     style.format("{:.1%}").format(counts, subset=[*counts])
+    style.format_index(escape="html")
     return style
 
 
@@ -193,4 +195,6 @@ def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) ->
     """
     own = table.loc[table.reference == table.target]
     columns = ["distance_median", "distance_p90", "converged", "ceiling", "moved", "towards", "pixels", "untrained"]
-    return own.groupby([*by], sort=False)[columns].mean()
+    table = own.groupby([*by], sort=False)[columns].mean()
+    # Pages show it in HTML, in which the names of kinds are text.
+    return table.rename(index=lambda name: html.escape(name, quote=False) if isinstance(name, str) else name)
