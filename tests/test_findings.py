@@ -129,11 +129,13 @@ def test_the_table_tells_how_accurate_both_networks_are():
     models = {name: linear(number) for number, name in enumerate(EFFECTS)}
     for number, model in enumerate(models.values()):
         model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
+        model.card["made_by"] = {"width": 8, "loss": "standard", "epsilon": [None, 1.0, 0.5][number], "seed": number}
     table = findings.pair_table([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
     assert len(table) == 2 * len(pairs(EFFECTS)) and list(table.index) == list(range(len(table)))
     assert (table.reference_accuracy == 0.9).all()
     assert table[table.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
     assert "reference_kind" in table
+    assert set(table.recipe) == {'{"epsilon": [0.5, 1.0], "loss": "standard", "width": 8}'}
 
 
 def test_accuracies_are_means_over_a_kind():

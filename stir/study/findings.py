@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -171,7 +172,7 @@ def pair_table(
 
     Returns:
         The table with the columns of `stir.study.verdict.described` and accuracies in [0, 1]: `reference_accuracy`,
-        `reference_robust_l2`, `reference_robust_linf`, and the target's.
+        `reference_robust_l2`, `reference_robust_linf`, and the target's; and `recipe`, of all networks, as JSON.
     """
     table = verdict.described(pd.concat(parts, ignore_index=True), about)
     for side in ("reference", "target"):
@@ -179,7 +180,17 @@ def pair_table(
         table[f"{side}_accuracy"] = [card["accuracy"] for card in cards]
         for ball in ATTACKS:
             table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in cards]
-    return table
+    return table.assign(recipe=_recipe(models))
+
+
+def _recipe(models: Mapping[str, nn.Module]) -> str:
+    """JSON of how networks were trained: setting -> its value, or the list of several; without seeds and images."""
+    values: dict[str, set] = {}
+    for model in models.values():
+        for name, value in _card(model).get("made_by", {}).items():
+            if name not in ("seed", "data") and value is not None:
+                values.setdefault(name, set()).add(value)
+    return json.dumps({name: sorted(each) if len(each) > 1 else min(each) for name, each in sorted(values.items())})
 
 
 def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> pd.DataFrame:
