@@ -74,8 +74,8 @@ def conclude(
 
     Returns:
         The table of `stir.study.verdict.judge`, with the columns finding, question and dataset before the others, and
-        `otherwise` after them: other solvers' verdicts in words, empty where they agree; and the table's `recipe`, where
-        it has one, last as in all three files.
+        `otherwise` after them: other solvers' verdicts in words, empty where they agree; and, where the table has one,
+        its `recipe`, last as in all three files.
     """
     judged = judge(hypotheses, table)
     judged["otherwise"] = disagreement(judged, _judge_by(hypotheses, again, "solver"))
