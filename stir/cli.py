@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import sys
@@ -75,6 +76,8 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
 
     from stir.book import runner
 
+    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout)
     except PapermillExecutionError as error:

@@ -16,7 +16,15 @@ from stir.book import build
 from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ("index", "idea", *(f"runs/digits/{name}" for name in TINY), "paper", "run-it-yourself", "bibliography")
+PAGES = (
+    "index",
+    "idea",
+    "promises",
+    *(f"runs/digits/{name}" for name in TINY),
+    "paper",
+    "run-it-yourself",
+    "bibliography",
+)
 
 
 @pytest.fixture(scope="module")

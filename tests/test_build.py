@@ -1,6 +1,11 @@
 """Build of the book from pages that ran to their end; `test_book` looks at a built one."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -16,3 +21,73 @@ def test_a_failed_page_is_never_built(tmp_path):
     nbformat.write(page, tmp_path / "book" / "page.ipynb")
     with pytest.raises(ValueError, match="page.ipynb ended with an error"):
         build_book(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A book of two pages with pictures."""
+    (tmp_path / "_config.yml").write_text(
+        "title: T\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: 'off'\n"
+    )
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: page\n")
+    (book / "index.md").write_text("# First\n\n[](page.ipynb)\n")
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    output = nbformat.v4.new_output("display_data", {"image/png": png})
+    cells = [nbformat.v4.new_markdown_cell("# Second"), nbformat.v4.new_code_cell("1", outputs=[output])]
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), book / "page.ipynb")
+    return tmp_path
+
+
+def content(html):
+    """Pages and pictures of a built book."""
+    return {
+        path.relative_to(html).as_posix(): path.read_bytes()
+        for path in sorted(html.rglob("*"))
+        if path.suffix in (".html", ".png")
+    }
+
+
+def test_a_kill_while_the_book_is_built_breaks_nothing(project):
+    html = build_book(project).parent
+    first = content(html)
+    assert any(name.startswith("_images/") for name in first) and b"Second" in first["page.html"]
+    (project / "book" / "index.md").write_text("# Changed\n\n[](page.ipynb)\n")
+    code = "import sys; from pathlib import Path; from stir.book.build import build_book; build_book(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(project)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while not list(project.glob("_build/.building-*/_build/html/*.html")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert content(html) == first
+    assert build_book(project).parent == html
+    second = content(html)
+    assert second.keys() == first.keys() and b"Changed" in second["index.html"]
+    assert {name: text for name, text in second.items() if name.startswith("_images/")} == {
+        name: text for name, text in first.items() if name.startswith("_images/")
+    }
+    assert not list((project / "_build").glob(".*"))
+
+
+def test_a_book_is_built_again_if_anything_is_changed_or_gone(project):
+    first = build_book(project)
+    before = first.stat().st_mtime_ns
+    assert build_book(project).stat().st_mtime_ns == before  # current
+    picture = next(first.parent.glob("_images/*.png"))
+    picture.unlink()
+    assert build_book(project).stat().st_mtime_ns > before and picture.exists()
+
+
+def test_a_failed_build_leaves_the_last_book_and_tells_its_warnings(project):
+    first = build_book(project)
+    before = content(first.parent)
+    (project / "book" / "index.md").write_text("# First\n\n[](nowhere.md)\n\n[](page.ipynb)\n")
+    with pytest.raises(RuntimeError, match="nowhere") as error:
+        build_book(project)
+    assert len(str(error.value).splitlines()) <= 5
+    assert content(first.parent) == before and not list((project / "_build").glob(".*"))

@@ -1,5 +1,6 @@
 """Conclusions of findings can be read and judged again."""
 
+import json
 import math
 from pathlib import Path
 
@@ -186,3 +187,42 @@ def test_an_interrupted_write_leaves_the_old_table(folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         conclude()
     assert Path("loss.csv").read_bytes() == before and not list(folder.glob("*.partial"))
+
+
+def test_claims_are_text_on_a_page_and_names_lead_nowhere_else(folder):
+    claim = "<b>more</b> & 'less'"
+    judged = conclude().assign(claim=claim)
+    assert shown(judged).hypothesis[0] == "&lt;b&gt;more&lt;/b&gt; &amp; 'less'"
+    both = pd.concat([judged, judged.assign(claim=claim + ", beyond the pixels", verdict="not supported")])
+    assert "<b>" not in conclusions.beyond_pixels_summary(both)
+    judged.assign(finding="../loss").to_csv("loss-verdicts.csv", index=False)
+    with pytest.raises(ValueError, match="loss-verdicts.csv must hold the verdicts of the finding 'loss' alone"):
+        conclusions.judge_again(folder, "measure")
+
+
+def test_tables_carry_the_recipe_and_mixtures_are_told(folder):
+    def rows(**recipe):
+        text = json.dumps({"width": 8, "epochs": 8} | recipe)
+        return table().assign(recipe=text).assign(later=1), text
+
+    def conclude_with(finding, again=None, **recipe):
+        pairs_of, text = rows(**recipe)
+        others = by_solver(adam=0.5).assign(recipe=again or text)
+        conclusions.conclude(finding, "Why?", HYPOTHESES, pairs_of, others, dataset="digits")
+
+    conclude_with("loss", epsilon=[1, 2])
+    for end in ("", "-solvers", "-verdicts"):
+        written = pd.read_csv(f"loss{end}.csv")
+        assert written.columns[-1] == "recipe" and json.loads(written.recipe[0])["width"] == 8
+    assert list(pd.read_csv("loss.csv").columns[:-1]) == [*table().columns, "later"]
+    conclude_with("dataset", epsilon=1)
+    assert conclusions.mixture(conclusions.read_verdicts(folder)) == ""
+    conclude_with("updates", width=16, epsilon="<b>")
+    assert conclusions.mixture(conclusions.read_verdicts(folder)) == (
+        "Not all networks were trained alike: width 8 (loss, dataset), 16 (updates); "
+        "epsilon 1 (dataset), &lt;b&gt; (updates)."
+    )
+    conclusions.judge_again(folder, "solver")
+    conclude_with("updates", again=rows(width=32)[1])
+    with pytest.raises(ValueError, match="the tables of 'updates' in .* are of networks with two recipes"):
+        conclusions.judge_again(folder, "solver")

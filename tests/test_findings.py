@@ -129,11 +129,13 @@ def test_the_table_tells_how_accurate_both_networks_are():
     models = {name: linear(number) for number, name in enumerate(EFFECTS)}
     for number, model in enumerate(models.values()):
         model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
+        model.card["made_by"] = {"width": 8, "loss": "standard", "epsilon": [None, 1.0, 0.5][number], "seed": number}
     table = findings.pair_table([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
     assert len(table) == 2 * len(pairs(EFFECTS)) and list(table.index) == list(range(len(table)))
     assert (table.reference_accuracy == 0.9).all()
     assert table[table.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
     assert "reference_kind" in table
+    assert set(table.recipe) == {'{"epsilon": [0.5, 1.0], "loss": "standard", "width": 8}'}
 
 
 def test_accuracies_are_means_over_a_kind():
@@ -144,5 +146,7 @@ def test_accuracies_are_means_over_a_kind():
         models[name].card = {"accuracy": accuracy, "robust_accuracy": {"l2": accuracy / 2, "linf": 0.1}, "seconds": 4.0}
         about[name] = {"kind": kind}
     table = findings.accuracies(models, about)
+    html = findings.format_accuracies(table.rename(index={"x": "<b>x"})).to_html()
+    assert "&lt;b&gt;x" in html and "<b>x" not in html
     assert list(table.index) == ["x", "y"] and list(table.networks) == [2, 1]
     assert table.loc["x", "accuracy"] == pytest.approx(0.7) and table.loc["x", "under L2 attack"] == pytest.approx(0.35)

@@ -1,8 +1,10 @@
 """Pages are stale after any change of what they depend on."""
 
+import os
 import shutil
 from pathlib import Path
 
+import pytest
 from helpers.project import TINY, notebook
 
 from stir.book import freshness
@@ -51,3 +53,41 @@ def test_a_change_in_any_module_makes_pages_stale(tmp_path, monkeypatch):
     assert freshness.fingerprint(NOTEBOOK, {}, tmp_path) == before
     (package / "inversion" / "seeds.py").rename(package / "similarity" / "seeds.py")
     assert freshness.fingerprint(NOTEBOOK, {}, tmp_path) != before
+
+
+REWRITTEN = {
+    "longer": lambda root: (root / "cat" / "a.ppm").write_bytes(b"P6 2"),
+    "as long": lambda root: (root / "cat" / "a.ppm").write_bytes(b"P7"),
+    "under the same date": lambda root: (
+        (root / "cat" / "a.ppm").write_bytes(b"P7"),
+        os.utime(root / "cat" / "a.ppm", ns=(0, 0)),
+    ),
+    "exchanged": lambda root: [
+        os.rename(root / first, root / second) for first, second in [("cat", "x"), ("dog", "cat"), ("x", "dog")]
+    ],
+    "more": lambda root: (root / "cat" / "b.ppm").write_bytes(b""),
+    "fewer": lambda root: (root / "dog" / "a.ppm").unlink(),
+    "renamed": lambda root: os.rename(root / "dog", root / "bird"),
+}
+
+
+@pytest.mark.parametrize("value", ["dataset", "datasets"])
+@pytest.mark.parametrize("rewritten", REWRITTEN)
+def test_a_page_follows_its_folder_of_images(tmp_path, rewritten, value):
+    root = tmp_path / "images"
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        (root / name / "a.ppm").write_bytes(b"P6")
+        os.utime(root / name / "a.ppm", ns=(0, 0))
+    (root / "dog" / "loop").symlink_to(root)
+    (root / "dog" / "broken.ppm").symlink_to(root / "nowhere")
+    folder = {"dataset": f"folder:{root}", "datasets": ["digits", f"folder:{root}"]}[value]
+    page = notebook("initialization" if value == "dataset" else "dataset")
+
+    def fingerprint():
+        return freshness.fingerprint(page, {value: folder}, tmp_path)
+
+    before = fingerprint()
+    assert fingerprint() == before
+    REWRITTEN[rewritten](root)
+    assert fingerprint() != before

@@ -26,3 +26,14 @@ def test_a_verdict_is_kept_or_becomes_not_supported():
     words = ["supported", "contradicted", "supported", "not judged", "not supported"]
     judged = pd.DataFrame({"verdict": words, "p_value": [0.001, 0.002, 0.04, 1.0, 0.5]})
     assert list(after_holm(judged)) == ["supported", "contradicted", "not supported", "not judged", "not supported"]
+
+
+def test_what_is_not_judged_is_not_tested():
+    # Two tests: times 2 and 1, however many were not judged.
+    words, values = ["not judged"] * 8 + ["supported", "contradicted"], [1.0] * 8 + [0.02, 0.04]
+    judged = pd.DataFrame({"verdict": words, "p_value": values}, index=range(5, 15))
+    assert list(after_holm(judged)) == words
+    assert (
+        list(after_holm(judged.assign(p_value=[1.0] * 8 + [0.026, 0.04]))) == ["not judged"] * 8 + ["not supported"] * 2
+    )
+    assert list(after_holm(judged[:8])) == ["not judged"] * 8

@@ -187,3 +187,10 @@ def test_the_page_on_the_paper_states_the_set_up_as_it_is():
             )
             stated += 1
     assert stated > 20
+
+
+def test_each_promise_names_tests_that_exist():
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (PROJECT / "book" / "promises.md").read_text())
+    assert len(named) > 20
+    missing = [each for each in named if f"\ndef {each[1]}(" not in (PROJECT / each[0]).read_text()]
+    assert missing == []

@@ -1,5 +1,6 @@
 """Real notebooks through real papermill."""
 
+import html
 import json
 import re
 import shutil
@@ -14,10 +15,11 @@ import pandas as pd
 import psutil
 import pytest
 from helpers.project import PROJECT, TINY, notebook
+from markdown_it import MarkdownIt
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import runner
+from stir.book import parameters, runner
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER
@@ -85,7 +87,7 @@ def test_the_table_of_a_finding(executed, name):
     # The verdicts follow from the table alone.
     again = judge([Hypothesis.from_json(text) for text in judged.definition], table)
     pd.testing.assert_frame_equal(
-        again, judged.drop(columns=["finding", "question", "dataset", "otherwise"]), check_dtype=False
+        again, judged.drop(columns=["finding", "question", "dataset", "otherwise", "recipe"]), check_dtype=False
     )
 
 
@@ -200,6 +202,16 @@ def test_no_process_outlives_a_run(tmp_path, end, error):
     time.sleep(0.2)
     assert left(pids) == []
     assert bool(list((tmp_path / "runs").iterdir())) == (error is None)
+
+
+@pytest.mark.parametrize("value", ["a`<script>x</script>`", "a|b\n\n# c", "\\", "``", "plain <b>"])
+def test_the_value_of_a_parameter_is_text(value):
+    parameter = parameters.Parameter("n", "str", "''", "help")
+    text = runner._provenance({"n": parameter}, {"n": value}, "digits", 1.0)
+    page = MarkdownIt().enable("table").render(text[text.index("| parameter") : text.rindex(":::")])
+    cells = [re.sub("</?code>", "", cell) for cell in re.findall("<td>(.*)</td>", page)]
+    assert [html.unescape(cell) for cell in cells] == ["n", " ".join(value.split()), "help"]
+    assert not any("<" in cell for cell in cells)
 
 
 def test_names_stay_inside_the_project(tmp_path):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import string
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -115,7 +117,7 @@ def execute(
 
 @contextmanager
 def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
-    """Yield a class of kernel managers; at the end, kill what is left of the process groups of their kernels.
+    """Yield a class of kernel managers; at the end, end what is left of the process groups of their kernels.
 
     A kernel that is killed leaves the workers that it has started.
     """
@@ -123,7 +125,8 @@ def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
 
     class KernelManager(AsyncKernelManager):
         async def start_kernel(self, **options: Any) -> None:
-            await super().start_kernel(**options)
+            # Outputs of cells come another way. What a kernel says of its interruption would hide why it was.
+            await super().start_kernel(**options, stderr=subprocess.DEVNULL)
             group = getattr(self.provisioner, "pgid", None)  # None on Windows
             if group:
                 groups.append(group)
@@ -133,6 +136,10 @@ def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
     finally:
         for group in groups:
             with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
+                os.killpg(group, signal.SIGTERM)
+                for _ in range(100):  # joblib removes what it shares between workers once they are gone
+                    os.killpg(group, 0)
+                    time.sleep(0.02)
                 os.killpg(group, signal.SIGKILL)
 
 
@@ -170,5 +177,13 @@ def _provenance(declared: dict[str, parameters.Parameter], values: dict[str, Any
     ]
     for name, parameter in declared.items():
         value = str(values.get(name, parameter.default)).replace(str(Path.home()), "~")
-        lines.append(f"| `{name}` | `{value}` | {parameter.help} |")
+        lines.append(f"| `{name}` | {_code(value)} | {parameter.help} |")
     return "\n".join([*lines, ":::"])
+
+
+def _code(value: str) -> str:
+    """Markdown of a value in a cell of a table, whatever it holds."""
+    if not set(value) & set("`|\\\n\r"):
+        return f"`{value}`"
+    text = " ".join(value.split())
+    return f"<code>{''.join(f'&#{ord(each)};' if each in string.punctuation else each for each in text)}</code>"

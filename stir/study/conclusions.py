@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,12 +74,19 @@ def conclude(
 
     Returns:
         The table of `stir.study.verdict.judge`, with the columns finding, question and dataset before the others, and
-        `otherwise` after them: other solvers' verdicts in words, empty where they agree.
+        `otherwise` after them: other solvers' verdicts in words, empty where they agree; and, where the table has one,
+        its `recipe`, last as in all three files.
     """
     judged = judge(hypotheses, table)
     judged["otherwise"] = disagreement(judged, _judge_by(hypotheses, again, "solver"))
     for position, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
         judged.insert(position, column, value)
+    if "recipe" in table:
+        judged["recipe"] = table.recipe.iloc[0]
+        # Last, so that the columns of tables stay where they are.
+        table, again = (
+            rows.reindex(columns=[*rows.columns.drop("recipe", errors="ignore"), "recipe"]) for rows in (table, again)
+        )
     tables = {f"{finding}.csv": table, f"{finding}{BY_SOLVER}": again, f"{finding}{VERDICTS}": judged}
     for name, content in tables.items():
         write_atomically(Path(name), partial(content.to_csv, index=False))
@@ -145,7 +154,7 @@ def beyond_pixels_summary(judged: pd.DataFrame) -> str:
         f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
     )
     changes = [
-        f"- *{claim}*: {verdict}; beyond the pixels {beyond}."
+        f"- *{html.escape(claim, quote=False)}*: {verdict}; beyond the pixels {beyond}."
         for claim, (verdict, beyond) in both.items()
         if beyond != verdict
     ]
@@ -169,13 +178,49 @@ def read_verdicts(folder: Path) -> pd.DataFrame:
     """Read the verdicts of all findings whose tables are in `folder`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a table names another finding than its file.
     """
-    tables = [pd.read_csv(path, dtype={"otherwise": str}) for path in tables_in(folder, [VERDICTS])]
+    tables = [_read_verdicts(path) for path in tables_in(folder, [VERDICTS])]
     if not tables:
         remedy = "run the findings first, or name the folder of their tables"
         raise ValueError(f"tables={str(folder)!r} holds no {'*' + VERDICTS}; {remedy}")
     return pd.concat(tables, ignore_index=True).fillna({"otherwise": ""})
+
+
+def _read_verdicts(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"otherwise": str})
+    # The name leads to the finding's other tables and to its page.
+    name = path.name.removesuffix(VERDICTS)
+    if "finding" not in table or set(table.finding) != {name}:
+        raise ValueError(f"{path} must hold the verdicts of the finding {name!r} alone; run it again")
+    return table
+
+
+def mixture(judged: pd.DataFrame) -> str:
+    """Describe in words where the networks of findings were not trained alike, as by runs with other parameters.
+
+    A setting that a finding varies itself is left out, for this finding.
+
+    Args:
+        judged: table that `read_verdicts` returns.
+
+    Returns:
+        A Markdown sentence; empty if all were trained alike.
+    """
+    if "recipe" not in judged:
+        return ""
+    values: dict[str, dict[str, list[str]]] = {}
+    for finding, recipe in judged.dropna(subset="recipe").groupby("finding", sort=False).recipe.first().items():
+        for setting, value in json.loads(recipe).items():
+            if not isinstance(value, list):
+                values.setdefault(setting, {}).setdefault(str(value), []).append(str(finding))
+    parts = [
+        f"{setting} " + ", ".join(f"{value} ({', '.join(findings)})" for value, findings in each.items())
+        for setting, each in values.items()
+        if len(each) > 1
+    ]
+    text = f"Not all networks were trained alike: {'; '.join(parts)}." if parts else ""
+    return html.escape(text, quote=False)
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:
@@ -188,10 +233,15 @@ def judge_again(folder: Path, by: str) -> pd.DataFrame:
     Returns:
         The tables of `stir.study.verdict.judge` with the columns finding, question, dataset and `by`. A finding is left
         out for a measure that refused a pair, or was not used in it.
+
+    Raises:
+        ValueError: as `read_verdicts`; or the tables of a finding are of networks that were trained in two ways.
     """
     tables = []
     for finding, judged in read_verdicts(folder).groupby("finding", sort=False):
         table = pd.read_csv(folder / f"{finding}{'.csv' if by == 'measure' else BY_SOLVER}")
+        if "recipe" in judged and "recipe" in table and set(table.recipe) != set(judged.recipe):
+            raise ValueError(f"the tables of {finding!r} in {folder} are of networks with two recipes; run it again")
         varied = table.loc[:, by]
         counts = varied.value_counts()
         complete = table.loc[varied.map(counts) == counts[varied.iloc[0]]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -154,6 +156,7 @@ def format_accuracies(table: pd.DataFrame) -> Styler:
     counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
     style = table.style
     style.format("{:.1%}").format(counts, subset=[*counts])
+    style.format_index(escape="html")
     return style
 
 
@@ -169,7 +172,7 @@ def pair_table(
 
     Returns:
         The table with the columns of `stir.study.verdict.described` and accuracies in [0, 1]: `reference_accuracy`,
-        `reference_robust_l2`, `reference_robust_linf`, and the target's.
+        `reference_robust_l2`, `reference_robust_linf`, and the target's; and `recipe`, of all networks, as JSON.
     """
     table = verdict.described(pd.concat(parts, ignore_index=True), about)
     for side in ("reference", "target"):
@@ -177,7 +180,17 @@ def pair_table(
         table[f"{side}_accuracy"] = [card["accuracy"] for card in cards]
         for ball in ATTACKS:
             table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in cards]
-    return table
+    return table.assign(recipe=_recipe(models))
+
+
+def _recipe(models: Mapping[str, nn.Module]) -> str:
+    """JSON of how networks were trained: setting -> its value, or the list of several; without seeds and images."""
+    values: dict[str, set] = {}
+    for model in models.values():
+        for name, value in _card(model).get("made_by", {}).items():
+            if name not in ("seed", "data") and value is not None:
+                values.setdefault(name, set()).add(value)
+    return json.dumps({name: sorted(each) if len(each) > 1 else min(each) for name, each in sorted(values.items())})
 
 
 def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> pd.DataFrame:
@@ -193,4 +206,6 @@ def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) ->
     """
     own = table.loc[table.reference == table.target]
     columns = ["distance_median", "distance_p90", "converged", "ceiling", "moved", "towards", "pixels", "untrained"]
-    return own.groupby([*by], sort=False)[columns].mean()
+    table = own.groupby([*by], sort=False)[columns].mean()
+    # Pages show it in HTML, in which the names of kinds are text.
+    return table.rename(index=lambda name: html.escape(name, quote=False) if isinstance(name, str) else name)

@@ -25,8 +25,13 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 def after_holm(judged: pd.DataFrame) -> pd.Series:
     """Verdicts after Holm's correction over all rows; a verdict that it does not uphold becomes "not supported".
 
+    Rows that are not judged test nothing, and do not count.
+
     Args:
         judged: rows as `stir.study.verdict.judge` makes them, one family of hypotheses.
     """
+    family = judged.verdict != "not judged"
+    upheld = pd.Series(True, index=judged.index)
+    upheld[family] = holm(judged.p_value[family].to_numpy()) <= LEVEL
     decided = judged.verdict.isin(["supported", "contradicted"])
-    return judged.verdict.where(~decided | (holm(judged.p_value.to_numpy()) <= LEVEL), "not supported")
+    return judged.verdict.where(~decided | upheld, "not supported")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -114,7 +116,7 @@ def word(row: pd.Series) -> str:
 
 
 def shown(judged: pd.DataFrame) -> pd.DataFrame:
-    """Format the table that `judge` returns as the book shows it."""
+    """Format the table that `judge` returns as the book shows it: in HTML, in which claims and labels are text."""
 
     def text(row: pd.Series, name: str) -> str:
         return number(*(getattr(row, f"{name}_{part}") for part in ("value", "low", "high")))
@@ -129,4 +131,4 @@ def shown(judged: pd.DataFrame) -> pd.DataFrame:
         }
         for _, row in judged.iterrows()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).map(partial(html.escape, quote=False))
