@@ -1,5 +1,6 @@
 """The descent keeps the best iterate of each image, by the last objective."""
 
+import pytest
 import torch
 
 from stir.inversion.descent import descend
@@ -22,7 +23,7 @@ class Brighter(Solver):
         self.pixels = self.pixels + 0.1
 
 
-def run(aims, *, half=False, coarse_aim=None, **options):
+def run(aims, *, half=False, coarse_aim=None, nan_above=2.0, **options):
     """Descend from black images of one pixel to the pixel values `aims`, in batches of two."""
     images = torch.tensor(aims)[:, None, None, None]
     calls = []
@@ -32,6 +33,7 @@ def run(aims, *, half=False, coarse_aim=None, **options):
             calls.append(coarse)
             aim = coarse_aim if coarse and coarse_aim is not None else batch
             residual = (candidates - aim).flatten(1)
+            residual = torch.where(candidates.flatten(1) > nan_above, torch.nan, residual)
             return residual, residual.abs()[:, 0]
 
         return evaluate
@@ -45,6 +47,7 @@ def run(aims, *, half=False, coarse_aim=None, **options):
         half=half,
         batch_size=2,
         device=torch.device("cpu"),
+        where="layer='1'",
     )
     return chosen.flatten(), rank, calls
 
@@ -66,3 +69,28 @@ def test_coarse_steps_come_first_and_their_best_is_ranked_anew():
 def test_steps_given_win_over_the_solvers_own():
     _, _, calls = run([0.5, 0.5], steps=2)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("half", "step"), [(False, 3), (True, 1)])
+def test_nan_stops_with_step_and_layer(half, step):
+    """A residual that is NaN beyond 0.15: reached at the third step; coarsely it is NaN from the start."""
+
+    def objective(batch, coarse):
+        def evaluate(candidates):
+            residual = (candidates - batch).flatten(1)
+            residual = torch.where(candidates.flatten(1) > (-1 if coarse else 0.15), torch.nan, residual)
+            return residual, residual.abs()[:, 0]
+
+        return evaluate
+
+    images = torch.zeros(2, 1, 1, 1)
+    with pytest.raises(FloatingPointError, match=f"layer='1': the representation became NaN at step {step}; use prec"):
+        descend(
+            objective, Brighter, images, images, InversionOptions(progress=False), half=half, batch_size=2,
+            device=torch.device("cpu"), where="layer='1'",
+        )  # fmt: skip
+
+
+def test_nan_at_the_last_iterate_alone():
+    with pytest.raises(FloatingPointError, match="became NaN at step 4"):
+        run([0.4, 0.4], nan_above=0.35)

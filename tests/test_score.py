@@ -80,6 +80,7 @@ def test_a_gpu_gives_the_same_score(gpu, nested):
         assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:.*that includes the floor")
 @pytest.mark.parametrize("solver", ["nearest", DEFAULT_SOLVER])
 def test_in_the_pixel_box_it_equals_scipys_solution(nested, solver):
     m1, m2, images = nested
@@ -114,6 +115,7 @@ def circular():
     return nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular", bias=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*that includes the floor")
 @pytest.mark.parametrize(
     ("base", "extra"),
     [
@@ -202,9 +204,11 @@ def test_the_floor_is_the_score_of_no_shared_invariance():
     images = torch.rand(150, 1, 8, 8, generator=generator)
     seeds = torch.rand(150, 1, 8, 8, generator=generator)
     for measure, floor in (("linear-cka", 6 / 156), ("unbiased-cka", 0.0)):
-        result = stir.score(
-            blind, given=m1, images=images, layer="1", seeds=seeds, solver="nearest", measure=measure, progress=False
-        )
+        with pytest.warns(UserWarning, match=r"1 of 1 scores have .* that includes the floor, .* at layer '1' is"):
+            result = stir.score(
+                blind, given=m1, images=images, layer="1", seeds=seeds, solver="nearest", measure=measure,
+                progress=False,
+            )  # fmt: skip
         assert result.floor == pytest.approx(floor, abs=0.02)
         assert result.value == pytest.approx(result.floor, abs=0.05)
 
@@ -359,6 +363,7 @@ def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
     stir.score(m1, worst_case=True, steps=600, **options)
 
 
+@pytest.mark.filterwarnings("ignore:.*that includes the floor")
 def test_layers_by_network(nested):
     """As of a ResNet against a transformer, which have no layer's name in common."""
     m1, m2, images = nested
@@ -447,6 +452,18 @@ def test_an_error_names_the_network(nested):
     zero = linear(torch.zeros(3, 16))
     with pytest.raises(ValueError, match="network 'b': layer='penultimate': (no gradient passes|60 image)"):
         stir.pairwise({"a": m1, "b": zero}, images, progress=False)
+
+
+def test_warns_once_of_all_scores_that_may_be_no_more_than_the_floor():
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
+    models = {name: linear(basis[6 * i : 6 * i + 6].contiguous()) for i, name in enumerate("abc")}
+    images, seeds = torch.rand(2, 100, 1, 8, 8, generator=generator)
+    options = dict(layers=["1"], seeds=seeds, solver="nearest", steps=100, progress=False)
+    with pytest.warns(UserWarning, match=r"6 of 9 scores have an interval .* STIR\(b \| a\) at layer '1'") as warned:
+        stir.pairwise(models, images, **options)
+    assert len(warned) == 1
+    stir.pairwise({"a": models["a"]}, images, **options)  # a warning would end the test
 
 
 @pytest.mark.parametrize("call", ["score", "pairwise"])

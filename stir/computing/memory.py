@@ -37,26 +37,33 @@ def in_batches(compute: Callable[[slice], Result], count: int, size: int) -> Ite
     while start < count:
         batch = slice(start, min(start + size, count))
         try:
-            yield compute(batch)
-            start = batch.stop
-            continue
+            result = compute(batch)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             reason = str(error).partition("\n")[0] or type(error).__name__
+        else:
+            yield result
+            start = batch.stop
+            continue
         # Here, where the error no longer holds the tensors of the pass.
         free_memory()
         if batch.stop - start == 1:
-            raise MemoryError(
-                f"memory does not suffice for a single image ({reason}); take smaller images or an earlier layer, "
-                "solver='paper', which keeps least, or another device, such as device='cpu'"
-            )
+            raise too_little(reason)
         size = (batch.stop - start) // 2
         warnings.warn(
             f"memory does not suffice for {batch.stop - start} images at once ({reason}); going on with {size}: give "
             f"batch_size={size} from the start",
             stacklevel=3,
         )
+
+
+def too_little(reason: object) -> MemoryError:
+    """The error where a single image does not fit."""
+    return MemoryError(
+        f"memory does not suffice for a single image ({str(reason).partition(chr(10))[0]}); take smaller images, a "
+        "smaller network or an earlier layer, or another device, such as device='cpu'"
+    )
 
 
 def free_memory() -> None:

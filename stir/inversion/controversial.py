@@ -83,7 +83,15 @@ def controversial(
         half = options.precision == "auto" and by_given.half_works and by_target.half_works
         device = by_given.device
         chosen, rank = descend(
-            objective, AdamLogit, images, seed_images, options, half=half, batch_size=batch_size, device=device
+            objective,
+            AdamLogit,
+            images,
+            seed_images,
+            options,
+            half=half,
+            batch_size=batch_size,
+            device=device,
+            where=f"layer={by_given.layer!r} and {by_target.layer!r}",
         )
         distances = [relative_distance(each, images, chosen, batch_size).to(chosen) for each in (by_given, by_target)]
     return Controversy(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from stir.computing.memory import in_batches
 from stir.inversion.options import InversionOptions
 from stir.inversion.solvers import Solver, box, box_and_ball
 
@@ -27,6 +28,7 @@ def descend(
     half: bool,
     batch_size: int,
     device: torch.device,
+    where: str,
 ) -> tuple[Tensor, Tensor]:
     """Let a solver descend from each seed image.
 
@@ -35,16 +37,20 @@ def descend(
         images, seed_images: [N, C, H, W], what is inverted and where the descent begins.
         options: of these, `steps`, `within` and `progress`.
         half: compute the solver's coarse steps in bfloat16.
+        where: the layer, for messages.
 
     Returns:
         The best iterate of each descent [N, C, H, W] and its rank [N], on the images' device; in float32, or float64 if
         the images are.
+
+    Raises:
+        FloatingPointError: a residual became NaN.
+        MemoryError: a single image does not fit (see `stir.computing.memory.in_batches`).
     """
     steps = options.steps or solver.default_steps
     # In a shorter one an image would not be at the distance that is reported.
     dtype = torch.promote_types(images.dtype, torch.float32)
     coarse_steps = math.floor(solver.coarse * steps) if half else 0
-    best_images, ranks = [], []
     with tqdm(
         total=len(images) * steps,
         desc="inverting",
@@ -53,24 +59,28 @@ def descend(
         disable=not options.progress,
         leave=False,
     ) as bar:
-        for batch, start in zip(images.split(batch_size), seed_images.split(batch_size), strict=True):
-            start = start.to(device, torch.float32)
+
+        def run(part: slice) -> tuple[Tensor, Tensor]:
+            batch, start = images[part], seed_images[part].to(device, torch.float32)
             project = box if options.within is None else box_and_ball(start, options.within)
             # A coarse way to the neighbourhood, an exact one from there.
             counts = ((coarse_steps, True), (steps - coarse_steps, False))
             phases = [(count, partial(objective, batch, coarse)) for count, coarse in counts if count]
-            best, rank = _run(solver(start, steps, project), phases, partial(bar.update, len(batch)))
-            best_images.append(best.to(images.device, dtype))
-            ranks.append(rank.to(images.device, dtype))
+            best, rank = _run(solver(start, steps, project), phases, partial(bar.update, len(batch)), where)
+            return best.to(images.device, dtype), rank.to(images.device, dtype)
+
+        parts = [*in_batches(run, len(images), batch_size)]
+    best_images, ranks = zip(*parts, strict=True)
     return torch.cat(best_images), torch.cat(ranks)
 
 
 @torch.enable_grad()  # whatever the caller has switched off
 def _run(
-    solver: Solver, phases: list[tuple[int, Callable[[], Objective]]], advance: Callable[[], object]
+    solver: Solver, phases: list[tuple[int, Callable[[], Objective]]], advance: Callable[[], object], where: str
 ) -> tuple[Tensor, Tensor]:
     """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank."""
     best = solver.images().detach().clone()
+    taken, first_nan = 0, torch.tensor(math.inf, device=best.device)
     unranked = least = torch.full((len(best),), torch.inf, device=best.device)
     for number, (steps, objective) in enumerate(phases):
         evaluate = objective()
@@ -79,12 +89,21 @@ def _run(
                 _, best, least = _evaluated(evaluate, best, best, unranked)
         for _ in range(steps):
             residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+            taken += 1
+            # On the device, so that a GPU need not be waited for.
+            first_nan = torch.where(residual.detach().isnan().any(), first_nan.clamp(max=taken), first_nan)
             with torch.autocast(residual.device.type, enabled=False):  # a caller's own
                 solver.update(residual)
             advance()
         if number == len(phases) - 1:
             with torch.no_grad():
-                _, best, least = _evaluated(evaluate, solver.images(), best, least)
+                residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+                first_nan = torch.where(residual.isnan().any(), first_nan.clamp(max=taken), first_nan)
+        if first_nan.isfinite():
+            raise FloatingPointError(
+                f"{where}: the representation became NaN at step {int(first_nan)}; use precision='float32', a layer "
+                "before the operation that gives NaN, such as a root, a logarithm or a quotient at 0, or other images"
+            )
     return best, least
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stir.computing.memory import in_batches
 from stir.inversion.representation import Representation
 
 
@@ -33,15 +34,19 @@ def relative_distance(
     represent: Representation, images: Tensor, candidates: Tensor, batch_size: int
 ) -> Float[Tensor, "n"]:
     """Relative distance of each candidate from its image, without a gradient."""
-    batches = zip(images.split(batch_size), candidates.split(batch_size), strict=True)
+
+    def distance(batch: slice) -> Tensor:
+        return relative_residual(represent, images[batch])(candidates[batch]).norm(dim=1)
+
     with torch.no_grad():
-        return torch.cat([relative_residual(represent, batch)(x).norm(dim=1) for batch, x in batches])
+        return torch.cat([*in_batches(distance, len(images), batch_size)])
 
 
 def check_representations(represent: Representation, images: Tensor, batch_size: int) -> None:
     """Raise a ValueError where a representation is all zeros or not finite: no distance is relative to it."""
     with torch.no_grad():
-        lengths = torch.cat([represent(batch).norm(dim=1) for batch in images.split(batch_size)])
+        parts = in_batches(lambda batch: represent(images[batch]).norm(dim=1), len(images), batch_size)
+        lengths = torch.cat([*parts])
     for wrong, kind in ((lengths == 0, "an all-zero"), (~lengths.isfinite(), "a non-finite")):
         if wrong.any():
             raise ValueError(

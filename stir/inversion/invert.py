@@ -122,7 +122,15 @@ def invert(
         batch_size = options.batch_size or represent.batch_size(beside=memory)
         check_representations(represent, images, batch_size)
         inverted, distance = descend(
-            objective, solver, images, seed_images, options, half=half, batch_size=batch_size, device=represent.device
+            objective,
+            solver,
+            images,
+            seed_images,
+            options,
+            half=half,
+            batch_size=batch_size,
+            device=represent.device,
+            where=f"layer={represent.layer!r}",
         )
     return Inversion(
         images=inverted,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from stir.computing.devices import resolve_device
+from stir.computing.memory import in_batches, is_out_of_memory, too_little
 from stir.computing.precision import fast_bf16
 from stir.data.images import Images, check_images, gather_images
 from stir.inversion.layers import PENULTIMATE, Place, find_place
@@ -164,9 +165,17 @@ class Representation:
     @cached_property
     def memory_per_image(self) -> int:
         """Bytes that a pass keeps for its gradient, for each image."""
-        one = self._memory(1)
-        # Weights and the like are kept once for all images; where so much memory matters, a second pass tells them.
-        return one if one * BATCH_SIZE <= self._available else self._memory(2) - one
+        one = 0
+        try:
+            one = self._memory(1)
+            # Weights and the like are kept once for all images; where so much memory matters, a second pass tells them.
+            return one if one * BATCH_SIZE <= self._available else self._memory(2) - one
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if one:
+                return one
+            raise too_little(error) from error
 
     def _memory(self, count: int) -> int:
         """Bytes that a pass of `count` images keeps for its gradient."""
@@ -201,7 +210,8 @@ class Representation:
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, `batch_size` at a time and without gradients, on the images' own device."""
         with torch.no_grad():
-            return torch.cat([self(batch) for batch in images.split(batch_size or self.batch_size())]).to(images.device)
+            parts = in_batches(lambda batch: self(images[batch]), len(images), batch_size or self.batch_size())
+            return torch.cat([*parts]).to(images.device)
 
     def _attach(self) -> None:
         place = self._place

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from stir.computing.memory import is_out_of_memory
+from stir.computing.memory import is_out_of_memory, too_little
 from stir.networks.folding import Pairs, bypass, folded_tensors, perturbed_tensors, record_pairs
 
 
@@ -93,7 +93,7 @@ class Frozen:
             except Exception as raised:  # a network, and the hooks on it, may raise anything
                 error = raised
                 if is_out_of_memory(raised):
-                    raise
+                    raise too_little(raised) from raised
         self._set_layout(next(iter(layouts)))
         shape, reason = ", ".join(map(str, images.shape[1:])), str(error) or type(error).__name__
         raise ValueError(

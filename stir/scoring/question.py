@@ -106,12 +106,12 @@ class Question:
 
 @contextmanager
 def naming(*networks: str) -> Iterator[None]:
-    """Put the networks' names before the message of a ValueError."""
+    """Put the networks' names before the message of an error that a user can mend."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, FloatingPointError, MemoryError) as error:
         names = " and ".join(map(repr, networks))
-        raise ValueError(f"network{'s' if len(networks) > 1 else ''} {names}: {error}") from error
+        raise type(error)(f"network{'s' if len(networks) > 1 else ''} {names}: {error}") from error
 
 
 def _of(layer: Layer, name: str) -> str | None:

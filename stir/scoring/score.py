@@ -74,8 +74,8 @@ def score(
 
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
-            images within the tolerance, or than 90% if `worst_case`; or the interval leaves out that of the seed
-            (gaussian-shared, one draw).
+            images within the tolerance, or than 90% if `worst_case`; the interval includes the floor, unless
+            `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
     """
     question = Question(
         images=gather_images(images),
@@ -198,6 +198,7 @@ def _score_all(
                     bar.update()
     for draws in all_draws:
         _warn_if_poor(results[draws, draws.targets[0]][0])
+    _warn_of_floor([results[pair][0] for pair in pairs])
     return [result for draws, name in pairs for result in results[draws, name]]
 
 
@@ -309,6 +310,24 @@ def _warn_if_poor(result: StirResult) -> None:
             f"{result.ceiling:.3f} and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: "
             f"{'the worst case' if result.worst_case else 'STIR'} is not to be trusted; use more than "
             f"steps={result.inversion.steps}{remedy}",
+            stacklevel=4,
+        )
+
+
+def _warn_of_floor(results: Sequence[StirResult]) -> None:
+    """Warn of intervals that include the floor, once for all.
+
+    Not of a worst case, which may well be there; nor of the baselines, below which a third of the pairs of networks in
+    the book are: those stand beside each score.
+    """
+    low = [result for result in results if result.interval[0] <= result.floor and not result.worst_case]
+    if low:
+        first = low[0]
+        warnings.warn(
+            f"{len(low)} of {len(results)} scores have an interval that includes the floor, the score of X' that say "
+            f"nothing about X: STIR({first.target} | {first.reference}) at layer {first.target_layer!r} is "
+            f"{first.value:.3f} [{first.interval[0]:.3f}, {first.interval[1]:.3f}] with floor {first.floor:.3f}; they "
+            "show no shared invariance; more images make intervals narrower",
             stacklevel=4,
         )
 

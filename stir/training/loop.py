@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.computing.devices import reproducible, resolve_device
+from stir.computing.memory import in_batches
 from stir.computing.precision import check_precision, fast_bf16
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
@@ -257,16 +258,23 @@ def accuracy(
     """
     device = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)
-    correct = 0
     with Frozen(model, device) as frozen:
         example = split.images[:1]
         logits_of(frozen.try_out(example))
         frozen.fold(lambda: logits_of(frozen(example)))
         half = attack is not None and fast_bf16(device) and frozen.takes_half(example)
-        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-            images, labels = images.to(device), labels.to(device)
-            if attack is not None:
-                images = attack(partial(frozen, half=half), images, labels, generator)
-            with torch.no_grad():
-                correct += int((logits_of(frozen(images)).argmax(dim=1) == labels).sum())
+
+        def count_correct(batch: slice) -> int:
+            images, labels = split.images[batch].to(device), split.labels[batch].to(device)
+            state = generator.get_state()
+            try:
+                if attack is not None:
+                    images = attack(partial(frozen, half=half), images, labels, generator)
+                with torch.no_grad():
+                    return int((logits_of(frozen(images)).argmax(dim=1) == labels).sum())
+            except Exception:
+                generator.set_state(state)  # half of the batch begins where the whole did
+                raise
+
+        correct = sum(in_batches(count_correct, len(split), batch_size))
     return correct / len(split)

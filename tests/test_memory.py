@@ -1,0 +1,109 @@
+"""Out of memory, batches are halved; the results are those of whole ones."""
+
+import pytest
+import torch
+from torch import nn
+
+import stir
+from stir.computing.memory import in_batches, is_out_of_memory
+from stir.data import Split
+from stir.training.attacks import PGD
+
+ERRORS = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"),
+    "cpu": RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 2 bytes."),
+    "linux": RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+    "cudnn": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "python": MemoryError(),
+}
+IMAGES = torch.rand(11, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+QUIET = {"device": "cpu", "progress": False}
+
+
+class Small(nn.Module):
+    """A device with room for a few images."""
+
+    def __init__(self, most, error=ERRORS["cpu"]):
+        super().__init__()
+        torch.manual_seed(0)
+        self.most, self.error, self.seen = most, error, []
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise self.error
+        self.seen.append(len(x))
+        return self.body(x)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_what_says_that_memory_is_out(kind):
+    assert is_out_of_memory(ERRORS[kind])
+    model = Small(3, ERRORS[kind])
+    with pytest.warns(UserWarning, match=r"memory does not suffice for 11 images at once .* give batch_size=5 from"):
+        found = stir.features(model, IMAGES, device="cpu")
+    assert torch.allclose(found, stir.features(model.body, IMAGES, device="cpu"))
+
+
+def test_other_errors_are_no_lack_of_memory():
+    assert not any(map(is_out_of_memory, (RuntimeError("boom"), ValueError("out of memory"), KeyboardInterrupt())))
+    with pytest.raises(RuntimeError, match="boom"):
+        list(in_batches(lambda batch: (_ for _ in ()).throw(RuntimeError("boom")), 3, 2))
+
+
+def test_batches_are_the_usual_ones_and_halve_from_there_on():
+    assert [*in_batches(lambda batch: (batch.start, batch.stop), 7, 3)] == [(0, 3), (3, 6), (6, 7)]
+
+    def compute(batch):
+        if batch.start >= 4 and batch.stop - batch.start > 2:
+            raise ERRORS["cpu"]
+        return batch.start, batch.stop
+
+    with pytest.warns(UserWarning, match="4 images at once .* going on with 2"):
+        assert [*in_batches(compute, 11, 4)] == [(0, 4), (4, 6), (6, 8), (8, 10), (10, 11)]
+
+
+def test_an_inversion_in_smaller_batches():
+    model, whole = Small(3), Small(99)
+    with pytest.warns(UserWarning, match="going on with 2"):
+        found = stir.invert(model, IMAGES, steps=20, **QUIET)
+    expected = stir.invert(whole, IMAGES, steps=20, batch_size=2, **QUIET)
+    assert max(model.seen) == 2 and torch.allclose(found.images, expected.images, atol=1e-5)
+    with pytest.warns(UserWarning, match="going on with 2"):
+        found = stir.controversial(model, whole, IMAGES, steps=20, **QUIET)
+    expected = stir.controversial(whole, whole, IMAGES, steps=20, batch_size=2, **QUIET)
+    assert torch.allclose(found.images, expected.images, atol=1e-5)
+
+
+def test_accuracy_in_smaller_batches():
+    split = Split(IMAGES, torch.arange(11) % 3)
+    for attack in (None, PGD("linf", 0.1, 3)):
+        with pytest.warns(UserWarning, match="going on with 2"):
+            found = stir.accuracy(Small(3), split, attack=attack, device="cpu")
+        assert found == stir.accuracy(Small(99), split, attack=attack, batch_size=2, device="cpu")
+
+
+def test_a_single_image_that_does_not_fit():
+    message = r"memory does not suffice for a single image \(DefaultCPUAllocator: .*\); take smaller images, a smaller"
+    for call in (stir.features, stir.invert):
+        with pytest.raises(MemoryError, match=message):
+            call(Small(0), IMAGES, device="cpu")
+    with pytest.raises(MemoryError, match=message):
+        stir.accuracy(Small(0), Split(IMAGES, torch.arange(11) % 3), device="cpu")
+    with pytest.raises(MemoryError, match=f"network 'b': {message}"):
+        stir.pairwise({"a": Small(99), "b": Small(0)}, IMAGES, **QUIET)
+
+
+def test_in_a_gpus_memory_batches_are_halved(gpu):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2**22), nn.Linear(2**22, 1)).eval()  # 16 MiB an image
+    images = torch.rand(64, 1, 4, 4)
+    expected = stir.features(model, images, device="cpu", batch_size=8)
+    total = torch.cuda.get_device_properties(gpu).total_memory
+    torch.cuda.set_per_process_memory_fraction((2**29 + torch.cuda.memory_reserved(gpu)) / total)
+    try:
+        with pytest.warns(UserWarning, match="memory does not suffice for 64 images"):
+            found = stir.features(model, images, device=gpu, batch_size=64)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert torch.allclose(found, expected, atol=1e-2)
