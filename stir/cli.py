@@ -59,7 +59,7 @@ def _book_packages() -> Iterator[None]:
         yield
     except ImportError as error:
         raise click.ClickException(
-            f"this command needs the packages of the book ({error}); pip install 'stir-companion[book]'"
+            f"this command needs the packages of the book ({error}); in your clone: pip install '.[book]'"
         ) from error
 
 

@@ -114,7 +114,7 @@ def test_without_the_packages_of_the_book(command, package, monkeypatch):
     monkeypatch.chdir(PROJECT)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert f"{package}" in result.output and "pip install 'stir-companion[book]'" in result.output
+    assert f"{package}" in result.output and "pip install '.[book]'" in result.output
 
 
 def test_networks_are_listed_without_the_packages_of_the_book(own_store):

@@ -63,11 +63,11 @@ def test_settings_need_something_to_measure(wrong):
 
 @pytest.mark.parametrize("seeds", [[0], [], [1, 1, 2]])
 def test_seeds_must_be_enough_and_different(seeds):
-    findings.check_seeds([4, 2])
+    findings.check_training_seeds([4, 2])
     with pytest.raises(ValueError, match="must be at least 2 seeds, none twice"):
-        findings.check_seeds(seeds)
+        findings.check_training_seeds(seeds)
     with pytest.raises(ValueError, match="at least 3"):
-        findings.check_seeds([0, 1], at_least=3)
+        findings.check_training_seeds([0, 1], at_least=3)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ class Ball:
     Attributes:
         norm: "l2", the Euclidean distance over all pixels; or "linf", the largest difference in a pixel.
         radius: above 0, for pixels in [0, 1].
+
+    Raises:
+        ValueError: an unknown norm, or a radius that is not above 0.
     """
 
     norm: str

@@ -87,7 +87,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split over the same classes."""
+    """A training and a test split over the same classes.
+
+    Attributes:
+        name: what `load_dataset` was asked for.
+        train, test: images [N, C, H, W] in [0, 1] and labels [N], numbers of `classes`.
+        classes: names, in the order of their numbers.
+    """
 
     name: str
     train: Split
@@ -96,6 +102,7 @@ class Dataset:
 
     @property
     def channels(self) -> int:
+        """C, of an image."""
         return self.train.images.shape[1]
 
     @cached_property

@@ -100,7 +100,7 @@ def controversial(
         distance=distances[0],
         converged=rank < 0,  # which side of the tolerance an image ended on was decided during the descent
         solver=AdamLogit.name,
-        steps=options.steps or AdamLogit.default_steps,
+        steps=options.steps_of(AdamLogit),
         tolerance=options.tolerance,
         originals=images,
         target_distance=distances[1],

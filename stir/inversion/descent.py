@@ -47,7 +47,7 @@ def descend(
         FloatingPointError: a residual became NaN.
         MemoryError: a single image does not fit (see `stir.computing.memory.in_batches`).
     """
-    steps = options.steps or solver.default_steps
+    steps = options.steps_of(solver)
     # In a shorter one an image would not be at the distance that is reported.
     dtype = torch.promote_types(images.dtype, torch.float32)
     coarse_steps = math.floor(solver.coarse * steps) if half else 0

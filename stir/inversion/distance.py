@@ -21,11 +21,11 @@ def relative_residual(represent: Representation, images: Tensor, half: bool = Fa
         half: compute both representations in bfloat16, in which their errors partly cancel.
     """
     with torch.no_grad():
-        target = represent(images, half).float()
-    length = target.norm(dim=1, keepdim=True)
+        reference = represent(images, half).float()
+    length = reference.norm(dim=1, keepdim=True)
 
     def residual(candidates: Tensor) -> Tensor:
-        return (represent(candidates, half).float() - target) / length
+        return (represent(candidates, half).float() - reference) / length
 
     return residual
 

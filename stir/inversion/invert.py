@@ -20,7 +20,7 @@ from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 
 @dataclass(frozen=True)
 class Inversion:
-    """Inverted images, and how near to its aim each descent came.
+    """Inverted images, and the distance that each descent reached.
 
     Attributes:
         images: [N, C, H, W], x', in [0, 1].
@@ -104,7 +104,7 @@ def invert(
     seed_images = options.seed_images(images)
     name = options.solver or DEFAULT_SOLVER
     solver = SOLVERS[name]
-    steps = options.steps or solver.default_steps
+    steps = options.steps_of(solver)
     with Representation(model, images, layer, pool=options.pool, device=options.device) as represent:
 
         def objective(batch: Tensor, half: bool) -> Objective:

@@ -16,7 +16,7 @@ from stir.computing.precision import check_precision
 from stir.data.balls import Ball
 from stir.inversion.representation import check_batch_size, check_pool
 from stir.inversion.seeds import check_seeds, draw_seeds
-from stir.inversion.solvers import SOLVERS, box
+from stir.inversion.solvers import SOLVERS, Solver, box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +73,10 @@ class InversionOptions:
         check_precision(self.precision)
         resolve_device(self.device)
         check_batch_size(self.batch_size)
+
+    def steps_of(self, solver: type[Solver]) -> int:
+        """Number of steps that `solver` takes."""
+        return self.steps or solver.default_steps
 
     def seed_images(self, images: Tensor) -> Tensor:
         """One seed image for each of `images`; clamped to [0, 1] if x' has to stay near it."""

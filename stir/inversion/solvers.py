@@ -8,6 +8,7 @@ become zero. Its length is the image's cost.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -30,7 +31,7 @@ def box_and_ball(centre: Float[Tensor, "n c h w"], ball: Ball) -> Projection:
     return lambda pixels: box(centre + ball.project(pixels - centre))
 
 
-class Solver:
+class Solver(ABC):
     """Base class of solvers."""
 
     name: str
@@ -48,16 +49,17 @@ class Solver:
         """
         return 0
 
+    @abstractmethod
     def __init__(self, start: Float[Tensor, "n c h w"], steps: int, project: Projection) -> None:
-        raise NotImplementedError
+        """Begin at `start`, projected by `project`, to take `steps` steps."""
 
+    @abstractmethod
     def images(self) -> Float[Tensor, "n c h w"]:
         """The current iterates."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         """Take one step."""
-        raise NotImplementedError
 
 
 class Tethered(Solver):
@@ -118,7 +120,7 @@ class Tethered(Solver):
         moved, left = self._combined(pixels, known)
         (gradient,) = torch.autograd.grad((residual * left).sum(), self.pixels)
         gradient = gradient.flatten(1)
-        # Not for pixels at a bound that it would push beyond.
+        # Components that would push a pixel beyond its bound are dropped.
         gradient = gradient * torch.where(gradient > 0, pixels > 0, pixels < 1)
         # The gradient's length is that of the expected residual, times the slope of the latter's length.
         length = gradient.norm(dim=1).clamp_min(1e-10)
@@ -146,11 +148,11 @@ class Tethered(Solver):
         nearness = self.weight * residual.square().sum(dim=1) / away.square().sum(dim=1).clamp_min(1e-12)
         nearness = nearness[:, None, None]
         system = changes @ changes.mT + nearness * (moves @ moves.mT)
-        # By its own size: an iterate whose residual differs much lies far away, where the network is another one.
+        # Each iterate by its own entry: where its residual differs much, it fits the linear model of the network badly.
         system = system + torch.diag_embed(self.damping * system.diagonal(dim1=1, dim2=2) + 1e-12)
         weights = _solve(system, -(changes @ residual[:, :, None] + nearness * (moves @ away[:, :, None])))
         moved = (weights.mT @ moves)[:, 0]
-        # The slope is that of the step before.
+        # `way` is that of the previous step.
         within = self.reach * self.way * residual.norm(dim=1) / moved.norm(dim=1).clamp_min(1e-20)
         share = within.clamp(max=1)[:, None]
         return share * moved, residual + share * (weights.mT @ changes)[:, 0]
@@ -227,7 +229,7 @@ class NormalizedGradient(Solver):
 
     name = "paper"
     default_steps = 1_000
-    coarse = 0.0  # theirs is in float32
+    coarse = 0.0  # the authors' is in float32
     length = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -240,7 +242,7 @@ class NormalizedGradient(Solver):
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
-        gradient = gradient * (self.origin == self.pixels)  # their networks clamp what they are given
+        gradient = gradient * (self.origin == self.pixels)  # the authors' networks clamp their input
         self.origin = self.project(self.origin - self.length * gradient / (image_norms(gradient) + 1e-10))
         self.pixels = self.origin.clone().requires_grad_(True)
 

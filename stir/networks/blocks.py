@@ -13,7 +13,10 @@ class Normalize(nn.Module):
     """Normalization of each channel, (x - mean) / std, as the first layer of a network.
 
     `nn.Sequential(Normalize(mean, std), network)` lets a network that was trained on normalized images take
-    images in [0, 1]. A single grey channel is repeated for each channel of `mean`.
+    images [N, C, H, W] in [0, 1]. A single grey channel is repeated for each channel of `mean`.
+
+    Args:
+        mean, std: [C], of each channel.
     """
 
     mean: Tensor

@@ -128,6 +128,6 @@ class StirResult:
         try:
             from stir.scoring.result_plot import plot_score  # here, as drawing libraries load slowly
         except ImportError as error:
-            raise ImportError(f"plot() needs {error.name}; pip install 'stir-companion[book]'") from error
+            raise ImportError(f"plot() needs {error.name}; in your clone: pip install '.[book]'") from error
         rows = {"$x$": self.images, "seed": self.inversion.seeds, "$x'$": self.inversion.images}
         return plot_score(self.as_row(), self.distances, self.inversion.tolerance, rows)

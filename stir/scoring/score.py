@@ -26,8 +26,8 @@ from stir.similarity.intervals import Interval, mean_similarity
 from stir.similarity.measures import Measure, get_measure, name_of
 
 LOW_CEILING = 0.95
-LOW_CONVERGED = 0.5  # half done, an average still says what most X' are like
-# Of a worst case nothing bounds what the images that failed add: they differ in what the reference does see. Between
+LOW_CONVERGED = 0.5  # with half of them converged, the mean still describes most X'
+# Images that did not converge bias a worst case without bound, as they differ in what the reference does see. Between
 # robust networks on digits, 51% converged, it was 0.50 with them and 0.64 without.
 LOW_CONVERGED_WORST = 0.9
 DEALS = 5  # random permutations of each draw's X', for the floor: enough to steady its second digit

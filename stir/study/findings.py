@@ -47,7 +47,7 @@ def check_losses(losses: Sequence[str], robust: int | None = 1) -> None:
         )
 
 
-def check_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
+def check_training_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
     """Raise a ValueError unless there are at least so many seeds, none twice."""
     if len(seeds) < at_least or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={list(seeds)} must be at least {at_least} seeds, none twice")

@@ -23,6 +23,9 @@ class PGD:
         norm: "l2" or "linf".
         epsilon: radius of the ball, for pixels in [0, 1].
         steps: number of gradient steps, each of size 2.5 epsilon / steps (Madry et al. 2018).
+
+    Raises:
+        ValueError: an unknown norm, or a number out of range.
     """
 
     norm: str

@@ -252,6 +252,11 @@ def accuracy(
 
     Args:
         model: maps images [N, C, H, W] to logits, or to what holds them (see `stir.networks.outputs.logits_of`).
+        split: images [N, C, H, W] in [0, 1] and their labels [N].
+        attack: what the images are changed by first; None for clean images.
+        seed: of the attack's random starts.
+        device: where to compute.
+        batch_size: how many images are computed together.
 
     Raises:
         ValueError: images that the network cannot take, or no logits; or an attack that gets no gradient.
