@@ -82,6 +82,12 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
     assert not list((tmp_path / "book" / "runs" / "digits").iterdir())
 
 
+def _heed_signals():
+    """Undo what a parent in the background, or `nohup`, has its children ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
     pids = tmp_path / "pids"
@@ -91,7 +97,9 @@ def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
         f"pathlib.Path({str(pids)!r}).write_text(f'{{os.getpid()}} {{other}}.')\n"
         "time.sleep(1000)"
     )
-    process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_signals
+    )
     while not (pids.exists() and pids.read_text().endswith(".")):
         assert process.poll() is None
         time.sleep(0.1)

@@ -57,7 +57,7 @@ def test_everything_that_inverts_checks_them_before_any_work(call, monkeypatch):
         ({"seeds": ["white"]}, "seeds=.* is unknown; use a tensor or one of gaussian"),
     ],
 )
-def test_wrong_options(option, message):
+def test_wrong_options(unchecked, option, message):
     with pytest.raises(ValueError, match=message):
         InversionOptions(**option)
 
