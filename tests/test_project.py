@@ -40,6 +40,7 @@ ROOMS = (
 # Modules whose tests stand in the file of another: the test file's name less `test_`.
 TESTED_WITH = {
     "blocks": "architectures",
+    "classes": "datasets",
     "hypothesis": "verdict",
     "result": "score",
     "result_plot": "score",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stir.data.classes import class_numbers, quoted, split_classes
 from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
 from stir.files import store_folder
 
@@ -297,8 +297,8 @@ def _as_split(raw: Any, size: tuple[int, int] | None) -> Split:
 
 def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
     texts = [selection] if isinstance(selection, str) else selection
-    parts = [part for text in texts for part in _split(str(text), dataset.classes)]
-    numbers = [number for part in parts for number in _class_numbers(part, dataset.classes)]
+    parts = [part for text in texts for part in split_classes(str(text), dataset.classes)]
+    numbers = [number for part in parts for number in class_numbers(part, dataset.classes)]
     if len(set(numbers)) < len(numbers) or len(numbers) < 2:
         raise ValueError(f"classes={selection!r} must name at least two different classes, each once")
     new_numbers = torch.full((len(dataset.classes),), -1)  # -1 marks the classes to drop
@@ -310,37 +310,5 @@ def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
 
     names = tuple(dataset.classes[number] for number in numbers)
     return Dataset(
-        f"{dataset.name}, classes {', '.join(map(_quoted, parts))}", select(dataset.train), select(dataset.test), names
+        f"{dataset.name}, classes {', '.join(map(quoted, parts))}", select(dataset.train), select(dataset.test), names
     )
-
-
-def _split(text: str, classes: Sequence[str]) -> list[str]:
-    """Split a list of classes at its commas, except within double quotes; the name of a class is one part."""
-    if text in classes:
-        return [text]
-    try:
-        return [part.strip() for parts in csv.reader([text], skipinitialspace=True, strict=True) for part in parts]
-    except csv.Error as error:
-        raise ValueError(f"classes: {text!r} cannot be split at its commas ({error})") from error
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if "," in name else name
-
-
-def _class_numbers(part: str, classes: Sequence[str]) -> list[int]:
-    """Class numbers that a name, a number or a range such as "0-4" selects.
-
-    Numbers are positions in `classes`; if the names of all classes are numbers, they are these names.
-    """
-    if part in classes:
-        return [classes.index(part)]
-    numbers = [int(name) for name in classes] if all(name.isdecimal() for name in classes) else range(len(classes))
-    first, dash, last = (text.strip() for text in part.partition("-"))
-    if first.isdecimal() and (last.isdecimal() or not dash):
-        low, high = int(first), int(last or first)
-        if low <= high and low in numbers and high in numbers:
-            return [index for index, number in enumerate(numbers) if low <= number <= high]
-    choices = f"numbers from {min(numbers)} to {max(numbers)}" if isinstance(numbers, range) else "their numbers"
-    choices += f", a range such as '{min(numbers)}-{max(numbers)}', or names: {', '.join(map(_quoted, classes[:10]))}"
-    raise ValueError(f"classes: {part!r} is no class; use {choices}")

@@ -140,6 +140,7 @@ def shown_path(path: str) -> str:
 
 
 def shown_paths(paths: list[str]) -> str:
+    """The first five paths in their order as text for a message, and dots for the others."""
     return ", ".join(map(shown_path, sorted(paths)[:5])) + (", ..." if len(paths) > 5 else "")
 
 
