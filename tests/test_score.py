@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.inversion import nearest_in_box
+from helpers.small_networks import nested_networks, with_head
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -17,21 +18,9 @@ from stir.scoring.result import COLUMNS
 from stir.similarity import linear_cka
 
 
-def linear(matrix):
-    """The network x -> matrix @ x, with a linear layer after it so that `None` means its output."""
-    layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False)
-    layer.weight.data = matrix.clone()
-    return nn.Sequential(nn.Flatten(), layer, nn.Linear(matrix.shape[0], 2))
-
-
 @pytest.fixture(scope="module")
 def nested():
-    """m1(x) = Ax and m2(x) = BAx on 4x4 images: m2 sees less than m1."""
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(8, 16, generator=generator)
-    b = torch.randn(3, 8, generator=generator)
-    images = 0.3 + 0.4 * torch.rand(60, 1, 4, 4, generator=generator)
-    return linear(a), linear(b @ a), images
+    return nested_networks()
 
 
 @pytest.mark.parametrize("solver", ["tethered", "nearest"])
@@ -49,8 +38,8 @@ def test_what_sees_less_shares_every_invariance_by_the_papers_solver():
     images = 0.5 + (2 * torch.rand(40, 3, generator=generator) - 1) @ patterns / 6
     less = torch.randn(2, 3, generator=generator) @ patterns
     options = dict(images=images.reshape(40, 1, 96, 96), layer="1", solver="paper", steps=300, progress=False)
-    assert stir.score(linear(less), given=linear(patterns), **options).value > 1 - 1e-3
-    assert stir.score(linear(patterns), given=linear(less), **options).value < 0.95
+    assert stir.score(with_head(less), given=with_head(patterns), **options).value > 1 - 1e-3
+    assert stir.score(with_head(patterns), given=with_head(less), **options).value < 0.95
 
 
 def test_the_other_direction_has_a_closed_form(nested):
@@ -140,7 +129,7 @@ def test_built_in_invariances_are_ordered_as_they_must_be(base, extra):
 def test_a_rotation_of_the_reference_changes_nothing(nested):
     m1, m2, images = nested
     q = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(1))).Q
-    turned = linear(q @ m1[1].weight.data)
+    turned = with_head(q @ m1[1].weight.data)
     plain, rotated = (
         stir.score(m2, given=m, images=images, seeds="uniform", steps=300, progress=False) for m in (m1, turned)
     )
@@ -200,7 +189,7 @@ def test_the_floor_is_the_score_of_no_shared_invariance():
     """A target that sees nothing of what the reference sees scores at its floor, by each measure."""
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
-    m1, blind = linear(basis[:8].contiguous()), linear(basis[8:14].contiguous())
+    m1, blind = with_head(basis[:8].contiguous()), with_head(basis[8:14].contiguous())
     images = torch.rand(150, 1, 8, 8, generator=generator)
     seeds = torch.rand(150, 1, 8, 8, generator=generator)
     for measure, floor in (("linear-cka", 6 / 156), ("unbiased-cka", 0.0)):
@@ -216,7 +205,7 @@ def test_the_floor_is_the_score_of_no_shared_invariance():
 def test_the_worst_case_is_below_the_average(nested):
     _, m2, images = nested
     generator = torch.Generator().manual_seed(9)
-    other = linear(torch.cat([m2[1].weight.data[:2], torch.randn(2, 16, generator=generator)]))
+    other = with_head(torch.cat([m2[1].weight.data[:2], torch.randn(2, 16, generator=generator)]))
     options = dict(given=m2, images=images, layer="1", seeds="uniform", progress=False)
     average = stir.score(other, **options)
     worst = stir.score(other, worst_case=True, **options)
@@ -344,25 +333,6 @@ def test_the_worst_case_of_all_pairs_is_that_of_each(nested):
         stir.pairwise({"a": m1}, images, worst_case=True)
 
 
-def test_warns_of_an_inversion_that_failed(nested):
-    m1, m2, images = nested
-    with pytest.warns(UserWarning, match="use more than steps=1"):
-        stir.score(m2, given=m1, images=images, steps=1, progress=False)
-
-
-def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
-    m1, m2, images = nested
-    options = dict(given=m2, images=images, seeds="uniform", tolerance=0.01, progress=False)
-    message = (
-        r"inverting 'reference' at layer 'penultimate' against 'target' .* the worst case is not to be trusted; "
-        "use more than steps=110 or a larger"
-    )
-    with pytest.warns(UserWarning, match=message):
-        worst = stir.score(m1, worst_case=True, steps=110, **options)
-    assert 0.5 < worst.converged < 0.9 and worst.ceiling > 0.95  # enough for an average, which would not be warned of
-    stir.score(m1, worst_case=True, steps=600, **options)
-
-
 @pytest.mark.filterwarnings("ignore:.*that includes the floor")
 def test_layers_by_network(nested):
     """As of a ResNet against a transformer, which have no layer's name in common."""
@@ -449,38 +419,9 @@ def test_an_error_names_the_network(nested):
         stir.pairwise({"a": m1, "b": Asserts()}, images, progress=False)
     with pytest.raises(ValueError, match=f"network 'target': {message}"):
         stir.score(Asserts(), given=m1, images=images, progress=False)
-    zero = linear(torch.zeros(3, 16))
+    zero = with_head(torch.zeros(3, 16))
     with pytest.raises(ValueError, match="network 'b': layer='penultimate': (no gradient passes|60 image)"):
         stir.pairwise({"a": m1, "b": zero}, images, progress=False)
-
-
-def test_warns_once_of_all_scores_that_may_be_no_more_than_the_floor():
-    generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
-    models = {name: linear(basis[6 * i : 6 * i + 6].contiguous()) for i, name in enumerate("abc")}
-    images, seeds = torch.rand(2, 100, 1, 8, 8, generator=generator)
-    options = dict(layers=["1"], seeds=seeds, solver="nearest", steps=100, progress=False)
-    with pytest.warns(UserWarning, match=r"6 of 9 scores have an interval .* STIR\(b \| a\) at layer '1'") as warned:
-        stir.pairwise(models, images, **options)
-    assert len(warned) == 1
-    stir.pairwise({"a": models["a"]}, images, **options)  # a warning would end the test
-
-
-@pytest.mark.parametrize("call", ["score", "pairwise"])
-def test_warns_of_an_interval_without_the_seeds_share(nested, call):
-    m1, m2, images = nested
-    options = dict(seeds="gaussian-shared", steps=100, tolerance=1.0, progress=False)
-    measure = {
-        "score": lambda **more: stir.score(m2, given=m1, images=images, **options, **more).to_frame(),
-        "pairwise": lambda **more: stir.pairwise({"a": m1, "b": m2}, images, layers=["1", None], **options, **more),
-    }[call]
-    with pytest.warns(
-        UserWarning,
-        match="seeds='gaussian-shared' with draws=1: .* leave out how STIR varies with the one seed image; use draws=",
-    ) as warned:
-        measure()
-    assert len(warned) == 1  # for all layers
-    measure(draws=2)  # a warning would end the test
 
 
 @pytest.mark.parametrize(
@@ -507,6 +448,6 @@ def test_errors_come_before_any_step(nested, change, message, monkeypatch):
 
 def test_a_measure_that_fails_names_the_layer(nested):
     m1, _, images = nested
-    constant = linear(torch.zeros(3, 16))
+    constant = with_head(torch.zeros(3, 16))
     with pytest.raises(ValueError, match="target 'target' at layer='1'"):
         stir.score(constant, given=m1, images=images, layer="1", steps=2, progress=False)

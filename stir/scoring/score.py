@@ -18,6 +18,7 @@ from stir.inversion.options import InversionOptions, with_changes
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
+from stir.scoring.cautions import warn_if_poor, warn_of_floor, warn_of_one_seed
 from stir.scoring.draws import Draws, draw
 from stir.scoring.question import Layer, Question
 from stir.scoring.result import StirResult
@@ -25,11 +26,6 @@ from stir.scoring.schedule import draw_all
 from stir.similarity.intervals import Interval, mean_similarity
 from stir.similarity.measures import Measure, get_measure, name_of
 
-LOW_CEILING = 0.95
-LOW_CONVERGED = 0.5  # with half of them converged, the mean still describes most X'
-# Images that did not converge bias a worst case without bound, as they differ in what the reference does see. Between
-# robust networks on digits, 51% converged, it was 0.50 with them and 0.64 without.
-LOW_CONVERGED_WORST = 0.9
 DEALS = 5  # random permutations of each draw's X', for the floor: enough to steady its second digit
 
 
@@ -86,7 +82,7 @@ def score(
         worst_case=worst_case,
         options=with_changes(options, changes),
     )
-    _warn_of_one_seed(question)
+    warn_of_one_seed(question)
     question.check_target("target", target)
     question.check_reference("reference", given)
     inversions = draw(question, given, target if worst_case else None)
@@ -146,7 +142,7 @@ def pairwise(
     for question in questions:
         for name, model in models.items():
             question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
-    _warn_of_one_seed(questions[0])
+    warn_of_one_seed(questions[0])
     results: list[StirResult] = []
     for question, draws_of_references in zip(questions, draw_all(questions, models), strict=True):
         results += _score_all(question, draws_of_references, models, models)
@@ -197,8 +193,8 @@ def _score_all(
                     results[draws, name] = _score(question, description, own, of_x, of_draws, plain, beside)
                     bar.update()
     for draws in all_draws:
-        _warn_if_poor(results[draws, draws.targets[0]][0])
-    _warn_of_floor([results[pair][0] for pair in pairs])
+        warn_if_poor(results[draws, draws.targets[0]][0])
+    warn_of_floor([results[pair][0] for pair in pairs])
     return [result for draws, name in pairs for result in results[draws, name]]
 
 
@@ -298,44 +294,3 @@ def _without_intervals(measure: str | Measure, own: Tensor, of_x: Tensor, of_dra
 def _mean(measure: str | Measure, of_x: Tensor, of_draws: Sequence[Tensor]) -> float:
     """Mean similarity over draws."""
     return sum(get_measure(measure)(of_x, features) for features in of_draws) / len(of_draws)
-
-
-def _warn_if_poor(result: StirResult) -> None:
-    least = LOW_CONVERGED_WORST if result.worst_case else LOW_CONVERGED
-    if result.ceiling < LOW_CEILING or result.converged < least:
-        against = f" against {result.target!r}" if result.worst_case else ""
-        remedy = " or a larger tolerance" if result.worst_case else ""
-        warnings.warn(
-            f"inverting {result.reference!r} at layer {result.reference_layer!r}{against} ended with ceiling "
-            f"{result.ceiling:.3f} and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: "
-            f"{'the worst case' if result.worst_case else 'STIR'} is not to be trusted; use more than "
-            f"steps={result.inversion.steps}{remedy}",
-            stacklevel=4,
-        )
-
-
-def _warn_of_floor(results: Sequence[StirResult]) -> None:
-    """Warn of intervals that include the floor, once for all.
-
-    Not of a worst case, which may well be there; nor of the baselines, below which a third of the pairs of networks in
-    the book are: those stand beside each score.
-    """
-    low = [result for result in results if result.interval[0] <= result.floor and not result.worst_case]
-    if low:
-        first = low[0]
-        warnings.warn(
-            f"{len(low)} of {len(results)} scores have an interval that includes the floor, the score of X' that say "
-            f"nothing about X: STIR({first.target} | {first.reference}) at layer {first.target_layer!r} is "
-            f"{first.value:.3f} [{first.interval[0]:.3f}, {first.interval[1]:.3f}] with floor {first.floor:.3f}; they "
-            "show no shared invariance; more images make intervals narrower",
-            stacklevel=4,
-        )
-
-
-def _warn_of_one_seed(question: Question) -> None:
-    if question.seeds == "gaussian-shared" and question.draws == 1:
-        warnings.warn(
-            "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; "
-            "use draws=3 or more to have it counted",
-            stacklevel=3,
-        )

@@ -9,7 +9,7 @@ from functools import partial
 
 import pandas as pd
 
-from stir.scoring.score import LOW_CONVERGED
+from stir.scoring.cautions import LOW_CONVERGED
 from stir.study.estimates import Estimate, estimate, number, pairs_where
 from stir.study.hypothesis import Hypothesis
 

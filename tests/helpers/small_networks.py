@@ -12,6 +12,22 @@ def linear(outputs=32, inputs=256, seed=0):
     return nn.Sequential(nn.Flatten(), layer).eval()
 
 
+def with_head(matrix):
+    """The network x -> matrix @ x, with a linear layer after it so that `None` means its output."""
+    layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False)
+    layer.weight.data = matrix.clone()
+    return nn.Sequential(nn.Flatten(), layer, nn.Linear(matrix.shape[0], 2))
+
+
+def nested_networks():
+    """m1(x) = Ax and m2(x) = BAx, which sees less than m1, and 4x4 images."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(8, 16, generator=generator)
+    b = torch.randn(3, 8, generator=generator)
+    images = 0.3 + 0.4 * torch.rand(60, 1, 4, 4, generator=generator)
+    return with_head(a), with_head(b @ a), images
+
+
 def small_network(seed, width=8):
     """Takes images [N, 1, 4, 4] through one hidden layer."""
     torch.manual_seed(seed)
