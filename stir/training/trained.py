@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, groupby
@@ -109,7 +109,8 @@ class TrainedModels(Mapping[str, TrainedModel]):
         """Read a network from the store; if it is not there, as where there is the evidence alone, train it now."""
         if name in self._trained:
             return copy.deepcopy(self._trained[name])
-        return self._requests[name].fetch(self._device, self._progress)
+        request = self._requests[name]
+        return replace(request, model=copy.deepcopy(request.model)).fetch(self._device, self._progress)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._requests)
