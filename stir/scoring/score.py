@@ -18,7 +18,7 @@ from stir.inversion.options import InversionOptions, with_changes
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
-from stir.scoring.cautions import warn_if_poor, warn_of_floor, warn_of_one_seed
+from stir.scoring.cautions import warn_of_one_seed, warn_of_scores
 from stir.scoring.draws import Draws, draw
 from stir.scoring.question import Layer, Question
 from stir.scoring.result import StirResult
@@ -70,8 +70,8 @@ def score(
 
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
-            images within the tolerance, or than 90% if `worst_case`; the interval includes the floor, unless
-            `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
+            images within the tolerance, or than 90% if `worst_case`; the interval includes or lies below the floor or
+            a baseline, unless `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
     """
     question = Question(
         images=gather_images(images),
@@ -88,6 +88,7 @@ def score(
     inversions = draw(question, given, target if worst_case else None)
     draws_of_reference = Draws("reference", ["target"], inversions)
     (result,) = _score_all(question, [draws_of_reference], {"reference": given}, {"target": target})
+    warn_of_scores(result.to_frame(), question)
     return result
 
 
@@ -124,7 +125,8 @@ def pairwise(
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
 
     Warns:
-        UserWarning: as `score`; or one of `also` refuses a pair, whose row it then lacks.
+        UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses a pair, whose
+            row it then lacks.
     """
     if not models:
         raise ValueError("models is empty; give at least one network")
@@ -146,7 +148,9 @@ def pairwise(
     results: list[StirResult] = []
     for question, draws_of_references in zip(questions, draw_all(questions, models), strict=True):
         results += _score_all(question, draws_of_references, models, models)
-    return pd.DataFrame([result.as_row() for result in results])
+    table = pd.DataFrame([result.as_row() for result in results])
+    warn_of_scores(table, questions[0])
+    return table
 
 
 @dataclass(frozen=True)
@@ -192,9 +196,6 @@ def _score_all(
                     description = _description(question, draws, name, own.taken, represent.taken)
                     results[draws, name] = _score(question, description, own, of_x, of_draws, plain, beside)
                     bar.update()
-    for draws in all_draws:
-        warn_if_poor(results[draws, draws.targets[0]][0])
-    warn_of_floor([results[pair][0] for pair in pairs])
     return [result for draws, name in pairs for result in results[draws, name]]
 
 
