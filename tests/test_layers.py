@@ -145,6 +145,24 @@ def test_an_adapter_on_every_layer_of_a_head():
     assert_default(nn.Sequential(body, head).eval(), "1.2.base", head[:2](body(IMAGES)))
 
 
+class Reweighted(nn.Module):
+    """An adapter as peft has several: it computes with another weight, and never runs the layer that it holds."""
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        self.first, self.second = nn.Parameter(torch.rand(4, 2)), nn.Parameter(torch.rand(2, 6))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.base_layer.weight + self.first @ self.second, self.base_layer.bias)
+
+
+@pytest.mark.parametrize("after", [nn.Identity(), nn.LogSoftmax(1)])
+def test_an_adapter_that_does_not_run_the_layer_that_it_holds(after):
+    body = trunk()
+    assert_default(nn.Sequential(body, Reweighted(nn.Linear(6, 4)), after).eval(), "1", body(IMAGES))
+
+
 def test_two_heads_with_inputs_of_their_own_are_refused():
     """As in a distilled DeiT, whose output is the mean of two."""
 
@@ -184,6 +202,64 @@ def test_torchvisions_networks_without_a_head(name):
     with Representation(model, images, **CPU) as represent, torch.no_grad():
         assert represent.taken == f"penultimate (the output of {type(model).__name__})"
         assert torch.allclose(represent(images), model(images), atol=1e-4)
+
+
+def test_a_network_without_its_last_child_ends_with_a_map_of_one_pixel():
+    resnet = torchvision.models.resnet18().eval()
+    assert_default(nn.Sequential(*list(resnet.children())[:-1]), "the output of Sequential", pooled(resnet, "fc"))
+    conv = nn.Conv2d(3, 4, 3)
+    both = nn.Sequential(conv, After(lambda x: (x, x.mean((2, 3), keepdim=True))))
+    assert_default(both, "the output of Sequential", conv(IMAGES).mean((2, 3)))
+
+
+def test_numbers_beside_the_vector_do_not_count():
+    body = trunk()
+    model = nn.Sequential(body, After(lambda x: {"order": x.argsort(1), "pooled": x}))
+    assert_default(model, "the output of Sequential", body(IMAGES))
+
+
+def pooled(model, head, images=IMAGES):
+    """What the module called `head` is given, by a hook of its own."""
+    seen = []
+    with model.get_submodule(head).register_forward_pre_hook(lambda _, args: seen.append(args[0])), torch.no_grad():
+        model(images)
+    return seen[-1]
+
+
+def small_swin():
+    return torchvision.models.SwinTransformer([2, 2], 8, [1, 1], [2, 2], [4, 4], num_classes=5)
+
+
+def small_convnext():
+    from torchvision.models.convnext import CNBlockConfig
+
+    return torchvision.models.ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=5)
+
+
+def small_maxvit():
+    return torchvision.models.MaxVit((32, 32), 8, 4, [8, 16], [1, 1], 4, 0.2, num_classes=5)
+
+
+@pytest.mark.parametrize(
+    ("make", "head", "size"),
+    [
+        (small_swin, "head", 32),
+        (small_convnext, "classifier.2", 32),
+        (small_maxvit, "classifier.5", 32),
+        (lambda: torchvision.models.VisionTransformer(16, 8, 2, 2, 16, 32, num_classes=5), "heads.head", 16),
+        (lambda: torchvision.models.efficientnet_b0(num_classes=5), "classifier.1", 32),
+        (lambda: torchvision.models.mobilenet_v3_small(num_classes=5), "classifier.3", 32),
+        (lambda: torchvision.models.googlenet(num_classes=5, init_weights=False), "fc", 32),
+        (lambda: torchvision.models.inception_v3(num_classes=5, init_weights=False), "fc", 80),
+    ],
+)
+def test_torchvisions_networks(make, head, size):
+    """Those with auxiliary heads as well, which do not run in eval mode."""
+    torch.manual_seed(0)
+    model, images = make().eval(), torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with Representation(model, images, **CPU) as represent, torch.no_grad():
+        assert represent.taken == f"penultimate ({head})"
+        assert torch.allclose(represent(images), pooled(model, head, images), atol=1e-4)
 
 
 class Residual(nn.Module):
@@ -237,7 +313,8 @@ def test_the_vector_among_what_a_network_returns():
 
 def test_a_network_that_ends_with_a_map_has_no_default_layer():
     with pytest.raises(
-        ValueError, match="of the last linear layer, but Sequential has none; name a layer, such as '0'"
+        ValueError,
+        match="of the last linear layer, but Sequential has none, .* name a layer, such as '0'",
     ):
         features(nn.Sequential(nn.Conv2d(3, 2, 1)), IMAGES, **CPU)
 
@@ -250,7 +327,7 @@ def test_a_network_that_ends_with_a_map_has_no_default_layer():
             x = self.conv(x)
             return x * self.fc(x.mean(dim=(2, 3)))[:, :, None, None].sigmoid()
 
-    with pytest.raises(ValueError, match="last linear layer, but Gated ends with none; name a layer, such as 'conv'"):
+    with pytest.raises(ValueError, match="layer, but Gated ends with none, .* name a layer, such as 'conv'"):
         features(Gated(), IMAGES, **CPU)
 
 
