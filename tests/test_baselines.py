@@ -111,7 +111,6 @@ def test_targets_of_one_architecture_share_the_work(images, monkeypatch):
     assert len(scored) == 2
 
 
-@pytest.mark.filterwarnings("ignore:.*that includes the floor")
 def test_a_measure_that_refuses_has_no_baseline():
     images = torch.rand(
         12, 1, 4, 4, generator=torch.Generator().manual_seed(0)

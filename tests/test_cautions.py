@@ -1,5 +1,7 @@
 """What a score warns of, and what it does not."""
 
+import warnings
+
 import pytest
 import torch
 from helpers.small_networks import nested_networks, with_head
@@ -31,16 +33,70 @@ def test_warns_of_a_worst_case_that_some_searches_did_not_find(nested):
     stir.score(m1, worst_case=True, steps=600, **options)
 
 
-def test_warns_once_of_all_scores_that_may_be_no_more_than_the_floor():
+def unrelated():
+    """Three networks that see nothing of what another sees, images, and how they are compared."""
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
     models = {name: with_head(basis[6 * i : 6 * i + 6].contiguous()) for i, name in enumerate("abc")}
     images, seeds = torch.rand(2, 100, 1, 8, 8, generator=generator)
-    options = dict(layers=["1"], seeds=seeds, solver="nearest", steps=100, progress=False)
-    with pytest.warns(UserWarning, match=r"6 of 9 scores have an interval .* STIR\(b \| a\) at layer '1'") as warned:
-        stir.pairwise(models, images, **options)
-    assert len(warned) == 1
-    stir.pairwise({"a": models["a"]}, images, **options)  # a warning would end the test
+    return models, images, dict(seeds=seeds, solver="nearest", progress=False)
+
+
+def test_warns_once_of_all_pairs_that_are_not_above_a_baseline():
+    models, images, options = unrelated()
+    with pytest.warns(UserWarning, match="6 of 6") as warned:
+        table = stir.pairwise(models, images, layers=["1"], also=["rsa"], steps=100, **options)
+    (message,) = [str(warning.message) for warning in warned]
+    pairs = table[(table.reference != table.target) & (table.measure == "linear-cka")]
+    baselines = pairs[["floor", "pixels", "untrained"]]
+    assert (pairs.stir_low <= pairs.floor).all()
+    worst = pairs.loc[(pairs.stir_low - baselines.max(axis=1)).idxmin()]
+    below = " and ".join(f"{name} {worst[name]:.3f}" for name in baselines if worst.stir_low <= worst[name])
+    assert message.startswith(
+        "6 of 6 scores are not above their baselines, the worst first: "
+        f"STIR({worst.target} | {worst.reference}) at layer '1' is {worst.stir:.3f} [{worst.stir_low:.3f}, "
+        f"{worst.stir_high:.3f}], which does not lie above {below}; STIR("
+    )
+    assert message.count("STIR(") == 3
+    assert "a target to which X' say nothing about X and the images themselves as pixels" in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stir.pairwise({"a": models["a"]}, images, layers=["1"], steps=100, **options)
+
+
+def test_warns_of_a_score_below_what_the_pixels_score(nested):
+    """Where the seeds are near the images, any network has a high score, as the pixels have."""
+    m1, m2, images = nested
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    options = dict(given=m2, images=images, seeds=(images + 0.02 * noise).clamp(0, 1), steps=60, progress=False)
+    with pytest.warns(UserWarning, match="fresh weights|pixels") as warned:
+        low = stir.score(m1, **options)
+    (message,) = [str(warning.message) for warning in warned]
+    named = [name for name in ("floor", "pixels", "untrained") if f"{name} {getattr(low, name):.3f}" in message]
+    assert named == [name for name in ("floor", "pixels", "untrained") if low.interval[0] <= getattr(low, name)]
+    assert low.floor < 0.5 < low.value and "pixels" in named
+    assert message.startswith(f"STIR(target | reference) at layer 'penultimate' is {low.value:.3f} [")
+    with pytest.warns(
+        UserWarning, match="the worst case"
+    ) as warned:  # only of the searches that found nothing, not of a low end
+        stir.score(m1, worst_case=True, tolerance=1e-6, **options)
+    assert [str(warning.message)[:9] for warning in warned] == ["inverting"]
+
+
+def test_warns_once_of_all_inversions_that_failed():
+    models, images, options = unrelated()
+    with pytest.warns(UserWarning, match="inverting") as warned:
+        table = stir.pairwise(models, images, layers=["1", None], steps=1, **options)
+    (message,) = [text for warning in warned if "inverting" in (text := str(warning.message))]
+    poor = table.drop_duplicates(["reference", "reference_layer"])
+    assert len(poor) == 6
+    worst = poor.sort_values(["converged", "ceiling"], kind="stable").iloc[0]
+    assert message.startswith(
+        f"6 of 6 inversions are poor, the worst first: inverting {worst.reference!r} at layer "
+        f"{worst.reference_layer!r} ended with ceiling {worst.ceiling:.3f} and {worst.converged:.0%} of the images "
+        "within 0.1; "
+    )
+    assert message.count("ended with") == 3 and message.endswith("STIR is not to be trusted; use more than steps=1")
 
 
 @pytest.mark.parametrize("call", ["score", "pairwise"])

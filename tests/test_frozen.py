@@ -6,7 +6,9 @@ import pytest
 import torch
 from helpers.networks import IMAGES, lively
 from torch import nn
+from torchvision import transforms
 
+from stir.inversion.representation import Representation
 from stir.networks.architectures import build_model
 from stir.networks.blocks import Normalize
 from stir.networks.frozen import Frozen
@@ -135,6 +137,74 @@ def test_a_network_that_refuses_channels_last_computes_in_the_usual_layout(kind)
                 assert torch.allclose(frozen.try_out(IMAGES[:1]), plain[:1], atol=1e-4)
                 frozen.fold(lambda: frozen(IMAGES[:1]))
                 assert torch.allclose(frozen(IMAGES), plain, atol=1e-4)
+
+
+class OwnNormalize(nn.Module):
+    """As users write one: its numbers make of any images what they are, float32."""
+
+    def __init__(self, kind):
+        super().__init__()
+        mean, std = torch.tensor([0.4, 0.5, 0.6]).reshape(-1, 1, 1), torch.full((3, 1, 1), 0.2)
+        if kind == "attributes":
+            self.mean, self.std = mean, std
+        elif kind == "parameters":
+            self.mean, self.std = nn.Parameter(mean, requires_grad=False), nn.Parameter(std, requires_grad=False)
+        else:
+            self.register_buffer("mean", mean)
+            self.register_buffer("std", std)
+
+    def forward(self, x):
+        return (x - self.mean) / self.std
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", ["buffers", "parameters", "attributes", "torchvision"])
+def test_a_body_of_another_precision_behind_a_users_own_normalization(dtype, kind):
+    body = lively(build_model("resnet10", 5, width=4)).to(dtype)
+    normalize = OwnNormalize("buffers") if kind == "torchvision" else OwnNormalize(kind)
+    with torch.no_grad():
+        wanted = copy.deepcopy(body).double()(normalize.double()(IMAGES.double()))
+    normalize = transforms.Normalize([0.4, 0.5, 0.6], [0.2] * 3) if kind == "torchvision" else OwnNormalize(kind)
+    with Frozen(nn.Sequential(normalize, body).eval(), CPU) as frozen:
+        found = frozen.try_out(IMAGES)
+        again = frozen(IMAGES)
+    # torchvision's normalizes in the precision that the images have.
+    rounding = {torch.float16: 0.01, torch.bfloat16: 0.1, torch.float64: 1e-6}[dtype] if kind == "torchvision" else 1e-5
+    assert (found - wanted).norm() < rounding * wanted.norm()
+    assert (again - wanted).norm() < rounding * wanted.norm()
+    assert next(body.parameters()).dtype == dtype
+
+
+class Strided(nn.Module):
+    """What becomes of a feature map depends on how it lies in memory."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc, self.kind = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6 * 64, 5), kind
+
+    def forward(self, x):
+        x, n = self.conv(x).relu(), len(x)
+        if self.kind == "as_strided":
+            windows = x.as_strided((n, 6, 8, 8), (6 * 256, 256, 32, 2))
+        elif self.kind == "set_":
+            windows = torch.empty(0).set_(x.untyped_storage(), 0, (n, 6, 8, 32))[..., :8]
+        else:
+            windows = x[:, :, ::2, ::2] if x.stride(1) > 1 else x[:, :, 1::2, 1::2]
+        return self.fc(windows.flatten(1))
+
+
+@pytest.mark.parametrize("kind", ["as_strided", "set_", "stride"])
+def test_what_depends_on_the_layout_is_computed_in_the_usual_one(kind):
+    model = Strided(kind).eval()
+    with torch.no_grad():
+        plain = model(IMAGES)
+    flat = torch.full_like(IMAGES, 0.5)  # tells little of what a layout changes
+    with Frozen(model, CPU) as frozen, torch.no_grad():
+        frozen.try_out(flat[:1])
+        assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-5)
+    with Representation(model, flat, device="cpu") as represent, torch.no_grad():
+        assert torch.allclose(model.fc(represent(IMAGES)), plain, rtol=1e-3, atol=1e-5)
 
 
 def test_a_network_that_fails_in_every_layout_keeps_channels_last():

@@ -41,10 +41,11 @@ class Dicts(Plain):
 
 
 class Foreign:
-    """A data set that is none of torch's, as `datasets.Dataset`."""
+    """A data set that is none of torch's, as `datasets.Dataset`, which has a shape of rows and columns."""
 
     def __init__(self, items):
         self.items = items
+        self.shape = len(items), 2
 
     def __len__(self):
         return len(self.items)
@@ -110,6 +111,29 @@ def test_pictures_of_pillow_are_images():
         assert np.allclose(images[0].numpy(), expected / 255, atol=1e-6)
     hidden = Image.fromarray(np.zeros((4, 5, 4), np.uint8))  # transparent
     assert (gather_images(Plain([hidden])) == 1).all()
+
+
+def test_bytes_in_a_data_set_are_shares_of_255():
+    pixels = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for source in (Plain(pixels), Dicts(pixels), DataLoader(Plain(pixels), batch_size=2)):
+        assert torch.equal(gather_images(source), pixels / 255)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_hugging_faces_data_sets(colour, unchecked):
+    """The library itself, where it is installed."""
+    datasets = pytest.importorskip("datasets")
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 10, 3) if colour else (5, 8, 10), np.uint8)
+    wanted = torch.from_numpy(pixels.reshape(5, 8, 10, -1)).permute(0, 3, 1, 2) / 255
+    rows = {"image": [Image.fromarray(each) for each in pixels], "label": [0, 1, 0, 1, 0]}
+    images = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    loader = DataLoader(images.with_format("torch"), batch_size=2)
+    for source in (images, images.with_format("torch"), images.to_iterable_dataset(), images["image"], loader):
+        assert torch.equal(gather_images(source), wanted)
+    with pytest.raises(ValueError, match="is a dict with the keys 'picture', 'label'"):
+        gather_images(images.rename_column("image", "picture"))
+    with pytest.raises(ValueError, match="not a DatasetDict"):
+        gather_images(datasets.DatasetDict(train=images))
 
 
 def test_a_loader_is_read_once():

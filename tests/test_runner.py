@@ -20,12 +20,14 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from stir.book import parameters, runner
+from stir.data import load_dataset
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER
 from stir.study.hypothesis import Hypothesis
 from stir.study.multiplicity import after_holm
 from stir.study.verdict import judge
+from stir.training.chance import is_at_chance
 
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
 FIGURES = {
@@ -117,6 +119,25 @@ def test_the_page_of_the_networks_lists_each_once(executed):
         ("resnet10", "trades"),
     ]
     assert table[["accuracy", "L2 attack", "L∞ attack"]].stack().between(0, 1).all()
+
+
+def test_the_page_of_the_networks_says_which_are_at_chance_level(executed):
+    cells = json.loads((executed / "networks.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
+    said = "".join("".join(output["text"]) for output in outputs)
+    table, labels = pd.read_csv(executed / "networks.csv"), load_dataset("digits").test.labels
+    low = table[[is_at_chance(each, labels) for each in table.accuracy]]
+    assert f"Of 3 networks {len(low) or 'none'} classify at chance level, 10.3%" in said
+    assert all(f"{row.network} by " in said and f"({row.accuracy:.1%})" in said for row in low.itertuples())
+
+
+@pytest.mark.parametrize("name", ["networks", "solvers"])
+def test_what_tables_say_is_text(name):
+    """A styled table, unlike pandas' own, shows what looks like HTML as HTML."""
+    cells = json.loads(notebook(name).read_text())["cells"]
+    styled = [text for cell in cells if ".style" in (text := "".join(cell["source"])) and cell["cell_type"] == "code"]
+    styled = [text for text in styled if "use_style" not in text]
+    assert styled and all('escape="html"' in text for text in styled)
 
 
 def test_the_page_on_the_paper_has_the_verdict_on_every_hypothesis(executed):

@@ -39,7 +39,8 @@ def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
             or images of a deferred data set, which are loaded now.
             An item of a data set is an image [C, H, W] or Pillow's, which becomes a tensor in [0, 1], grey with one
             channel or RGB with three; a batch of a loader is images [B, C, H, W]. Both may be tuples that begin
-            with these, or dicts that hold them under one of `IMAGE_KEYS`.
+            with these, or dicts that hold them under one of `IMAGE_KEYS`; bytes, as with_format("torch") makes them
+            of Hugging Face's images, are divided by 255.
 
     Raises:
         ValueError: another kind of object, items that hold no image or are of several shapes, or images that
@@ -59,9 +60,9 @@ def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
 def _is_dataset(images: object) -> bool:
     if isinstance(images, Dataset):
         return True
-    # Arrays and tables have a shape.
     others = (Tensor, list, tuple, set, Mapping, str, bytes, Iterator)
-    return isinstance(images, (Items, Iterable)) and not isinstance(images, others) and not hasattr(images, "shape")
+    is_array = hasattr(images, "__array__")  # or a table
+    return isinstance(images, (Items, Iterable)) and not isinstance(images, others) and not is_array
 
 
 def _items(dataset: Any) -> Iterable:
@@ -102,7 +103,7 @@ def _image_of(part: object, place: str) -> Tensor:
         under = f" under {key!r}" if key else ""
         remedy = "make it one [C, H, W]" if key else "give the data set a transform such as torchvision's ToTensor()"
         raise ValueError(f"images: {place} holds a {type(image).__name__}{under}, not a tensor; {remedy}")
-    return image
+    return image / 255 if image.dtype == torch.uint8 else image
 
 
 def check_images(images: object) -> None:

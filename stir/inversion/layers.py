@@ -60,7 +60,7 @@ def find_place(frozen: Frozen, layer: str, example: Tensor) -> Place:
             "penultimate": the input of the linear layer that all ways from the images to the network's output lead
             through, the last one if several do. Where they lead through several in parallel that have one input, as
             an adapter on the head has it, it is that input. Where the output, its logits or its first tensor [N, D],
-            comes from no linear layer, it is that output.
+            comes from no linear layer, it is that output, also as a map [N, D, 1, 1].
 
     Raises:
         ValueError: the network does not take the example; or there is no such place, or more than one.
@@ -107,20 +107,26 @@ def _default_place(frozen: Frozen, example: Tensor) -> Place:
         head = _traced_head(frozen, example)
     if head is not None:
         return head.place()
-    if output is None or output.ndim != 2:
+    if output is None or not _is_vector(output):
         raise ValueError(
             f"layer={PENULTIMATE!r} is the input of the last linear layer, but {network} "
-            f"{'ends with' if runs else 'has'} none; name a layer, such as {_some(_modules(frozen.wrapper))}"
+            f"{'ends with' if runs else 'has'} none, and its output is not one vector an image; name a layer, such as "
+            f"{_some(_outer_first(frozen))}"
         )
     return Place(frozen.model, 1, False, f"{PENULTIMATE} (the output of {network})", _vector_in)
 
 
 def _vector_in(output: object) -> Tensor | None:
-    """The logits of a network's output; where there are none by name, the first tensor [N, D], or else the first."""
+    """The logits of a network's output, or else its first vector an image; where there is neither, the first tensor."""
     logits = logits_in(output)
-    if logits is None or logits.ndim == 2:
-        return logits
-    return next((tensor for tensor in tensors_in(output) if tensor.ndim == 2), logits)
+    tensors = [each for each in (logits, *tensors_in(output)) if each is not None and each.is_floating_point()]
+    vectors = [each for each in tensors if each.ndim == 2] + [each for each in tensors if _is_vector(each)]
+    return next(iter(vectors), logits)
+
+
+def _is_vector(tensor: Tensor) -> bool:
+    """True of [N, D], and of [N, D, 1, 1], as global pooling leaves it."""
+    return tensor.ndim == 2 or tensor.shape[2:] == (1, 1)
 
 
 def _linear_runs(frozen: Frozen, forward: Callable[[], object]) -> tuple[list[_LinearRun], Tensor | None]:
@@ -139,7 +145,7 @@ def _linear_runs(frozen: Frozen, forward: Callable[[], object]) -> tuple[list[_L
         runs.clear()
         counts.clear()
 
-    linear = [(name, module) for name, module in frozen.model.named_modules() if isinstance(module, nn.Linear)]
+    linear = [(name, module) for name, module in frozen.model.named_modules() if _is_linear(module)]
     handles = [frozen.model.register_forward_pre_hook(restart)]  # a first pass that fails is followed by another
     handles += [
         module.register_forward_hook(
@@ -154,6 +160,11 @@ def _linear_runs(frozen: Frozen, forward: Callable[[], object]) -> tuple[list[_L
             handle.remove()
 
 
+def _is_linear(module: nn.Module) -> bool:
+    """True of a linear layer, also inside an adapter of peft's, which may compute without running it."""
+    return isinstance(module, nn.Linear) or isinstance(getattr(module, "base_layer", None), nn.Linear)
+
+
 def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
     """The run of a linear layer whose input is the default place; None if the output comes from no linear layer."""
     network = type(frozen.model).__name__
@@ -163,7 +174,7 @@ def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
     if output is None or output.grad_fn is None:
         raise ValueError(
             f"layer={PENULTIMATE!r}: it cannot be told from which layer the output of {network} comes, as no gradient "
-            f"passes; name a layer, such as {_some(_modules(frozen.wrapper))}"
+            f"passes; name a layer, such as {_some(_outer_first(frozen))}"
         )
     end = output.grad_fn
     before = _nodes_before(end, frozenset())
@@ -185,7 +196,7 @@ def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
     if not shared:
         raise ValueError(
             f"layer={PENULTIMATE!r}: the output of {network} comes from several linear layers with different inputs, "
-            f"{_some(run.name for run in last)}; name a layer, such as {_some(_modules(frozen.wrapper))}"
+            f"{_some(run.name for run in last)}; name a layer, such as {_some(_outer_first(frozen))}"
         )
     return next(run for run in last if run.input_node is shared[-1].input_node)
 
@@ -205,6 +216,11 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
     """All submodules by all the names that they are registered under; those in a wrapper also without its prefix."""
     modules = dict(without_wrapper(model).named_modules(remove_duplicate=False))
     return modules | dict(model.named_modules(remove_duplicate=False))
+
+
+def _outer_first(frozen: Frozen) -> list[str]:
+    """The names of all submodules, those of whole stages before those of their parts."""
+    return sorted(_modules(frozen.wrapper), key=lambda name: name.count("."))
 
 
 def _some(names: Iterable[str]) -> str:

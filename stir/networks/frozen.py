@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import reduce
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.func import functional_call
 
 from stir.computing.memory import is_out_of_memory, too_little
 from stir.networks.folding import Pairs, bypass, folded_tensors, perturbed_tensors, record_pairs
+from stir.networks.outputs import tensors_in
 
 
 class Frozen:
@@ -35,13 +38,12 @@ class Frozen:
         self.wrapper, self.model, self.device = model, without_wrapper(model), device
         # Convolutions compute in channels last on CPUs and GPUs alike, and would reorder other layouts at each layer.
         self._layout = torch.channels_last
+        self._precision: torch.dtype | None = None  # of all fractions; None for each tensor's own
         self._pairs: Pairs = {}
         self._in_pass = False
 
     def __enter__(self) -> Frozen:
-        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        self._unfolded = {name: _copy(tensor, self.device, self._layout) for name, tensor in tensors}
-        self.dtype = next((t.dtype for t in self._unfolded.values() if t.is_floating_point()), torch.float32)
+        self._take(self._layout, self._precision)
         self._training = {module: module.training for module in self.model.modules()}
         self._bypasses = ExitStack()
         try:
@@ -59,7 +61,7 @@ class Frozen:
         self._unfolded = self._tensors = {}
 
     def __call__(self, images: Tensor, half: bool = False) -> Any:
-        """Return the network's output on the device, in the network's precision.
+        """Return the network's output on the device, in the precision of its first tensor (see also `try_out`).
 
         Args:
             half: compute in bfloat16 the operations for which PyTorch considers that safe.
@@ -74,31 +76,48 @@ class Frozen:
             self._in_pass = False
 
     def try_out(self, images: Tensor) -> Any:
-        """Return the output of a pass that also chooses the layout of all later ones, also after entering again.
+        """Return the output of a pass that also chooses layout and precision of all later ones, also after reentering.
 
-        A network that refuses channels last, as one does that takes a `.view` of a feature map, computes in PyTorch's
-        own layout instead.
+        A network that refuses channels last, as one does that takes a `.view` of a feature map, or that computes
+        something else there, as `as_strided` does, computes in PyTorch's own layout instead. One that cannot be
+        computed in the precisions of its parts, as where a normalization in float32 stands before half precision,
+        computes in the widest of them, at least float32.
 
         Raises:
             ValueError: the network does not take the images.
         """
-        layouts = dict.fromkeys([self._layout, torch.contiguous_format])
+        own, layouts = self._precision, dict.fromkeys([self._layout, torch.contiguous_format])
+        dtypes = {tensor.dtype for tensor in self._unfolded.values() if tensor.is_floating_point()}
+        widest = reduce(torch.promote_types, dtypes, torch.float32)
         error: Exception | None = None
-        for layout in layouts:
-            if layout != self._layout:
-                self._set_layout(layout)
+        for precision, layout in product([own] if dtypes <= {widest} else [own, widest], layouts):
+            if (layout, precision) != (self._layout, self._precision):
+                self._change(layout, precision)
             try:
                 with torch.no_grad():
+                    if layout == torch.channels_last and self._depends_on_layout(images):
+                        continue
                     return self(images)
             except Exception as raised:  # a network, and the hooks on it, may raise anything
-                error = raised
+                error = raised if precision == own else error
                 if is_out_of_memory(raised):
                     raise too_little(raised) from raised
-        self._set_layout(next(iter(layouts)))
+        self._change(next(iter(layouts)), own)
         shape, reason = ", ".join(map(str, images.shape[1:])), str(error) or type(error).__name__
         raise ValueError(
             f"images of shape [N, {shape}] do not pass through {type(self.model).__name__}: {reason}"
         ) from error
+
+    def _depends_on_layout(self, images: Tensor) -> bool:
+        """Return whether the network computes something else of a random image in PyTorch's own layout."""
+        noise = torch.rand(images[:1].shape, generator=torch.Generator().manual_seed(0))
+        outputs = tensors_in(self(noise))
+        tensors = {name: _copy(tensor, self.device, torch.contiguous_format) for name, tensor in self._unfolded.items()}
+        with torch.autocast(self.device.type, enabled=False):
+            own = tensors_in(functional_call(self.model, tensors, (noise.to(self.device, self.dtype),)))
+        tolerance = 1e-2 if torch.finfo(self.dtype).bits >= 32 else 0.1  # far above rounding, which layouts change
+        pairs = [(x.float(), y.float()) for x, y in zip(outputs, own) if x.is_floating_point()]
+        return not all(close(x, y, tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
         """Return whether the network, with the hooks on it, can be computed in bfloat16."""
@@ -109,9 +128,15 @@ class Frozen:
             return False
         return True
 
-    def _set_layout(self, layout: torch.memory_format) -> None:
-        self._layout = layout
-        self._unfolded = {name: _copy(tensor, self.device, layout) for name, tensor in self._unfolded.items()}
+    def _take(self, layout: torch.memory_format, precision: torch.dtype | None) -> None:
+        """Copy the network's parameters and buffers."""
+        self._layout, self._precision = layout, precision
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        self._unfolded = {name: _copy(tensor, self.device, layout, precision) for name, tensor in tensors}
+        self.dtype = next((t.dtype for t in self._unfolded.values() if t.is_floating_point()), torch.float32)
+
+    def _change(self, layout: torch.memory_format, precision: torch.dtype | None) -> None:
+        self._take(layout, precision)
         self._set(self._pairs, self._unfolded)
 
     def fold(self, run: Callable[[], Tensor], exclude: nn.Module | None = None) -> None:
@@ -180,6 +205,9 @@ def _compiled_as(module: nn.Module) -> str | None:
     return None
 
 
-def _copy(tensor: Tensor, device: torch.device, layout: torch.memory_format) -> Tensor:
+def _copy(
+    tensor: Tensor, device: torch.device, layout: torch.memory_format, precision: torch.dtype | None = None
+) -> Tensor:
     layout = layout if tensor.ndim == 4 else torch.preserve_format
-    return tensor.detach().to(device, copy=True, memory_format=layout)
+    dtype = precision if precision is not None and tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to(device, dtype, copy=True, memory_format=layout)

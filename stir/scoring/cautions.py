@@ -3,52 +3,90 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
-from stir.scoring.question import Question
-from stir.scoring.result import StirResult
+import pandas as pd
+
+from stir.inversion.options import InversionOptions
+from stir.similarity.measures import Measure, name_of
 
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5  # with half of them converged, the mean still describes most X'
 # Images that did not converge bias a worst case without bound, as they differ in what the reference does see. Between
 # robust networks on digits, 51% converged, it was 0.50 with them and 0.64 without.
 LOW_CONVERGED_WORST = 0.9
+# The columns that a score has to be above, and what scores so much.
+BASELINES = {
+    "floor": "a target to which X' say nothing about X",
+    "pixels": "the images themselves as pixels",
+    "untrained": "the target's architecture with fresh weights",
+}
+SHOWN = 3  # rows that a warning names
 
 
-def warn_if_poor(result: StirResult) -> None:
-    least = LOW_CONVERGED_WORST if result.worst_case else LOW_CONVERGED
-    if result.ceiling < LOW_CEILING or result.converged < least:
-        against = f" against {result.target!r}" if result.worst_case else ""
-        remedy = " or a larger tolerance" if result.worst_case else ""
-        warnings.warn(
-            f"inverting {result.reference!r} at layer {result.reference_layer!r}{against} ended with ceiling "
-            f"{result.ceiling:.3f} and {result.converged:.0%} of the images within {result.inversion.tolerance:g}: "
-            f"{'the worst case' if result.worst_case else 'STIR'} is not to be trusted; use more than "
-            f"steps={result.inversion.steps}{remedy}",
-            stacklevel=4,
-        )
+def warn_of_scores(table: pd.DataFrame, measure: str | Measure, worst_case: bool, tolerance: float) -> None:
+    """Warn of poor inversions, and of scores that are not above a baseline: each once for all rows.
 
-
-def warn_of_floor(results: Sequence[StirResult]) -> None:
-    """Warn of intervals that include the floor, once for all.
-
-    Not of a worst case, which may well be there; nor of the baselines, below which a third of the pairs of networks in
-    the book are: those stand beside each score.
+    Args:
+        table: rows with the columns of `stir.scoring.result.COLUMNS`.
+        measure, worst_case, tolerance: of the question that they answer, as in `stir.score`.
     """
-    low = [result for result in results if result.interval[0] <= result.floor and not result.worst_case]
-    if low:
-        first = low[0]
-        warnings.warn(
-            f"{len(low)} of {len(results)} scores have an interval that includes the floor, the score of X' that say "
-            f"nothing about X: STIR({first.target} | {first.reference}) at layer {first.target_layer!r} is "
-            f"{first.value:.3f} [{first.interval[0]:.3f}, {first.interval[1]:.3f}] with floor {first.floor:.3f}; they "
-            "show no shared invariance; more images make intervals narrower",
-            stacklevel=4,
-        )
+    scores = table.loc[table.measure == name_of(measure)]
+    _warn_of_inversions(scores, worst_case, tolerance)
+    # A worst case may well lie there, and what a network has in common with itself says nothing.
+    if not worst_case:
+        _warn_of_baselines(scores.loc[scores.reference != scores.target])
 
 
-def warn_of_one_seed(question: Question) -> None:
-    if question.seeds == "gaussian-shared" and question.draws == 1:
+def _warn_of_inversions(scores: pd.DataFrame, worst_case: bool, tolerance: float) -> None:
+    least = LOW_CONVERGED_WORST if worst_case else LOW_CONVERGED
+    # The X' of a worst case are one target's, all others those of all targets.
+    inversions = scores.drop_duplicates(["reference", "reference_layer", *(["target"] if worst_case else [])])
+    poor = inversions.loc[(inversions.ceiling < LOW_CEILING) | (inversions.converged < least)]
+    if poor.empty:
+        return
+    ended = [
+        f"{row['reference']!r} at layer {row['reference_layer']!r}"
+        + (f" against {row['target']!r}" if worst_case else "")
+        + f" ended with ceiling {row['ceiling']:.3f} and {row['converged']:.0%} of the images within {tolerance:g}"
+        for row in poor.sort_values(["converged", "ceiling"], kind="stable").head(SHOWN).to_dict("records")
+    ]
+    warnings.warn(
+        f"{_count(poor, inversions, 'inversions are poor')}inverting {'; '.join(ended)}: "
+        f"{'the worst case' if worst_case else 'STIR'} is not to be trusted; use more than steps={poor.steps.iloc[0]}"
+        f"{' or a larger tolerance' if worst_case else ''}",
+        stacklevel=4,
+    )
+
+
+def _warn_of_baselines(scores: pd.DataFrame) -> None:
+    above = scores[[*BASELINES]].rsub(scores.stir_low, axis=0)  # NaN where there is no baseline or no interval
+    low = scores.loc[(above <= 0).any(axis=1)]
+    if low.empty:
+        return
+    lowest = low.loc[above.loc[low.index].min(axis=1).sort_values(kind="stable").index]
+    named = [
+        f"STIR({row['target']} | {row['reference']}) at layer {row['target_layer']!r} is {row['stir']:.3f} "
+        f"[{row['stir_low']:.3f}, {row['stir_high']:.3f}], which does not lie above "
+        + " and ".join(f"{name} {row[name]:.3f}" for name in BASELINES if row["stir_low"] <= row[name])
+        for row in lowest.head(SHOWN).to_dict("records")
+    ]
+    meant = [meaning for name, meaning in BASELINES.items() if bool((above[name] <= 0).any())]
+    warnings.warn(
+        f"{_count(low, scores, 'scores are not above their baselines')}{'; '.join(named)}: so much scores, without "
+        f"having learnt an invariance, {' and '.join(meant)}; more images make intervals narrower",
+        stacklevel=4,
+    )
+
+
+def _count(some: pd.DataFrame, rows: pd.DataFrame, what: str) -> str:
+    """The beginning of a sentence about some of several rows; nothing for a single one."""
+    if len(rows) == 1:
+        return ""
+    return f"{len(some)} of {len(rows)} {what}{', the worst first' if len(some) > 1 else ''}: "
+
+
+def warn_of_one_seed(options: InversionOptions, draws: int) -> None:
+    if isinstance(options.seeds, str) and options.seeds == "gaussian-shared" and draws == 1:
         warnings.warn(
             "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; "
             "use draws=3 or more to have it counted",

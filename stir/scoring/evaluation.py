@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
-from stir.scoring.cautions import warn_if_poor, warn_of_floor
 from stir.scoring.draws import Draws
 from stir.scoring.question import Question
 from stir.scoring.result import StirResult
@@ -80,9 +79,6 @@ class Evaluation:
                         description = _description(question, draws, name, own.taken, represent.taken)
                         results[draws, name] = self._by_measures(description, own, of_x, of_draws, beside)
                         bar.update()
-        for draws in all_draws:
-            warn_if_poor(results[draws, draws.targets[0]][0])
-        warn_of_floor([results[pair][0] for pair in pairs])
         return [result for draws, name in pairs for result in results[draws, name]]
 
     def _by_measures(

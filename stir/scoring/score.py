@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stir.data.deferred import DeferredImages
 from stir.data.images import Images, gather_images
 from stir.inversion.options import InversionOptions, with_changes
-from stir.scoring.cautions import warn_of_one_seed
+from stir.scoring.cautions import warn_of_one_seed, warn_of_scores
 from stir.scoring.draws import Draws, draw
 from stir.scoring.evaluation import Evaluation
 from stir.scoring.kept_pairs import KeptPairs, keepable
@@ -65,8 +65,8 @@ def score(
 
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
-            images within the tolerance, or than 90% if `worst_case`; the interval includes the floor, unless
-            `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
+            images within the tolerance, or than 90% if `worst_case`; the interval includes or lies below the floor or
+            a baseline, unless `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
     """
     question = Question(
         images=gather_images(images),
@@ -77,13 +77,14 @@ def score(
         worst_case=worst_case,
         options=with_changes(options, changes),
     )
-    warn_of_one_seed(question)
+    warn_of_one_seed(question.options, draws)
     question.check_target("target", target)
     question.check_reference("reference", given)
     inversions = draw(question, given, target if worst_case else None)
     draws_of_reference = Draws("reference", ["target"], inversions)
     evaluation = Evaluation(question, ["target"])
     (result,) = evaluation.scores([draws_of_reference], {"reference": given}, {"target": target})
+    warn_of_scores(result.to_frame(), question.measure, worst_case, question.options.tolerance)
     return result
 
 
@@ -120,7 +121,8 @@ def pairwise(
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
 
     Warns:
-        UserWarning: as `score`; or one of `also` refuses a pair, whose row it then lacks.
+        UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses a pair, whose
+            row it then lacks.
     """
     if not models:
         raise ValueError("models is empty; give at least one network")
@@ -135,6 +137,7 @@ def pairwise(
             raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
     images = images if isinstance(images, DeferredImages) else gather_images(images)
     asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
+    warn_of_one_seed(options, draws)
     kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
     rows: Rows = {}
     tasks: list[Task] = []
@@ -148,7 +151,9 @@ def pairwise(
                 tasks.append((number, name, tuple(models)))
     if not all(pair in rows for pair in _pairs(tasks)):
         _measure_missing(rows, tasks, models, gather_images(images), layers, asked, options, kept)
-    return pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
+    table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
+    warn_of_scores(table, measure, worst_case, options.tolerance)
+    return table
 
 
 def _measure_missing(
@@ -167,7 +172,6 @@ def _measure_missing(
     for question in questions:
         for name, model in models.items():
             question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
-    warn_of_one_seed(questions[0])
     order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
     evaluations = [Evaluation(question, order) for question in questions]
     missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]

@@ -27,6 +27,7 @@ from stir.data.datasets import Dataset, Split, load_dataset
 from stir.files import remove_litter, store_folder
 from stir.networks.architectures import TORCHVISION_PREFIX, build_model
 from stir.training.attacks import PGD
+from stir.training.chance import chance_level, is_at_chance
 from stir.training.loop import accuracy, train
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
@@ -77,6 +78,9 @@ def trained_model(
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
             take; or the store lacks the network and cannot be written; nothing is trained then.
         TypeError: an argument that is no field of `Recipe`.
+
+    Warns:
+        UserWarning: a training ends at chance level; or its network cannot be kept.
     """
     request = _TrainingRequest.prepare(architecture, dataset, seed, width, progress, recipe)
     return request.fetch(resolve_device(device), progress)
@@ -290,6 +294,13 @@ def _train_and_store(
         "versions": versions | {"torch": torch.__version__},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if is_at_chance(card["accuracy"], dataset.test.labels):
+        warnings.warn(
+            f"{made_by['architecture']} ended at chance level: it classifies {card['accuracy']:.1%} of the test images "
+            f"correctly, and {chance_level(dataset.test.labels):.1%} are of the most frequent class; what it has in "
+            f"common with others says nothing; change learning_rate={recipe.learning_rate:g} or epochs={recipe.epochs}",
+            stacklevel=4,
+        )
     try:
         card = entry.save(model, card)
         checkpoint.unlink(missing_ok=True)
