@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
 from stir.training import store
 
@@ -48,8 +49,12 @@ def _one_message() -> Iterator[None]:
     """Turn errors of the user's making into a message without a traceback."""
     try:
         yield
-    except (ValueError, RuntimeError, OSError) as error:
-        raise click.ClickException(str(error) or type(error).__name__) from error
+    except MemoryError as error:
+        raise click.ClickException(str(error) or "memory does not suffice") from error
+    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        # PyTorch appends where in its own code an allocation failed.
+        message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
+        raise click.ClickException(message or type(error).__name__) from error
 
 
 @contextmanager
@@ -76,14 +81,16 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
 
     from stir.book import runner
 
-    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback; what
+    # papermill would tell, the message below says.
+    for name in ("asyncio", "papermill"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout)
     except PapermillExecutionError as error:
         reason = _what_failed(error)
-    except DeadKernelError:
-        reason = "its process died, most often for want of memory"
+    except DeadKernelError as error:
+        reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
     else:

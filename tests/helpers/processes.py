@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from helpers.project import PROJECT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
