@@ -144,6 +144,9 @@ def test_nothing_outlives_a_run_that_is_killed(project, tmp_path):
     process.wait()
     assert left(family) == []
     assert len(list((tmp_path / "book" / "runs" / "digits").glob(".running-*"))) == 1
+    command = [sys.executable, "-m", "stir", "models"]
+    listed = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert " files of killed runs or superseded, " in listed.stdout
     subprocess.run(project("1"), cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
     names = {path.name for path in (tmp_path / "book" / "runs" / "digits").iterdir()}
     assert names == {"own.ipynb", "own.json"}  # the next run removes what the killed one left
