@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -213,7 +214,7 @@ def _digits(size: tuple[int, int]) -> Dataset:
 
 
 def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
-    root = Path(name.removeprefix("folder:")).expanduser()
+    root = Path(os.path.expanduser(name.removeprefix("folder:")))
     layout = "images belong in PATH/train/<class>/ and PATH/test/<class>/"
     test_root = next((root / split for split in TEST_FOLDERS if (root / split).is_dir()), root / TEST_FOLDERS[0])
     for split in (root / "train", test_root):
