@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.fuzzing import parameters
+from helpers.fuzzing import classes, parameters
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from tqdm import tqdm
 TARGETS = {
     "parameters": (parameters.command_line, 0.40),
     "scales": (parameters.scale_files, 0.20),
+    "classes": (classes.selected_classes, 0.25),
 }
 # Inputs of one run of Hypothesis: it remembers all inputs of a run.
 CHUNK = 500

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stir.data.classes import class_numbers, quoted, split_classes
+from stir.data.classes import quoted, selected_numbers
 from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
 from stir.files import store_folder
 
@@ -297,11 +297,7 @@ def _as_split(raw: Any, size: tuple[int, int] | None) -> Split:
 
 
 def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
-    texts = [selection] if isinstance(selection, str) else selection
-    parts = [part for text in texts for part in split_classes(str(text), dataset.classes)]
-    numbers = [number for part in parts for number in class_numbers(part, dataset.classes)]
-    if len(set(numbers)) < len(numbers) or len(numbers) < 2:
-        raise ValueError(f"classes={selection!r} must name at least two different classes, each once")
+    parts, numbers = selected_numbers(selection, dataset.classes)
     new_numbers = torch.full((len(dataset.classes),), -1)  # -1 marks the classes to drop
     new_numbers[numbers] = torch.arange(len(numbers))
 
