@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from helpers.fuzzing import classes, parameters
+from helpers.fuzzing import classes, folders, parameters
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
@@ -28,9 +30,12 @@ TARGETS = {
     "parameters": (parameters.command_line, 0.40),
     "scales": (parameters.scale_files, 0.20),
     "classes": (classes.selected_classes, 0.25),
+    "folders": (folders.image_folders, 0.05),
 }
 # Inputs of one run of Hypothesis: it remembers all inputs of a run.
 CHUNK = 500
+# Seconds that an input may take; most take some milliseconds.
+PATIENCE = 60
 
 
 @dataclass
@@ -63,10 +68,10 @@ def fuzz(target: str, count: int, random_seed: int = 0, *, progress: bool = Fals
             if report.count < end:  # beyond it, Hypothesis tries smaller inputs of the same wrong outcome
                 report.outcomes["wrong"] += 1
                 bar.update()
-                report.outcomes[check(drawn)] += 1
+                report.outcomes[_in_time(check, drawn)] += 1
                 report.outcomes["wrong"] -= 1
             else:
-                check(drawn)
+                _in_time(check, drawn)
 
         for chunk in itertools.count():  # a wrong outcome ends a chunk early
             end = min(count, report.count + CHUNK)
@@ -86,6 +91,21 @@ def _hypothesis(test, strategy, count: int, name: str) -> None:
         suppress_health_check=[*HealthCheck], phases=[Phase.generate, Phase.shrink],
     )  # fmt: skip
     seed(name)(options(given(strategy)(test)))()
+
+
+def _in_time(check: Callable[[Any], str], drawn: object) -> str:
+    """Check an input; what blocks for `PATIENCE` is wrong, too."""
+
+    def tell(*_: object) -> None:
+        raise AssertionError(f"it takes longer than {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.alarm(PATIENCE)
+    try:
+        return check(drawn)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _single(error: BaseException) -> Iterator[BaseException]:
