@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.fuzzing import classes, folders, parameters
+from helpers.fuzzing import classes, folders, parameters, store
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tqdm import tqdm
 
@@ -31,6 +31,8 @@ TARGETS = {
     "scales": (parameters.scale_files, 0.20),
     "classes": (classes.selected_classes, 0.25),
     "folders": (folders.image_folders, 0.05),
+    "cards": (store.cards, 0.05),
+    "checkpoints": (store.checkpoints, 0.05),
 }
 # Inputs of one run of Hypothesis: it remembers all inputs of a run.
 CHUNK = 500
