@@ -59,6 +59,8 @@ class _CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not supported")
+        if getattr(self.peek_event(), "tag", None) == "!":  # PyYAML reads `! "5"` as 5, YAML as text
+            raise yaml.YAMLError("the tag ! is not supported")
         return super().compose_node(parent, index)
 
     def flatten_mapping(self, node: Any) -> None:

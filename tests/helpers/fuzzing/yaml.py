@@ -67,7 +67,7 @@ def _short(value: int, text: str) -> int:
 
 
 def tagged(tag: str, text: str) -> Any:
-    """The value of a scalar with a tag."""
+    """The value of a scalar with a tag; without the tag `!`, which PyYAML does not read as YAML does."""
     if tag == f"{TAG}str":
         return text
     value = plain(text)
@@ -102,11 +102,11 @@ def _value(stream: Any) -> Any:
     if isinstance(event, events.AliasEvent):
         raise Refused("an alias")
     if isinstance(event, events.ScalarEvent):
-        if event.tag not in (None, "!"):
+        if event.tag is not None:
             return tagged(event.tag, event.value)
         return plain(event.value) if event.implicit[0] else event.value
     is_list = isinstance(event, events.SequenceStartEvent)
-    if event.tag not in (None, "!", f"{TAG}{'seq' if is_list else 'map'}"):
+    if event.tag not in (None, f"{TAG}{'seq' if is_list else 'map'}"):
         raise Refused(f"the tag {event.tag}")
     parts = []
     while not isinstance(part := _value(stream), events.CollectionEndEvent):
