@@ -1,7 +1,9 @@
-"""Command line: `stir run` executes a notebook, `stir book` builds the book, `stir models` lists trained networks."""
+"""Command line: `stir run` executes a notebook, `stir keep` keeps what it measured, `stir book` builds the book, and
+`stir models` lists trained networks."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
@@ -76,7 +78,9 @@ def _project() -> Path:
     return project
 
 
-def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int) -> None:
+def _execute(
+    notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, fresh: bool = False
+) -> None:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -87,7 +91,7 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
     for name in ("asyncio", "papermill"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout)
+        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout, fresh=fresh)
     except PapermillExecutionError as error:
         reason = _what_failed(error)
     except DeadKernelError as error:
@@ -140,8 +144,11 @@ cell_timeout_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]",
 )
+@click.option("--fresh", is_flag=True, help="Measure again what was kept of earlier runs.")
 @cell_timeout_option
-def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None, cell_timeout: int) -> None:
+def run(
+    name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None, fresh: bool, cell_timeout: int
+) -> None:
     """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
     with _book_packages():
         from stir.book import parameters, runner
@@ -154,7 +161,26 @@ def run(name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path 
         parameters.check_values(values, declared)
         # A run with other parameters must not replace a page of the book.
         folder = output or project / ("runs" if given else "book/runs") / scale
-        _execute(notebook, values, folder, scale, cell_timeout)
+        _execute(notebook, values, folder, scale, cell_timeout, fresh)
+
+
+@main.command()
+@click.argument("name", metavar="NOTEBOOK")
+@click.option("--scale", default=BOOK_SCALE, show_default=True, help="The scale that it was run at.")
+def keep(name: str, scale: str) -> None:
+    """Copy what NOTEBOOK's page was measured with, but weights and images, into book/evidence."""
+    with _book_packages():
+        from stir.book import evidence, runner
+    project = _project()
+    with _one_message():
+        notebook = runner.find_notebook(project, name)
+        runner.load_scale(project, scale, notebook)
+        used = project / "book" / "runs" / scale / f"{name}{evidence.USED}"
+        if not used.exists():
+            raise ValueError(f"{used} does not exist; run `stir run {name} --scale {scale}` first")
+        files = evidence.keep(project, name, scale, json.loads(used.read_text(encoding="utf-8")))
+    size = sum(path.stat().st_size for path in files) / 1e6
+    click.echo(f"{len(files)} files, {size:.1f} MB, in {evidence.folder_of(project)}: commit them")
 
 
 @main.command()

@@ -25,7 +25,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
     ("arguments", "message"),
     [
         (["initialisation"], "notebook='initialisation' is unknown; use one of architecture"),
-        (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10-jpeg, digits"),
+        (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10-cpu, digits"),
         (["initialization", "-p", "n_image", "3"], "did you mean 'n_images'"),
         (["initialization", "-p", "n_images", "many"], "must be of type int"),
         (["initialization", "-p", "seeds", "[0, 1"], "Error: parameter seeds='[0, 1' is no YAML: "),

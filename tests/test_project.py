@@ -42,6 +42,7 @@ ROOMS = (
 TESTED_WITH = {
     "blocks": "architectures",
     "classes": "datasets",
+    "evaluation": "score",
     "hypothesis": "verdict",
     "result": "score",
     "result_plot": "score",

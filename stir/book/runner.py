@@ -6,6 +6,7 @@ failure leaves the last good page.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import string
@@ -26,7 +27,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
-from stir.book import parameters
+from stir.book import evidence, parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
 from stir.book.staging import move_files, staging
 from stir.computing.devices import hardware, resolve_device
@@ -51,7 +52,7 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the scale is unknown, or its file holds anything but lines of `name: value`, with names that
-            some notebook declares, and values of their types.
+            some notebook declares, and values of their types, in all or in a section for one notebook.
     """
     folder = project / "notebooks" / "scales"
     scales = {path.stem: path for path in folder.glob("*.yml")}
@@ -65,6 +66,16 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold lines of `name: value`, not {str(values)[:40]!r}")
+    # A section called like a notebook, such as `loss.ipynb:`, holds values for it alone.
+    sections = {name: values.pop(name) for name in [*values] if str(name).endswith(".ipynb")}
+    for name, section in sections.items():
+        other = path.parents[1] / name
+        if not other.is_file() or other.parent != path.parents[1] or not isinstance(section, dict):
+            raise ValueError(f"{path}: {name!r} must be a notebook of this project, and hold lines of `name: value`")
+        try:
+            parameters.check_values(section, parameters.declared(other))
+        except ValueError as error:
+            raise ValueError(f"{path}, {name}: {error}") from error
     declared = known = parameters.declared(notebook)
     if values.keys() - declared.keys():  # parameters of other notebooks, or misspelt ones
         for other in path.parents[1].glob("*.ipynb"):
@@ -73,11 +84,18 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
         parameters.check_values(values, known)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    values |= sections.get(notebook.name, {})
     return {name: value for name, value in values.items() if name in declared}
 
 
 def execute(
-    notebook: Path, values: dict[str, Any], folder: Path, *, scale: str, cell_timeout: int = CELL_TIMEOUT
+    notebook: Path,
+    values: dict[str, Any],
+    folder: Path,
+    *,
+    scale: str,
+    cell_timeout: int = CELL_TIMEOUT,
+    fresh: bool = False,
 ) -> Path:
     """Execute `notebook` with the parameters `values`; move it and all files that it writes to `folder`.
 
@@ -85,9 +103,11 @@ def execute(
 
     Args:
         cell_timeout: seconds that a cell may take, at least 1.
+        fresh: measure again what was kept.
 
     Returns:
-        The executed notebook, which opens with the hardware, the duration and the parameters.
+        The executed notebook, which opens with the hardware, the duration, the parameters, and how many measurements
+        were made now. Beside it `<notebook>-used.json` lists the files of the stores that the run has used.
 
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; nothing runs then.
@@ -105,24 +125,33 @@ def execute(
     # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
     made_of = fingerprint(notebook, values, folder)
     with staging(folder, ".running-") as staged:
-        executed = staged / notebook.name
+        executed, log = staged / notebook.name, staged / ".used"
+        evidence_folder = evidence.folder_of(notebook.parents[1])
+        environment = {"STIR_USED": str(log)}
+        environment |= {"STIR_EVIDENCE": str(evidence_folder)} if evidence_folder.is_dir() else {}
+        environment |= {"STIR_FRESH": "1"} if fresh else {}
         start = time.perf_counter()
-        with _kernels_that_end(staged) as kernel_manager_class:
+        with _kernels_that_end(staged, environment) as kernel_manager_class:
             papermill.execute_notebook(
                 str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3", cwd=str(staged),
                 progress_bar=True, request_save_on_cell_execute=False, execution_timeout=cell_timeout,
                 start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class,
             )  # fmt: skip
-        _annotate(executed, notebook, declared, values, scale, time.perf_counter() - start)
+        used = evidence.read_log(log)
+        provenance = _provenance(declared, values, scale, time.perf_counter() - start)
+        _annotate(executed, notebook, provenance, evidence.described(used, evidence_folder))
+        log.unlink(missing_ok=True)
+        (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
 
 
 @contextmanager
-def _kernels_that_end(staged: Path) -> Iterator[type[AsyncKernelManager]]:
+def _kernels_that_end(staged: Path, environment: dict[str, str]) -> Iterator[type[AsyncKernelManager]]:
     """Yield a class of kernel managers; at the end, end what is left of the process groups of their kernels.
 
-    A kernel that is killed leaves processes that its cells have started. (It ends itself if this process is killed.)
+    The kernels have `environment` beside this process's. One that is killed leaves processes that its cells have
+    started. (It ends itself if this process is killed.)
 
     Raises:
         DeadKernelError: a kernel died, or did not start; with the reason in words.
@@ -140,6 +169,7 @@ def _kernels_that_end(staged: Path) -> Iterator[type[AsyncKernelManager]]:
 
             async def start_kernel(self, **options: Any) -> None:
                 self.connection_file = str(staged / ".kernel.json")
+                options["env"] = {**(options.get("env") or os.environ), **environment}
                 await super().start_kernel(**options, stderr=said)
                 provisioner: Any = self.provisioner
                 processes.append(provisioner.process)
@@ -180,21 +210,14 @@ def _end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _annotate(
-    executed: Path,
-    source: Path,
-    declared: dict[str, parameters.Parameter],
-    values: dict[str, Any],
-    scale: str,
-    seconds: float,
-) -> None:
+def _annotate(executed: Path, source: Path, *provenance: str) -> None:
     """Add the provenance below the title, hide the cell of injected parameters, and drop this machine's paths."""
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-input")
-    provenance = nbformat.v4.new_markdown_cell(_provenance(declared, values, scale, seconds), id="provenance")
-    notebook.cells.insert(1, provenance)
+    text = "\n\n".join(filter(None, provenance))
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="provenance"))
     notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
     nbformat.write(notebook, executed)
 

@@ -31,7 +31,7 @@ from stir.training.loop import train
 from stir.training.recipe import Recipe
 
 RECIPE: dict[str, Any] = dict(width=16, epochs=8, epsilon=1.0, attack_steps=3)
-# The best recipe for few natural images in few epochs; also in notebooks/scales/cifar10-jpeg.yml.
+# The best recipe for few natural images in few epochs; also in notebooks/scales/cifar10-cpu.yml.
 NATURAL_RECIPE: dict[str, Any] = RECIPE | dict(
     augmentation="shift-flip", augmentation_strength=0.25, learning_rate=0.2, weight_decay=1e-3
 )

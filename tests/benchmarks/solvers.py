@@ -4,7 +4,7 @@
     .venv/bin/python tests/benchmarks/solvers.py --data folder:PATH --layers penultimate --output FILE.csv
 
 Trains two standard and two adversarial networks (from the store if they are there; on a folder by the recipe of
-notebooks/scales/cifar10-jpeg.yml), and inverts each of them with each solver. Prints two tables. The first holds for
+notebooks/scales/cifar10-cpu.yml), and inverts each of them with each solver. Prints two tables. The first holds for
 each layer, way of training and solver the means over the networks: median relative distance, its 90th percentile, the
 share within the tolerance, the ceiling, the distance of x' from its seed image, and STIR of the pairs. The second holds
 the agreement of solvers: the difference of each pair's STIR from that by the first solver named, on all images and on
@@ -72,7 +72,7 @@ def networks(data: str) -> tuple[Dataset, Mapping[str, nn.Module]]:
     """Load the data set, and train two networks of each loss on it."""
     recipe = DIGITS_RECIPE
     if data != "digits":
-        scale = yaml.safe_load((PROJECT / "notebooks" / "scales" / "cifar10-jpeg.yml").read_text(encoding="utf-8"))
+        scale = yaml.safe_load((PROJECT / "notebooks" / "scales" / "cifar10-cpu.yml").read_text(encoding="utf-8"))
         names = (
             "architecture",
             "width",
