@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from stir.book.staging import leftovers, remove_leftovers
+from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
 from stir.training import store
 
@@ -48,8 +50,12 @@ def _one_message() -> Iterator[None]:
     """Turn errors of the user's making into a message without a traceback."""
     try:
         yield
-    except (ValueError, RuntimeError, OSError) as error:
-        raise click.ClickException(str(error) or type(error).__name__) from error
+    except MemoryError as error:
+        raise click.ClickException(str(error) or "memory does not suffice") from error
+    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        # PyTorch appends where in its own code an allocation failed.
+        message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
+        raise click.ClickException(message or type(error).__name__) from error
 
 
 @contextmanager
@@ -76,14 +82,16 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
 
     from stir.book import runner
 
-    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback; what
+    # papermill would tell, the message below says.
+    for name in ("asyncio", "papermill"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout)
     except PapermillExecutionError as error:
         reason = _what_failed(error)
-    except DeadKernelError:
-        reason = "its process died, most often for want of memory"
+    except DeadKernelError as error:
+        reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
     else:
@@ -158,6 +166,7 @@ def book(cell_timeout: int) -> None:
     project = _project()
     folder = project / "book" / "runs" / BOOK_SCALE
     with _one_message():
+        remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
         notebooks = (project / "notebooks").glob("*.ipynb")
         for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
             values = runner.load_scale(project, BOOK_SCALE, notebook)
@@ -180,13 +189,20 @@ def models(keys: tuple[str, ...]) -> None:
             _list_models()
 
 
+def _litter_of_pages(project: Path) -> Iterator[Path]:
+    """Files that killed runs and builds left in a clone of the project."""
+    folders = [(folder, ".running-") for runs in ("book/runs", "runs") for folder in (project / runs).glob("*")]
+    for folder, prefix in [*folders, (project / "_build", ".building-")]:
+        for left in leftovers(folder, prefix):
+            yield from (path for path in left.rglob("*") if path.is_file())
+
+
 def _list_models() -> None:
     table = store.stored_models()
-    sizes = [path.stat().st_size for path in abandoned(store.litter)]
-    if sizes:
-        click.echo(
-            f"{len(sizes)} files of killed runs or superseded, {sum(sizes) / 1e6:.1f} MB: the next run removes them."
-        )
+    litter = [*abandoned(store.litter), *_litter_of_pages(Path.cwd())]
+    if litter:
+        megabytes = sum(path.stat().st_size for path in litter) / 1e6
+        click.echo(f"{len(litter)} files of killed runs or superseded, {megabytes:.1f} MB: the next run removes them.")
     if table.empty:
         click.echo(f"No networks in {store_folder()}; `stir.trained_model` keeps what it trains there.")
         return

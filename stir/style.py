@@ -29,6 +29,11 @@ def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
         axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
 
 
+def as_text(label: object) -> str:
+    """A label that matplotlib shows letter for letter: between two dollar signs it would read mathematics."""
+    return str(label).replace("$", r"\$")
+
+
 def log_axis(axis: Axes, marks: Sequence[int] = (1, 2, 5)) -> None:
     """Make the horizontal axis logarithmic, with plain numbers at `marks` in each decade."""
     axis.set_xscale("log")

@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
+from helpers.processes import descendants, left, wait_until
 from helpers.project import PROJECT
 
 from stir.book.build import build_book
@@ -58,13 +57,13 @@ def test_a_kill_while_the_book_is_built_breaks_nothing(project):
     code = "import sys; from pathlib import Path; from stir.book.build import build_book; build_book(Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(project)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    while not list(project.glob("_build/.building-*/_build/html/*.html")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process = subprocess.Popen(command, env=environment)
+    wait_until(lambda: list(project.glob("_build/.building-*/_build/html/*.html")), process)
+    family = descendants(process)
+    assert family  # Jupyter Book
+    process.kill()
     process.wait()
-    assert content(html) == first
+    assert left(family) == [] and content(html) == first
     assert build_book(project).parent == html
     second = content(html)
     assert second.keys() == first.keys() and b"Changed" in second["index.html"]
@@ -91,3 +90,41 @@ def test_a_failed_build_leaves_the_last_book_and_tells_its_warnings(project):
         build_book(project)
     assert len(str(error.value).splitlines()) <= 5
     assert content(first.parent) == before and not list((project / "_build").glob(".*"))
+
+
+def end_at(number, project):
+    """Build in a process that is killed before its nth change of a file's place; whether it was."""
+    process = os.fork()
+    if process:
+        return bool(os.waitpid(process, 0)[1])
+    changes = []
+
+    def hook(event, arguments):
+        if event in ("os.rename", "os.remove", "shutil.rmtree", "os.mkdir") and str(arguments[0]).startswith(
+            str(project)
+        ):
+            changes.append(event)
+            if len(changes) == number:
+                os.kill(os.getpid(), 9)
+
+    sys.addaudithook(hook)
+    build_book(project)
+    os._exit(0)
+
+
+def test_after_a_kill_at_any_change_the_next_build_is_whole(project, monkeypatch):
+    """Jupyter Book's own work, which takes seconds, is a copy of what it did."""
+    done = shutil.copytree(build_book(project).parent, project / "done")
+    expected = content(done)
+    monkeypatch.setattr(
+        "stir.book.build._run_jupyter_book", lambda _, staged: shutil.copytree(done, staged / "_build" / "html")
+    )
+    number = 1
+    while True:
+        (project / "book" / "index.md").write_text(f"# {number}")
+        if not end_at(number, project):
+            break
+        html = build_book(project).parent
+        assert content(html) == expected and not list((project / "_build").glob(".*"))
+        number += 1
+    assert number > 4

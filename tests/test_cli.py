@@ -11,6 +11,7 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
+from helpers.processes import descendants, left, wait_until, write_busy
 from helpers.project import PROJECT
 
 import stir.book
@@ -64,7 +65,10 @@ def project(tmp_path):
             "Cell 2, `raise ValueError('first\\nsecond')`: ValueError: first\nsecond",
         ),
         ("x = = 2", "Cell 2: SyntaxError: invalid syntax"),
-        ("import os; os.kill(os.getpid(), 9)", "Its process died, most often for want of memory"),
+        ("import os; os.kill(os.getpid(), 9)", "Its process was killed, most often for want of memory"),
+        ("import os; os.kill(os.getpid(), 11)", "Its process died of SIGSEGV"),
+        ("import os; os._exit(3)", "Its process ended with exit code 3"),
+        ("x = bytes(10**15)", "Cell 2, `x = bytes(10**15)`: MemoryError"),
         ("while True: pass", "A cell took longer than 5 s; give it more with --cell-timeout"),
         ("open('big', 'wb').write(bytes(10**7))", "OSError: [Errno 27] File too large"),
         ("print('x' * 2_000_000)", "[Errno 27] File too large"),  # of the executed notebook
@@ -80,6 +84,72 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert message in done.stderr[done.stderr.index("\nError: ") :], told
     assert not list((tmp_path / "book" / "runs" / "digits").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "message"),
+    [
+        ("ipykernel_launcher", "raise OSError(98, 'Address already in use')", "OSError: [Errno 98] Address already in"),
+        ("ipykernel", "raise ImportError('broken')", "this command needs the packages of the book (broken)"),
+    ],
+)
+def test_why_a_notebooks_process_cannot_start_is_told(project, tmp_path, package, module, message):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / f"{package}.py").write_text(module)
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path / 'first'}:{PROJECT}"}
+    done = subprocess.run(project("1"), cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_other_kernels_of_its_name_do_not_matter(project, tmp_path):
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text('{"argv": ["/nowhere/python", "{connection_file}"], "display_name": "x", "language": "python"}')
+    environment = ENVIRONMENT | {"JUPYTER_PATH": str(tmp_path)}  # whose kernels come before all others
+    subprocess.run(project("1"), cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "Error: memory does not suffice"),
+        (
+            MemoryError("memory does not suffice for a single image"),
+            "Error: memory does not suffice for a single image",
+        ),
+        (RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory\nframe 1\nframe 2"), "Error: [enforce] D"),
+        (FloatingPointError("the loss is nan in step 3"), "Error: the loss is nan in step 3"),
+        (OSError(28, "No space left on device", "file"), "Error: [Errno 28] No space left on device: 'file'"),
+        (KeyboardInterrupt(), "Aborted!"),
+    ],
+)
+def test_errors_of_memory_numbers_and_disks_are_one_line(error, message, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("stir.training.store.stored_models", fail)
+    result = CliRunner().invoke(main, ["models"])
+    assert result.exit_code == 1 and result.output.strip().startswith(message)
+    assert result.output.strip().count("\n") == 0
+
+
+def test_nothing_outlives_a_run_that_is_killed(project, tmp_path):
+    command = project(write_busy(tmp_path / "workers"))
+    process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(list((tmp_path / "workers").iterdir())) == 2, process)
+    family = descendants(process)
+    assert len(family) >= 3  # the notebook's process and two workers
+    process.kill()
+    process.wait()
+    assert left(family) == []
+    assert len(list((tmp_path / "book" / "runs" / "digits").glob(".running-*"))) == 1
+    command = [sys.executable, "-m", "stir", "models"]
+    listed = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert " files of killed runs or superseded, " in listed.stdout
+    subprocess.run(project("1"), cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
+    names = {path.name for path in (tmp_path / "book" / "runs" / "digits").iterdir()}
+    assert names == {"own.ipynb", "own.json"}  # the next run removes what the killed one left
 
 
 def _heed_signals():

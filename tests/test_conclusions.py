@@ -1,5 +1,6 @@
 """Conclusions of findings can be read and judged again."""
 
+import html
 import json
 import math
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers.pair_tables import kinds_of, pairs
+from markdown_it import MarkdownIt
 
 from stir.study import conclusions
 from stir.study.hypothesis import Hypothesis, Quantity
@@ -195,6 +197,10 @@ def test_claims_are_text_on_a_page_and_names_lead_nowhere_else(folder):
     assert shown(judged).hypothesis[0] == "&lt;b&gt;more&lt;/b&gt; &amp; 'less'"
     both = pd.concat([judged, judged.assign(claim=claim + ", beyond the pixels", verdict="not supported")])
     assert "<b>" not in conclusions.beyond_pixels_summary(both)
+    for claim in ("a*b*c `d` _e_ $f$ [g](h) \\i ~~j~~ |", "two\nlines", "# 1. - x"):
+        renamed = both.assign(claim=both.claim.str.replace("<b>more</b> & 'less'", claim))
+        page = MarkdownIt().enable(["table", "strikethrough"]).render(conclusions.beyond_pixels_summary(renamed))
+        assert f"<li><em>{' '.join(claim.split())}</em>: supported" in html.unescape(page)
     judged.assign(finding="../loss").to_csv("loss-verdicts.csv", index=False)
     with pytest.raises(ValueError, match="loss-verdicts.csv must hold the verdicts of the finding 'loss' alone"):
         conclusions.judge_again(folder, "measure")

@@ -5,13 +5,9 @@ import torch
 from helpers.pair_tables import kinds_of, pairs
 
 from stir.study import findings
+from stir.training.trained import TrainedModels
 
 EFFECTS = {"a0": 0.0, "a1": 0.0, "b0": 0.0}
-
-
-def linear(seed):
-    torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
 
 
 def notebook(**changed):
@@ -116,8 +112,13 @@ def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monk
         "progress": False,
     }
     trained = []
-    monkeypatch.setattr(findings, "trained_models", lambda networks, **recipe: trained.append((networks, recipe)) or {})
-    networks, recipe = {"a": {"seed": 0}}, TRAINING | {"dataset": digits}
+
+    def train(networks, **recipe):
+        trained.append((networks, recipe))
+        return TrainedModels({}, torch.device("cpu"), False, {})
+
+    monkeypatch.setattr(findings, "trained_models", train)
+    networks, recipe = {"a": {"seed": 20261126}}, TRAINING | {"dataset": digits}
     with pytest.raises(ValueError, match=message):
         findings.rehearse_and_train(networks, recipe, digits.test.images[:6], measurement | wrong)
     assert not trained
@@ -126,11 +127,11 @@ def test_a_rehearsal_finds_mistakes_before_training(wrong, message, digits, monk
 
 
 def test_the_table_tells_how_accurate_both_networks_are():
-    models = {name: linear(number) for number, name in enumerate(EFFECTS)}
-    for number, model in enumerate(models.values()):
-        model.card = {"accuracy": 0.9, "robust_accuracy": {"l2": 0.1 * number, "linf": 0.0}}
-        model.card["made_by"] = {"width": 8, "loss": "standard", "epsilon": [None, 1.0, 0.5][number], "seed": number}
-    table = findings.pair_table([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), models)
+    cards = {name: {"accuracy": 0.9, "robust_accuracy": {"linf": 0.0}} for name in EFFECTS}
+    for number, card in enumerate(cards.values()):
+        card["robust_accuracy"]["l2"] = 0.1 * number
+        card["made_by"] = {"width": 8, "loss": "standard", "epsilon": [None, 1.0, 0.5][number], "seed": number}
+    table = findings.pair_table([pairs(EFFECTS), pairs(EFFECTS)], kinds_of(EFFECTS), cards)
     assert len(table) == 2 * len(pairs(EFFECTS)) and list(table.index) == list(range(len(table)))
     assert (table.reference_accuracy == 0.9).all()
     assert table[table.target == "b0"].target_robust_l2.tolist() == pytest.approx([0.2] * 6)
@@ -139,13 +140,12 @@ def test_the_table_tells_how_accurate_both_networks_are():
 
 
 def test_accuracies_are_means_over_a_kind():
-    models, about = {}, {}
+    cards, about = {}, {}
     for number, (kind, accuracy) in enumerate([("x", 0.8), ("x", 0.6), ("y", 0.5)]):
         name = f"{kind}{number}"
-        models[name] = linear(number)
-        models[name].card = {"accuracy": accuracy, "robust_accuracy": {"l2": accuracy / 2, "linf": 0.1}, "seconds": 4.0}
+        cards[name] = {"accuracy": accuracy, "robust_accuracy": {"l2": accuracy / 2, "linf": 0.1}, "seconds": 4.0}
         about[name] = {"kind": kind}
-    table = findings.accuracies(models, about)
+    table = findings.accuracies(cards, about)
     html = findings.format_accuracies(table.rename(index={"x": "<b>x"})).to_html()
     assert "&lt;b&gt;x" in html and "<b>x" not in html
     assert list(table.index) == ["x", "y"] and list(table.networks) == [2, 1]

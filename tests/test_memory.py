@@ -1,7 +1,12 @@
 """Out of memory, batches are halved; the results are those of whole ones."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
+from helpers.processes import ENVIRONMENT
 from torch import nn
 
 import stir
@@ -15,6 +20,8 @@ ERRORS = {
     "linux": RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
     "mps": RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
     "cudnn": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "onednn": RuntimeError("could not create a primitive"),
+    "c++": RuntimeError("std::bad_alloc"),
     "python": MemoryError(),
 }
 IMAGES = torch.rand(11, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -107,3 +114,53 @@ def test_in_a_gpus_memory_batches_are_halved(gpu):
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert torch.allclose(found, expected, atol=1e-2)
+
+
+# A child whose memory is limited for real, to that of PyTorch and so many MiB.
+LIMITED = """
+import resource, sys, warnings
+import torch
+import stir
+from stir.data import Split
+from stir.training.loop import train
+from stir.training.recipe import Recipe
+
+def settle():  # the limit stays above what is in use
+    with open("/proc/self/status") as lines:
+        used = next(int(line.split()[1]) for line in lines if line.startswith("VmSize"))
+    resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MIB * 2**20, resource.RLIM_INFINITY))
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model, images = stir.build_model("resnet18", 10, width=64).eval(), torch.rand(128, 3, 64, 64)
+split, quiet = Split(images, torch.arange(128) % 10), dict(device="cpu", progress=False)
+expected = stir.features(model, images, device="cpu", batch_size=8)
+settle()
+with warnings.catch_warnings(record=True) as warned:
+    try:
+        CALL
+    except MemoryError as error:
+        print("MemoryError:", error)
+    print(*(str(warning.message) for warning in warned))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to RLIMIT_AS")
+@pytest.mark.parametrize(
+    ("call", "mib", "told"),
+    [
+        (
+            "print(torch.allclose(stir.features(model, images, device='cpu', batch_size=128), expected, atol=1e-4))",
+            100,
+            r"True\nmemory does not suffice for 128 images at once \(.*can't allocate memory.*going on with 64",
+        ),
+        ("stir.features(model, images, device='cpu')", 1, "^MemoryError: memory does not suffice .*; take .* smaller"),
+        ("stir.invert(model, images[:16], steps=1, **quiet)", 1, "^MemoryError: memory does not suffice .*; take "),
+        ("train(model, split, Recipe(epochs=1), **quiet)", 120, r"^MemoryError: .*\); lower batch_size, or"),
+    ],
+)
+def test_where_the_memory_of_a_cpu_runs_out(call, mib, told):
+    code = LIMITED.replace("MIB", str(mib)).replace("CALL", call)
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(told, done.stdout), done.stdout

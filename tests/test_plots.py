@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 from stir.study import plots
 from stir.study.verdict import described
@@ -130,3 +131,31 @@ def test_training_curves():
     left, right = figure.axes
     assert [line.get_label() for line in left.lines] == ["a", "b"] and left.lines[0].get_ydata().tolist() == [2.0, 0.5]
     assert left.lines[0].get_xdata().tolist() == [1, 2] and left.get_yscale() == "log" and right.get_title() == "second"
+
+
+@pytest.mark.parametrize("name", ["a $b$ c", r"$\frac{$", "5$", "<b>`x`</b> & _y_"])
+def test_names_are_drawn_letter_for_letter(table, name):
+    named = table.assign(reference=table.reference.replace("a", name), target=table.target.replace("a", name))
+    named = named.assign(reference_layer=name, x=0.5, pixels=0.3, floor=0.1, ceiling=0.9)
+    curve = [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]
+    figures = [
+        plots.profiles({name: named}, by="reference_layer", order=[name], xlabel="layer"),
+        plots.pair_heatmaps(named, [name, "b"], heading=name),
+        plots.similarity_against({name: named}, x="x", xlabel="accuracy", labels="reference_layer"),
+        plots.interval_rows(named, labels="reference_layer"),
+        plots.training_curves({name: {name: curve}}),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        drawn = [text for text in figure.findobj(Text) if text.get_text().replace(r"\$", "$") == name]
+        assert drawn
+        for text in drawn:  # what matplotlib makes of it
+            shown, is_math = text._preprocess_math(text.get_text())
+            assert shown == name and not is_math
+
+
+def test_pages_show_tables_as_text():
+    plots.use_style()
+    table = pd.DataFrame({"a $b$": ["<b>$x$</b>"]})
+    assert "mathjax_ignore" in table.to_html() and "&lt;b&gt;$x$" in table.to_html()
+    assert "mathjax_ignore" in table.style.set_table_attributes('class="wide"').to_html()

@@ -23,6 +23,7 @@ from stir.study.conclusions import ORDER
 # The way through the package: each imports only itself and those before it.
 ROOMS = (
     "files",
+    "kept",
     "style",
     "computing",
     "data",

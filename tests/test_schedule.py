@@ -6,7 +6,7 @@ from torch import nn
 import stir
 from stir.inversion.options import InversionOptions
 from stir.scoring.question import Question
-from stir.scoring.schedule import draw_all
+from stir.scoring.schedule import draw_all, in_groups
 
 IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 SHORT = dict(steps=3, tolerance=1.0, device="cpu", progress=False)
@@ -20,18 +20,24 @@ def network(seed):
 def test_one_reference_serves_all_targets():
     models = {"a": network(0), "b": network(1)}
     questions = [Question(IMAGES, layer, layer, options=InversionOptions(**SHORT)) for layer in ("1", None)]
-    for question, draws in zip(questions, draw_all(questions, models), strict=True):
-        assert [(each.reference, list(each.targets)) for each in draws] == [("a", ["a", "b"]), ("b", ["a", "b"])]
-        for each in draws:
-            alone = stir.invert(models[each.reference], IMAGES, layer=question.given_layer, **SHORT)
-            assert torch.equal(each.images, alone.images)
+    tasks = [(number, name, ("a", "b")) for number in (0, 1) for name in models]
+    for (number, name, targets), draws in zip(tasks, draw_all(questions, tasks, models), strict=True):
+        assert (draws.reference, draws.targets) == (name, targets)
+        alone = stir.invert(models[name], IMAGES, layer=questions[number].given_layer, **SHORT)
+        assert torch.equal(draws.images, alone.images)
 
 
 def test_the_worst_case_serves_one_target_alone():
     models = {name: network(seed) for seed, name in enumerate("abc")}
-    (draws,) = draw_all([Question(IMAGES, worst_case=True, options=InversionOptions(**SHORT))], models)
-    assert [(each.reference, *each.targets) for each in draws] == [(x, y) for x in "abc" for y in "abc" if x != y]
-    for each in draws:
+    tasks = [(0, name, (other,)) for name in models for other in models if name != other]
+    for each in draw_all([Question(IMAGES, worst_case=True, options=InversionOptions(**SHORT))], tasks, models):
         alone = stir.controversial(models[each.reference], models[each.targets[0]], IMAGES, **SHORT)
         # In a process with fewer threads, perhaps.
         torch.testing.assert_close(each.images, alone.images, atol=1e-5, rtol=0)
+
+
+def test_groups_are_small_and_hold_all_tasks_in_order():
+    tasks = [(0, str(number), ("a",)) for number in range(11)]
+    groups = in_groups(tasks, "cpu")
+    assert [task for group in groups for task in group] == tasks
+    assert len({len(group) for group in groups[:-1]}) == 1 and 4 <= len(groups[0]) < 11

@@ -158,8 +158,8 @@ def start(code=SCRIPT):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process):
-    out, err = process.communicate(timeout=120)
+def finish(process, seconds=120):
+    out, err = process.communicate(timeout=seconds)
     assert process.returncode == 0, err
     return out, err
 
@@ -185,6 +185,82 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
     finish(start())
     (whole,) = (tmp_path / "other").glob("models/*.safetensors")
     assert resumed.name == whole.name and resumed.read_bytes() == whole.read_bytes()
+
+
+# For each n a process that is killed before the nth time that it opens a file of the store for writing, or moves or
+# removes one; then one that is not.
+KILLED_AT_EACH_CHANGE = """
+import os, pathlib, shutil, sys, torch, stir
+from stir.data import Dataset
+from stir.files import abandoned, store_folder
+from stir.training.store import litter
+
+torch.set_num_threads(1)
+digits, store = stir.load_dataset("digits"), store_folder()
+data = Dataset("few", digits.train[:32], digits.test[:8], digits.classes)
+
+def train():
+    stir.trained_model("resnet10", dataset=data, width=4, epochs=2, device="cpu", progress=False)
+
+def forked(function):
+    process = os.fork()
+    if process:
+        return os.waitpid(process, 0)[1]
+    function()
+    os._exit(0)
+
+def killed(number):
+    changes = []
+    def hook(event, arguments):
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        path, change = str(arguments[0]), writes or event in ("os.rename", "os.remove")
+        if change and path.startswith(str(store)) and not path.endswith(".lock"):
+            changes.append(event)
+            if len(changes) == number:
+                os.kill(os.getpid(), 9)
+    sys.addaudithook(hook)
+    train()
+
+number, weights, seen = 1, set(), set()
+while True:
+    shutil.rmtree(store, ignore_errors=True)
+    status = forked(lambda: killed(number))
+    seen |= {path.suffix for path in abandoned(litter)}
+    assert status == 0 or forked(train) == 0
+    (card,), (network,) = store.glob("models/*.json"), store.glob("models/*.safetensors")
+    names = {path.name for path in store.glob("models/*")}
+    assert names - {card.name, network.name} == {card.stem + ".lock"}, names
+    assert not list(abandoned(litter))
+    weights.add(network.read_bytes())
+    if status == 0:
+        break
+    number += 1
+print(number, len(weights), sorted(seen))
+"""
+
+
+def test_after_a_kill_at_any_change_the_next_run_has_the_network_and_no_litter(own_store):
+    number, weights, seen = finish(start(KILLED_AT_EACH_CHANGE), 600)[0].split(maxsplit=2)
+    assert int(number) > 8 and weights == "1"
+    assert seen.strip() == "['.checkpoint', '.partial', '.safetensors']"  # each was left by some kill
+
+
+def test_who_waits_for_a_training_that_is_killed_goes_on_with_it(own_store):
+    first = start(SCRIPT.replace("epochs=5", "epochs=500"))
+    while not list(own_store.glob("*.checkpoint")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = start(SCRIPT.replace("epochs=5", "epochs=500"))
+    assert second.stderr is not None and "Waiting for another process that trains" in second.stderr.readline()
+    first.kill()
+    first.communicate()
+    (checkpoint,) = own_store.glob("*.checkpoint")
+    before = checkpoint.read_bytes()
+    while checkpoint.read_bytes() == before:  # the second goes on
+        assert second.poll() is None
+        time.sleep(0.05)
+    second.kill()
+    second.communicate()
 
 
 def test_two_processes_train_it_once(own_store):

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import nbformat
 
-from stir.book.staging import is_whole, staging, vouch
+from stir.book.staging import is_whole, remove_leftovers, staging, vouch
+from stir.computing import processes
 
+STAGED = ".building-"  # begins the name of the folder that a book is built in
 VERSIONS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
 
 
@@ -24,7 +26,7 @@ def build_book(project: Path) -> Path:
 
     Raises:
         ValueError: an executed notebook holds an error.
-        RuntimeError: Jupyter Book failed; the message has its warnings, or the end of its output.
+        RuntimeError: Jupyter Book failed; the message has its warnings, or the last line of its output.
     """
     sources = [
         path for path in sorted((project / "book").rglob("*")) if path.is_file() and not _is_hidden(path, project)
@@ -34,8 +36,9 @@ def build_book(project: Path) -> Path:
             _check_page(path)
     build, html = project / "_build", project / "_build" / "html"
     manifest, made_of = build / "html.json", _fingerprint(project, sources)
+    remove_leftovers(build, STAGED)  # one that was killed at its end leaves them beside a book that is current
     if not is_whole(manifest, html, made_of):
-        with staging(build, ".building-") as staged:
+        with staging(build, STAGED) as staged:
             _run_jupyter_book(project, staged)
             manifest.unlink(missing_ok=True)
             if html.exists():
@@ -68,13 +71,16 @@ def _fingerprint(project: Path, sources: list[Path]) -> str:
 
 
 def _run_jupyter_book(project: Path, output: Path) -> None:
-    # The command of this environment, which need not be on the PATH.
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    # The command of this environment, which need not be on the PATH; it ends with this process. Run by its path, the
+    # module comes without all of the package.
+    watch = f"import runpy; runpy.run_path({processes.__file__!r})['end_with']({os.getpid()})"
+    command = [sys.executable, "-c", f"{watch}; from jupyter_book.cli.main import main; main()"]
     command += ["build", "book", "--config", "_config.yml", "--path-output", str(output), "-W", "-n", "--keep-going"]
     process = subprocess.run(
         command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     if process.returncode:
         lines = process.stdout.splitlines()
-        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-20:]
+        # Where it ends by an exception, that is the last line.
+        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-1:]
         raise RuntimeError("\n".join(["Jupyter Book failed:", *told]))

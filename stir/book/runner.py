@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import string
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +21,10 @@ from typing import Any
 
 import nbformat
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 
 from stir.book import parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
@@ -31,6 +34,7 @@ from stir.computing.devices import hardware, resolve_device
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
 THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
+START_TIMEOUT = 600  # seconds; on a busy machine a kernel may take one minute to start
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
 
@@ -89,7 +93,7 @@ def execute(
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; nothing runs then.
         papermill.PapermillExecutionError: a cell failed; `folder` is as it was, as after the next two.
-        nbclient.exceptions.DeadKernelError: the notebook's process died.
+        nbclient.exceptions.DeadKernelError: the notebook's process died, or did not start; the message says of what.
         nbclient.exceptions.CellTimeoutError: a cell took longer than `cell_timeout`.
         OSError: a file could not be written, as on a full disk.
     """
@@ -104,11 +108,11 @@ def execute(
     with staging(folder, ".running-") as staged:
         executed = staged / notebook.name
         start = time.perf_counter()
-        with _kernels_that_end() as kernel_manager_class:
+        with _kernels_that_end(staged) as kernel_manager_class:
             papermill.execute_notebook(
                 str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3", cwd=str(staged),
                 progress_bar=True, request_save_on_cell_execute=False, execution_timeout=cell_timeout,
-                kernel_manager_class=kernel_manager_class,
+                start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class,
             )  # fmt: skip
         _annotate(executed, notebook, declared, values, scale, time.perf_counter() - start)
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
@@ -116,31 +120,65 @@ def execute(
 
 
 @contextmanager
-def _kernels_that_end() -> Iterator[type[AsyncKernelManager]]:
+def _kernels_that_end(staged: Path) -> Iterator[type[AsyncKernelManager]]:
     """Yield a class of kernel managers; at the end, end what is left of the process groups of their kernels.
 
-    A kernel that is killed leaves the workers that it has started.
+    A kernel that is killed leaves processes that its cells have started. (It ends itself if this process is killed.)
+
+    Raises:
+        DeadKernelError: a kernel died, or did not start; with the reason in words.
     """
-    groups: list[int] = []
+    processes: list[Any] = []
 
-    class KernelManager(AsyncKernelManager):
-        async def start_kernel(self, **options: Any) -> None:
-            # Outputs of cells come another way. What a kernel says of its interruption would hide why it was.
-            await super().start_kernel(**options, stderr=subprocess.DEVNULL)
-            group = getattr(self.provisioner, "pgid", None)  # None on Windows
-            if group:
-                groups.append(group)
+    # Outputs of cells come another way. What a kernel says of its interruption would hide why it was.
+    with tempfile.TemporaryFile() as said:
 
-    try:
-        yield KernelManager
-    finally:
-        for group in groups:
-            with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
-                os.killpg(group, signal.SIGTERM)
-                for _ in range(100):  # joblib removes what it shares between workers once they are gone
-                    os.killpg(group, 0)
-                    time.sleep(0.02)
-                os.killpg(group, signal.SIGKILL)
+        class KernelManager(AsyncKernelManager):
+            @property
+            def kernel_spec(self) -> KernelSpec:
+                """Of this Python, whatever kernels others have installed under its name."""
+                return KernelSpec(**get_kernel_dict())
+
+            async def start_kernel(self, **options: Any) -> None:
+                self.connection_file = str(staged / ".kernel.json")
+                await super().start_kernel(**options, stderr=said)
+                provisioner: Any = self.provisioner
+                processes.append(provisioner.process)
+
+        try:
+            yield KernelManager
+        except RuntimeError as error:
+            if not str(error).startswith("Kernel d"):
+                raise
+            how = "did not answer" if "respond" in str(error) else _end(processes[-1].returncode)
+            reason = f"its process {how}"
+            if not isinstance(error, DeadKernelError):  # it never ran
+                said.seek(0)
+                lines = said.read().decode(errors="replace").strip().splitlines() or ["no reason is given"]
+                reason += f" before its first cell: {lines[-1]}"
+            raise DeadKernelError(reason) from error
+        finally:
+            for process in processes:
+                _end_group(process.pid)
+
+
+def _end(code: int | None) -> str:
+    """Describe in words how a process ended."""
+    if code == -9:
+        return "was killed, most often for want of memory"
+    return f"died of {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+
+
+def _end_group(group: int) -> None:
+    """End the processes of a group, if any is left."""
+    if os.name != "posix":
+        return
+    with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
+        os.killpg(group, signal.SIGTERM)
+        for _ in range(100):  # joblib removes what it shares between workers once they are gone
+            os.killpg(group, 0)
+            time.sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
 
 
 def _annotate(

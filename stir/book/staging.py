@@ -24,20 +24,31 @@ def staging(folder: Path, prefix: str) -> Iterator[Path]:
     Those with the same prefix that killed processes left are removed as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{prefix}*"):
-        lock = FileLock(leftover / LOCK)
-        try:
-            with lock.acquire(timeout=0):
-                shutil.rmtree(leftover, ignore_errors=True)
-        except (Timeout, OSError):  # another process works in it, or it is another user's
-            continue
-        shutil.rmtree(leftover, ignore_errors=True)  # on Windows the lock is a file in use
+    remove_leftovers(folder, prefix)
     staged = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
     try:
         with FileLock(staged / LOCK):
             yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def leftovers(folder: Path, prefix: str) -> list[Path]:
+    """Folders of this prefix that killed processes left; no other process works in them."""
+    free = []
+    for path in folder.glob(f"{prefix}*"):
+        try:
+            with FileLock(path / LOCK).acquire(timeout=0):
+                free.append(path)
+        except (Timeout, OSError):  # another process works in it, or it is another user's
+            pass
+    return free
+
+
+def remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove the folders of `leftovers`."""
+    for path in leftovers(folder, prefix):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def move_files(staged: Path, manifest: Path, made_of: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 # What PyTorch's allocators and the libraries below it say, on CPUs, CUDA and MPS.
-SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed", "bad_alloc")
+# All that oneDNN, which computes on CPUs, says then; where an operation is not there, it says more.
+ONEDNN_SIGNS = ("could not create a primitive", "could not execute a primitive")
 
 Result = TypeVar("Result")
 
@@ -19,7 +22,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that a device has no more memory."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and (any(sign in message for sign in SIGNS) or message in ONEDNN_SIGNS)
 
 
 def in_batches(compute: Callable[[slice], Result], count: int, size: int) -> Iterator[Result]:
@@ -64,6 +68,17 @@ def too_little(reason: object) -> MemoryError:
         f"memory does not suffice for a single image ({str(reason).partition(chr(10))[0]}); take smaller images, a "
         "smaller network or an earlier layer, or another device, such as device='cpu'"
     )
+
+
+@contextmanager
+def memory_told(remedy: str = "take fewer or smaller images, a smaller network, or another device") -> Iterator[None]:
+    """Turn what says that memory is out, in a `with` block or as a decorator, into a MemoryError with the remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"memory does not suffice ({str(error).partition(chr(10))[0]}); {remedy}") from error
 
 
 def free_memory() -> None:

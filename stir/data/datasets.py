@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stir.data.classes import class_numbers, quoted, split_classes
+from stir.data.deferred import DeferredSplit, describe
 from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
 from stir.files import store_folder
+from stir.kept import Found, Record
 
 DIGITS_SIZE = 16
 DIGITS_TRAIN = 1_400
@@ -31,6 +33,9 @@ TORCHVISION_DATASETS = {
     "svhn": ("SVHN", ""),
     "stl10": ("STL10", "stl10_binary/"),
 }
+# Name -> what it is called, for data sets in the layout of "folder:PATH" that nobody can download from here; their
+# folder, or a link to it, lies in the folder of downloads.
+FOLDER_DATASETS = {"cifar10-jpeg": "CIFAR-10 (JPEG)"}
 # Data sets whose files may hold the classes one after another: their authors do not say that the order is mixed,
 # as those of CIFAR and Fashion-MNIST do, and nothing else shows that it is.
 UNORDERED = ("stl10",)
@@ -55,6 +60,17 @@ class Split:
         for tensor in (self.images, self.labels):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, C, H, W)."""
+        return self.images.shape
+
+    @cached_property
+    def normalization(self) -> dict[str, list[float]]:
+        """`mean` and `std` of each channel; `std` is at least 1e-3, for constant channels."""
+        pixels = self.images
+        return {"mean": pixels.mean(dim=(0, 2, 3)).tolist(), "std": pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist()}
 
     def __getitem__(self, index: Tensor | slice) -> Split:
         return Split(self.images[index], self.labels[index])
@@ -90,26 +106,25 @@ class Dataset:
     """A training and a test split over the same classes.
 
     Attributes:
-        name: what `load_dataset` was asked for.
+        name: what `load_dataset` was asked for, in words.
         train, test: images [N, C, H, W] in [0, 1] and labels [N], numbers of `classes`.
         classes: names, in the order of their numbers.
     """
 
     name: str
-    train: Split
-    test: Split
+    train: Split | DeferredSplit
+    test: Split | DeferredSplit
     classes: tuple[str, ...]
 
     @property
     def channels(self) -> int:
         """C, of an image."""
-        return self.train.images.shape[1]
+        return self.train.shape[1]
 
-    @cached_property
+    @property
     def normalization(self) -> dict[str, list[float]]:
         """`mean` and `std` of each channel of the training images; `std` is at least 1e-3, for constant channels."""
-        pixels = self.train.images
-        return {"mean": pixels.mean(dim=(0, 2, 3)).tolist(), "std": pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist()}
+        return self.train.normalization
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,6 +142,7 @@ def load_dataset(
     image_size: int | Sequence[int] | None = None,
     unreadable: str = "refuse",
     progress: bool = True,
+    deferred: bool = False,
 ) -> Dataset:
     """Load the data set called `name`, or a part of it.
 
@@ -139,7 +155,8 @@ def load_dataset(
             except PostScript, decoded once. They become 8-bit RGB, upright by their Exif data, on white where
             they are transparent. A folder's images come in a mixed order that depends only on the file names:
             on every machine the first n images are the same, and of all classes. Hidden files and folders do
-            not count; links have to stay inside `PATH`, and lead to no file twice.
+            not count; links have to stay inside `PATH`, and lead to no file twice. "cifar10-jpeg" is such a folder
+            of CIFAR-10's images, in the store's folder of downloads.
         classes: the classes to keep, renumbered in the given order: "0-4", "cat, dog", "0, 3-5" or a
             list of such; all if None. Numbers are positions in the list of classes; if the names of
             all classes are numbers, they are these names. A name with a comma is an entry of a list, or
@@ -151,6 +168,9 @@ def load_dataset(
             keeps the images' own (16 for digits).
         unreadable: for a folder, "refuse" raises an error for files that cannot be read, "skip" warns of them.
         progress: show a bar while decoding.
+        deferred: where the card of this very part of torchvision's or of `FOLDER_DATASETS` was kept, by an earlier call
+            or in the evidence, return a data set whose images are loaded only when they are needed; the first thousand
+            are known by their fingerprints until then (`stir.data.deferred`).
 
     Raises:
         ValueError: a name, class or number that is unknown or out of range, a folder without the
@@ -162,16 +182,64 @@ def load_dataset(
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable={unreadable!r} is unknown; use one of {', '.join(UNREADABLE)}")
     size = _height_and_width(image_size)
+    load = partial(_load, name, classes, n_train, seed, size, unreadable, progress)
+    if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
+        return load()
+    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size}
+    record = Record({"kind": "data set", "name": name, **asked})
+    found = record.find()
+    if found is None:
+        dataset = load()
+        (train, train_gallery), (test, test_gallery) = describe(dataset.train), describe(dataset.test)
+        card = {"name": dataset.name, "classes": dataset.classes, "train": train, "test": test}
+        record.keep(card, {"train": train_gallery, "test": test_gallery})
+        return dataset
+    return _deferred(found, load)
+
+
+def _deferred(found: Found, load: Callable[[], Dataset]) -> Dataset:
+    """The data set that `found` describes, which loads itself when its images are needed."""
+    card = found.content
+
+    @cache
+    def loaded() -> Dataset:
+        dataset = load()
+        for split in ("train", "test"):
+            if getattr(dataset, split).fingerprint != card[split]["fingerprint"]:
+                raise ValueError(
+                    f"the {split} images of {card['name']} here are others than those that were measured on; measure "
+                    "again, with `stir run --fresh` or another $STIR_STORE"
+                )
+        return dataset
+
+    train, test = (
+        DeferredSplit(card[split], found.tensors[split], lambda split=split: getattr(loaded(), split))
+        for split in ("train", "test")
+    )
+    return Dataset(card["name"], train, test, tuple(card["classes"]))
+
+
+def _load(
+    name: str,
+    classes: str | Sequence[str] | None,
+    n_train: int | None,
+    seed: int,
+    size: tuple[int, int] | None,
+    unreadable: str,
+    progress: bool,
+) -> Dataset:
+    """Load a data set, whole or in part; the arguments are those of `load_dataset`."""
     if name == "digits":
         dataset = _digits(size or (DIGITS_SIZE, DIGITS_SIZE))
     elif name in TORCHVISION_DATASETS:
         dataset = _torchvision(name, size)
+    elif name in FOLDER_DATASETS:
+        dataset = _folder_of_downloads(name, size, unreadable, progress)
     elif name.startswith("folder:"):
         dataset = _folder(name, size, unreadable, progress)
     else:
-        raise ValueError(
-            f"dataset={name!r} is unknown; use 'digits', {', '.join(map(repr, TORCHVISION_DATASETS))} or 'folder:PATH'"
-        )
+        named = ["digits", *TORCHVISION_DATASETS, *FOLDER_DATASETS]
+        raise ValueError(f"dataset={name!r} is unknown; use {', '.join(map(repr, named))} or 'folder:PATH'")
     if classes is not None:
         dataset = _with_classes(dataset, classes)
     if n_train is None:
@@ -242,6 +310,17 @@ def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: 
     return Dataset(f"folder:{root.resolve().name}", train, test, train_folder.classes)
 
 
+def _folder_of_downloads(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
+    root = store_folder() / "downloads" / name
+    if not root.is_dir():
+        raise ValueError(
+            f"dataset={name!r}: the images of {FOLDER_DATASETS[name]} are needed, and are not in {root}; put them "
+            "there, as train/<class>/*.jpg and test/<class>/*.jpg, or a link to such a folder"
+        )
+    dataset = _folder(f"folder:{root.resolve()}", size, unreadable, progress)
+    return replace(dataset, name=FOLDER_DATASETS[name])
+
+
 def _size(images: Tensor) -> str:
     return f"{images.shape[3]}x{images.shape[2]}"
 
@@ -304,7 +383,7 @@ def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
     new_numbers = torch.full((len(dataset.classes),), -1)  # -1 marks the classes to drop
     new_numbers[numbers] = torch.arange(len(numbers))
 
-    def select(split: Split) -> Split:
+    def select(split: Split | DeferredSplit) -> Split:
         labels = new_numbers[split.labels]
         return Split(split.images[labels >= 0], labels[labels >= 0])
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from stir.data.deferred import DeferredImages
 from stir.data.pixels import rgb_image
 
 # Where the image is in an item that is a dict, the first that there is.
@@ -27,14 +28,15 @@ class Items(Protocol):
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-Images = Tensor | Dataset | DataLoader | Items
+Images = Tensor | Dataset | DataLoader | Items | DeferredImages
 
 
 def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
     """Gather all of `images` in one tensor; a data set or loader is read once, in its own order.
 
     Args:
-        images: a tensor [N, C, H, W]; a data set, `torch.utils.data.Dataset` or Hugging Face's; or a `DataLoader`.
+        images: a tensor [N, C, H, W]; a data set, `torch.utils.data.Dataset` or Hugging Face's; a `DataLoader`;
+            or images of a deferred data set, which are loaded now.
             An item of a data set is an image [C, H, W] or Pillow's, which becomes a tensor in [0, 1], grey with one
             channel or RGB with three; a batch of a loader is images [B, C, H, W]. Both may be tuples that begin
             with these, or dicts that hold them under one of `IMAGE_KEYS`; bytes, as with_format("torch") makes them
@@ -45,7 +47,9 @@ def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
             `check_images` refuses.
     """
     gathered: Any = images
-    if isinstance(images, DataLoader):
+    if isinstance(images, DeferredImages):
+        gathered = images.load()
+    elif isinstance(images, DataLoader):
         gathered = _join(images, torch.cat, "batch")
     elif _is_dataset(images):
         gathered = _join(_items(images), torch.stack, "item")

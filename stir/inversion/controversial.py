@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from stir.computing.devices import reproducible
+from stir.computing.memory import memory_told
 from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_distance, relative_residual
@@ -35,6 +36,7 @@ class Controversy(Inversion):
 
 @torch.inference_mode(False)  # inference tensors cannot be differentiated
 @reproducible()
+@memory_told()
 def controversial(
     given: nn.Module,
     target: nn.Module,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from stir.computing.devices import reproducible
+from stir.computing.memory import memory_told
 from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_residual
@@ -69,6 +70,7 @@ def _lengths(differences: Tensor) -> Tensor:
 
 @torch.inference_mode(False)  # inference tensors cannot be differentiated
 @reproducible()
+@memory_told()
 def invert(
     model: nn.Module,
     images: Images,

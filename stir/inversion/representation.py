@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from stir.computing.devices import resolve_device
-from stir.computing.memory import in_batches, is_out_of_memory, too_little
+from stir.computing.memory import in_batches, is_out_of_memory, memory_told, too_little
 from stir.computing.precision import fast_bf16
 from stir.data.images import Images, check_images, gather_images
 from stir.inversion.layers import PENULTIMATE, Place, find_place
@@ -74,6 +74,7 @@ class Representation:
         self.device = resolve_device(device)
         self._example, self._some = images[:1], images[:8]
 
+    @memory_told()
     @torch.inference_mode(False)  # a pass may need a gradient to find the layer
     def __enter__(self) -> Representation:
         self._frozen = Frozen(self.model, self.device).__enter__()
@@ -209,7 +210,7 @@ class Representation:
 
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, `batch_size` at a time and without gradients, on the images' own device."""
-        with torch.no_grad():
+        with torch.no_grad(), memory_told():
             parts = in_batches(lambda batch: self(images[batch]), len(images), batch_size or self.batch_size())
             return torch.cat([*parts]).to(images.device)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence, Sized
-from typing import Any
 
 import pandas as pd
 
-from stir.scoring.question import Question
-from stir.similarity.measures import name_of
+from stir.inversion.options import InversionOptions
+from stir.similarity.measures import Measure, name_of
 
 LOW_CEILING = 0.95
 LOW_CONVERGED = 0.5  # with half of them converged, the mean still describes most X'
@@ -22,60 +20,57 @@ BASELINES = {
     "pixels": "the images themselves as pixels",
     "untrained": "the target's architecture with fresh weights",
 }
-Row = Mapping[Any, Any]  # by the names of `stir.scoring.result.COLUMNS`
 SHOWN = 3  # rows that a warning names
 
 
-def warn_of_scores(table: pd.DataFrame, question: Question) -> None:
+def warn_of_scores(table: pd.DataFrame, measure: str | Measure, worst_case: bool, tolerance: float) -> None:
     """Warn of poor inversions, and of scores that are not above a baseline: each once for all rows.
 
     Args:
         table: rows with the columns of `stir.scoring.result.COLUMNS`.
-        question: that they answer, at whatever layer.
+        measure, worst_case, tolerance: of the question that they answer, as in `stir.score`.
     """
-    scores: list[Row] = [row for row in table.to_dict("records") if row["measure"] == name_of(question.measure)]
-    _warn_of_inversions(scores, question)
+    scores = table.loc[table.measure == name_of(measure)]
+    _warn_of_inversions(scores, worst_case, tolerance)
     # A worst case may well lie there, and what a network has in common with itself says nothing.
-    if not question.worst_case:
-        _warn_of_baselines([row for row in scores if row["reference"] != row["target"]])
+    if not worst_case:
+        _warn_of_baselines(scores.loc[scores.reference != scores.target])
 
 
-def _warn_of_inversions(scores: Sequence[Row], question: Question) -> None:
-    worst_case = question.worst_case
+def _warn_of_inversions(scores: pd.DataFrame, worst_case: bool, tolerance: float) -> None:
     least = LOW_CONVERGED_WORST if worst_case else LOW_CONVERGED
     # The X' of a worst case are one target's, all others those of all targets.
-    columns = ["reference", "reference_layer", *(["target"] if worst_case else [])]
-    inversions = {tuple(row[column] for column in columns): row for row in scores}.values()
-    poor = [row for row in inversions if row["ceiling"] < LOW_CEILING or row["converged"] < least]
-    if not poor:
+    inversions = scores.drop_duplicates(["reference", "reference_layer", *(["target"] if worst_case else [])])
+    poor = inversions.loc[(inversions.ceiling < LOW_CEILING) | (inversions.converged < least)]
+    if poor.empty:
         return
     ended = [
         f"{row['reference']!r} at layer {row['reference_layer']!r}"
         + (f" against {row['target']!r}" if worst_case else "")
-        + f" ended with ceiling {row['ceiling']:.3f} and {row['converged']:.0%} of the images within "
-        f"{question.options.tolerance:g}"
-        for row in sorted(poor, key=lambda row: (row["converged"], row["ceiling"]))[:SHOWN]
+        + f" ended with ceiling {row['ceiling']:.3f} and {row['converged']:.0%} of the images within {tolerance:g}"
+        for row in poor.sort_values(["converged", "ceiling"], kind="stable").head(SHOWN).to_dict("records")
     ]
     warnings.warn(
         f"{_count(poor, inversions, 'inversions are poor')}inverting {'; '.join(ended)}: "
-        f"{'the worst case' if worst_case else 'STIR'} is not to be trusted; use more than steps={poor[0]['steps']}"
+        f"{'the worst case' if worst_case else 'STIR'} is not to be trusted; use more than steps={poor.steps.iloc[0]}"
         f"{' or a larger tolerance' if worst_case else ''}",
         stacklevel=4,
     )
 
 
-def _warn_of_baselines(scores: Sequence[Row]) -> None:
-    low = [row for row in scores if _baselines_of(row)]
-    if not low:
+def _warn_of_baselines(scores: pd.DataFrame) -> None:
+    above = scores[[*BASELINES]].rsub(scores.stir_low, axis=0)  # NaN where there is no baseline or no interval
+    low = scores.loc[(above <= 0).any(axis=1)]
+    if low.empty:
         return
-    lowest = sorted(low, key=lambda row: min(row["stir_low"] - row[name] for name in _baselines_of(row)))
+    lowest = low.loc[above.loc[low.index].min(axis=1).sort_values(kind="stable").index]
     named = [
         f"STIR({row['target']} | {row['reference']}) at layer {row['target_layer']!r} is {row['stir']:.3f} "
         f"[{row['stir_low']:.3f}, {row['stir_high']:.3f}], which does not lie above "
-        + " and ".join(f"{name} {row[name]:.3f}" for name in _baselines_of(row))
-        for row in lowest[:SHOWN]
+        + " and ".join(f"{name} {row[name]:.3f}" for name in BASELINES if row["stir_low"] <= row[name])
+        for row in lowest.head(SHOWN).to_dict("records")
     ]
-    meant = [meaning for name, meaning in BASELINES.items() if any(name in _baselines_of(row) for row in low)]
+    meant = [meaning for name, meaning in BASELINES.items() if bool((above[name] <= 0).any())]
     warnings.warn(
         f"{_count(low, scores, 'scores are not above their baselines')}{'; '.join(named)}: so much scores, without "
         f"having learnt an invariance, {' and '.join(meant)}; more images make intervals narrower",
@@ -83,20 +78,15 @@ def _warn_of_baselines(scores: Sequence[Row]) -> None:
     )
 
 
-def _baselines_of(row: Row) -> list[str]:
-    """The baselines that the interval of a score includes or lies below; unknown ones, NaN, are not among them."""
-    return [name for name in BASELINES if row["stir_low"] <= row[name]]
-
-
-def _count(some: Sized, rows: Sized, what: str) -> str:
+def _count(some: pd.DataFrame, rows: pd.DataFrame, what: str) -> str:
     """The beginning of a sentence about some of several rows; nothing for a single one."""
     if len(rows) == 1:
         return ""
     return f"{len(some)} of {len(rows)} {what}{', the worst first' if len(some) > 1 else ''}: "
 
 
-def warn_of_one_seed(question: Question) -> None:
-    if question.seeds == "gaussian-shared" and question.draws == 1:
+def warn_of_one_seed(options: InversionOptions, draws: int) -> None:
+    if isinstance(options.seeds, str) and options.seeds == "gaussian-shared" and draws == 1:
         warnings.warn(
             "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; "
             "use draws=3 or more to have it counted",

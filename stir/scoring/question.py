@@ -79,15 +79,15 @@ class Question:
 
     def layers_of(self, reference: str, target: str) -> tuple[str | None, str | None]:
         """The layers of two networks, the reference's first."""
-        return _of(self.given_layer, reference), _of(self.layer, target)
+        return layer_of(self.given_layer, reference), layer_of(self.layer, target)
 
     def as_reference(self, name: str, network: nn.Module) -> Representation:
         """The representation by a network that is a reference, called `name`."""
-        return self._representation(network, _of(self.given_layer, name))
+        return self._representation(network, layer_of(self.given_layer, name))
 
     def as_target(self, name: str, network: nn.Module) -> Representation:
         """The representation by a network that is a target, called `name`."""
-        return self._representation(network, _of(self.layer, name))
+        return self._representation(network, layer_of(self.layer, name))
 
     def _representation(self, network: nn.Module, layer: str | None) -> Representation:
         return Representation(network, self.images, layer, pool=self.options.pool, device=self.options.device)
@@ -114,5 +114,6 @@ def naming(*networks: str) -> Iterator[None]:
         raise type(error)(f"network{'s' if len(networks) > 1 else ''} {names}: {error}") from error
 
 
-def _of(layer: Layer, name: str) -> str | None:
+def layer_of(layer: Layer, name: str) -> str | None:
+    """The layer of the network called `name`."""
     return layer[name] if isinstance(layer, Mapping) else layer

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, draw_images, log_axis
+from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, draw_images, log_axis
 
 
 def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mapping[str, Tensor]) -> Figure:
@@ -73,5 +73,5 @@ def _draw_scale(axis: Axes, row: Mapping) -> None:
     axis.set(
         yticks=heights, yticklabels=[label for label, *_ in points], ylim=(-0.6, len(points) - 0.4), xlabel="similarity"
     )
-    axis.set_title(f"{row['target']} given {row['reference']}")
+    axis.set_title(as_text(f"{row['target']} given {row['reference']}"))
     axis.set_xlim(min(-0.02, row["stir_low"], *(value for _, value, *_ in points), row["floor"]), 1.03)

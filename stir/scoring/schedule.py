@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
 
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -14,22 +14,21 @@ from stir.computing.parallel import is_picklable, side_by_side
 from stir.scoring.draws import Draws, draw
 from stir.scoring.question import Question
 
+Task = tuple[int, str, tuple[str, ...]]  # number of a question, a reference, and the targets to be scored on its X'
 
-def draw_all(questions: Sequence[Question], models: Mapping[str, nn.Module]) -> list[list[Draws]]:
-    """The draws for each question: of each reference for all targets, or, in the worst case, for each other target.
+
+def draw_all(questions: Sequence[Question], tasks: Sequence[Task], models: Mapping[str, nn.Module]) -> list[Draws]:
+    """The draws for each task.
 
     Args:
         questions: those of one table, which differ in their layers alone.
+        tasks: in the worst case with one target each.
         models: name -> network.
     """
     first, worst = questions[0], questions[0].worst_case
-    tasks: list[tuple[Question, str, list[str]]] = []
-    for question, name in product(questions, models):
-        others = [[other] for other in models if other != name]
-        tasks += [(question, name, targets) for targets in (others if worst else [[*models]])]
     arguments = [
-        (question, models[name], models[targets[0]] if worst else None, (name, targets[0]))
-        for question, name, targets in tasks
+        (questions[number], models[name], models[targets[0]] if worst else None, (name, targets[0]))
+        for number, name, targets in tasks
     ]
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if is_picklable((models, first.measures)) else math.inf
@@ -43,7 +42,13 @@ def draw_all(questions: Sequence[Question], models: Mapping[str, nn.Module]) -> 
         leave=False,
     )
     # All before any is scored: a network cannot be used here while it is being sent to another process.
-    draws = [Draws(name, targets, inversions) for (_, name, targets), inversions in zip(tasks, bar, strict=True)]
-    return [
-        [each for (asked, *_), each in zip(tasks, draws, strict=True) if asked is question] for question in questions
-    ]
+    return [Draws(name, targets, inversions) for (_, name, targets), inversions in zip(tasks, bar, strict=True)]
+
+
+def in_groups(tasks: Sequence[Task], device: str | torch.device) -> list[Sequence[Task]]:
+    """Part tasks into groups whose scores are kept together: small ones, since a kill loses what is not kept.
+
+    On a CPU several are inverted at a time, and need to be more than the cores to keep all of these busy.
+    """
+    size = max(4, 2 * torch.get_num_threads()) if resolve_device(device).type == "cpu" else 1
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]

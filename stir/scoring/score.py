@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from stir.data.deferred import DeferredImages
 from stir.data.images import Images, gather_images
 from stir.inversion.options import InversionOptions, with_changes
-from stir.inversion.representation import PENULTIMATE
-from stir.inversion.seeds import random_cycle
-from stir.scoring.baselines import Baselines, Scores
 from stir.scoring.cautions import warn_of_one_seed, warn_of_scores
 from stir.scoring.draws import Draws, draw
+from stir.scoring.evaluation import Evaluation
+from stir.scoring.kept_pairs import KeptPairs, keepable
 from stir.scoring.question import Layer, Question
-from stir.scoring.result import StirResult
-from stir.scoring.schedule import draw_all
-from stir.similarity.intervals import Interval, mean_similarity
-from stir.similarity.measures import Measure, get_measure, name_of
+from stir.scoring.result import COLUMNS, StirResult
+from stir.scoring.schedule import Task, draw_all, in_groups
+from stir.similarity.measures import Measure
 
-DEALS = 5  # random permutations of each draw's X', for the floor: enough to steady its second digit
+Rows = dict[tuple[int, str, str], list[dict[str, Any]]]  # by the number of the question, reference and target
 
 
 def score(
@@ -82,13 +77,14 @@ def score(
         worst_case=worst_case,
         options=with_changes(options, changes),
     )
-    warn_of_one_seed(question)
+    warn_of_one_seed(question.options, draws)
     question.check_target("target", target)
     question.check_reference("reference", given)
     inversions = draw(question, given, target if worst_case else None)
     draws_of_reference = Draws("reference", ["target"], inversions)
-    (result,) = _score_all(question, [draws_of_reference], {"reference": given}, {"target": target})
-    warn_of_scores(result.to_frame(), question)
+    evaluation = Evaluation(question, ["target"])
+    (result,) = evaluation.scores([draws_of_reference], {"reference": given}, {"target": target})
+    warn_of_scores(result.to_frame(), question.measure, worst_case, question.options.tolerance)
     return result
 
 
@@ -134,164 +130,63 @@ def pairwise(
         raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
-    shared: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
-    images, options = gather_images(images), with_changes(options, changes)
+    options = with_changes(options, changes)
     layers = [layers] if isinstance(layers, Mapping) else layers
     for layer in layers:
         if isinstance(layer, Mapping) and set(layer) != set(models):
             raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
-    questions = [Question(images, layer, layer, options=options, **shared) for layer in layers]
-    for question in questions:
-        for name, model in models.items():
-            question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
-    warn_of_one_seed(questions[0])
-    results: list[StirResult] = []
-    for question, draws_of_references in zip(questions, draw_all(questions, models), strict=True):
-        results += _score_all(question, draws_of_references, models, models)
-    table = pd.DataFrame([result.as_row() for result in results])
-    warn_of_scores(table, questions[0])
+    images = images if isinstance(images, DeferredImages) else gather_images(images)
+    asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
+    warn_of_one_seed(options, draws)
+    kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
+    rows: Rows = {}
+    tasks: list[Task] = []
+    for number, layer in enumerate(layers):
+        for name in models:
+            if kept is not None:
+                rows |= {(number, name, target): each for target, each in kept.find(layer, name).items()}
+            if worst_case:
+                tasks += [(number, name, (other,)) for other in models if other != name]
+            else:
+                tasks.append((number, name, tuple(models)))
+    if not all(pair in rows for pair in _pairs(tasks)):
+        _measure_missing(rows, tasks, models, gather_images(images), layers, asked, options, kept)
+    table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
+    warn_of_scores(table, measure, worst_case, options.tolerance)
     return table
 
 
-@dataclass(frozen=True)
-class _OwnFeatures:
-    """A reference's own features of X and of each draw of its X', where taken, and the ceilings by measure."""
-
-    of_x: Tensor
-    of_draws: Sequence[Tensor]
-    taken: str
-    ceilings: dict[str | Measure, float] = field(default_factory=dict)
-
-
-def _score_all(
-    question: Question,
-    all_draws: Sequence[Draws],
-    references: Mapping[str, nn.Module],
-    targets: Mapping[str, nn.Module],
-) -> list[StirResult]:
-    """The scores on all draws: for each its targets, and for each target the measures, in their order."""
-    own_features: dict[Draws, _OwnFeatures] = {}
-    batch_size = question.options.batch_size
-    for name in dict.fromkeys(draws.reference for draws in all_draws):
-        with question.as_reference(name, references[name]) as represent:
-            of_x = represent.in_batches(question.images, batch_size)
-            for draws in all_draws:
-                if draws.reference == name:
-                    of_draws = represent.in_batches(draws.images, batch_size).chunk(question.draws)
-                    own_features[draws] = _OwnFeatures(of_x, of_draws, represent.taken)
-    plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities on X itself, by pair
-    baselines = Baselines(question)
-    results: dict[tuple[Draws, str], list[StirResult]] = {}
-    pairs = [(draws, name) for draws in all_draws for name in draws.targets]
-    with tqdm(total=len(pairs), desc="scores", unit="pair", disable=not question.options.progress, leave=False) as bar:
-        for name in dict.fromkeys(name for _, name in pairs):
-            draws_of_target = [draws for draws, other in pairs if other == name]
-            untrained = baselines.untrained(name, targets[name], draws_of_target)
-            with question.as_target(name, targets[name]) as represent:
-                of_x = represent.in_batches(question.images, batch_size)
-                for draws in draws_of_target:
-                    of_draws = represent.in_batches(draws.images, batch_size).chunk(question.draws)
-                    beside = {"pixels": baselines.pixels(draws), "untrained": untrained[draws]}
-                    own = own_features[draws]
-                    description = _description(question, draws, name, own.taken, represent.taken)
-                    results[draws, name] = _score(question, description, own, of_x, of_draws, plain, beside)
-                    bar.update()
-    return [result for draws, name in pairs for result in results[draws, name]]
+def _measure_missing(
+    rows: Rows,
+    tasks: Sequence[Task],
+    models: Mapping[str, nn.Module],
+    images: Tensor,
+    layers: Sequence[Layer],
+    asked: Mapping[str, Any],
+    options: InversionOptions,
+    kept: KeptPairs | None,
+) -> None:
+    """Add to `rows` those of the tasks that have some missing, and keep them."""
+    questions = [Question(images, layer, layer, options=options, **asked) for layer in layers]
+    models = dict(models)  # reads the weights, if they were not read
+    for question in questions:
+        for name, model in models.items():
+            question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
+    order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
+    evaluations = [Evaluation(question, order) for question in questions]
+    missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
+    for group in [missing] if kept is None else in_groups(missing, options.device):
+        drawn = draw_all(questions, group, models)
+        for number, layer in enumerate(layers):
+            draws = [each for (asking, *_), each in zip(group, drawn, strict=True) if asking == number]
+            results = evaluations[number].scores(draws, models, models)
+            for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
+                rows[number, name, target] = [result.as_row() for result in some]
+            if kept is not None:
+                for name in dict.fromkeys(each.reference for each in draws):
+                    kept.keep(layer, name, {key[2]: rows[key] for key in rows if key[:2] == (number, name)})
 
 
-def _score(
-    question: Question,
-    description: dict[str, Any],
-    own: _OwnFeatures,
-    of_x: Tensor,
-    of_draws: Sequence[Tensor],
-    plain: dict[frozenset, tuple[float, Interval]],
-    baselines: Mapping[str, Scores],
-) -> list[StirResult]:
-    """The scores of one target by all measures, from its features of X and of each draw of X'."""
-    reference, target = description["reference"], description["target"]
-    pair = frozenset((reference, target))
-    results = []
-    for measure in question.measures:
-        try:
-            if measure not in own.ceilings:
-                own.ceilings[measure] = _mean(measure, own.of_x, own.of_draws)
-            if measure == question.measure:
-                similarities = _with_intervals(question, own.of_x, of_x, of_draws, plain, pair)
-            else:
-                similarities = _without_intervals(measure, own.of_x, of_x, of_draws)
-        except ValueError as error:
-            message = (
-                f"reference {reference!r} at layer={description['reference_layer']!r}, "
-                f"target {target!r} at layer={description['target_layer']!r}: {error}"
-            )
-            if measure == question.measure:
-                raise ValueError(message) from error
-            warnings.warn(f"{name_of(measure)} is left out for {message}", stacklevel=4)
-            continue
-        beside: dict[str, Any] = {name: scores[measure] for name, scores in baselines.items()}
-        ceiling = own.ceilings[measure]
-        results.append(StirResult(**description, **similarities, **beside, ceiling=ceiling, measure=name_of(measure)))
-    return results
-
-
-def _description(
-    question: Question, draws: Draws, target: str, reference_taken: str, target_taken: str
-) -> dict[str, Any]:
-    """The fields of a `StirResult` that are the same for all measures."""
-    inversions = draws.inversions
-    given_layer, layer = question.layers_of(draws.reference, target)
-    return dict(
-        images=question.images,
-        inversion=inversions[0],
-        distances=torch.stack([inversion.distance for inversion in inversions]),
-        moved=torch.stack([inversion.moved for inversion in inversions]).mean().item(),
-        towards=torch.stack([inversion.towards for inversion in inversions]).nanmean().item(),
-        reference=draws.reference,
-        target=target,
-        reference_layer=given_layer or PENULTIMATE,
-        target_layer=layer or PENULTIMATE,
-        reference_taken=reference_taken,
-        target_taken=target_taken,
-        seeds=question.seeds,
-        seed=question.options.seed,
-    )
-
-
-def _with_intervals(
-    question: Question,
-    own: Tensor,
-    of_x: Tensor,
-    of_draws: Sequence[Tensor],
-    plain: dict[frozenset, tuple[float, Interval]],
-    pair: frozenset,
-) -> dict[str, Any]:
-    """Value, plain similarity and floor of a `StirResult`, with intervals.
-
-    Args:
-        own: the reference's features of X.
-        of_x, of_draws: the target's features of X and of each draw of X'.
-        plain: similarities on X by pair of networks, to which this pair's is added.
-    """
-    compare = get_measure(question.measure)
-    value, interval = mean_similarity(compare, of_x, of_draws, question.seeds == "gaussian-shared")
-    # The named measures are symmetric; a function of the user's own need not be.
-    if pair not in plain or callable(question.measure):
-        plain[pair] = mean_similarity(compare, own, [of_x])
-    cka, cka_interval = plain[pair]
-    generator = torch.Generator().manual_seed(0)
-    floors = [compare(of_x, x[random_cycle(len(x), generator)]) for x in of_draws for _ in range(DEALS)]
-    return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, floor=sum(floors) / len(floors))
-
-
-def _without_intervals(measure: str | Measure, own: Tensor, of_x: Tensor, of_draws: Sequence[Tensor]) -> dict[str, Any]:
-    """Value and plain similarity by a further measure, without intervals and floor, which take long."""
-    unknown = (math.nan, math.nan)
-    cka = get_measure(measure)(own, of_x)
-    value = _mean(measure, of_x, of_draws)
-    return dict(value=value, interval=unknown, cka=cka, cka_interval=unknown, floor=math.nan)
-
-
-def _mean(measure: str | Measure, of_x: Tensor, of_draws: Sequence[Tensor]) -> float:
-    """Mean similarity over draws."""
-    return sum(get_measure(measure)(of_x, features) for features in of_draws) / len(of_draws)
+def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[int, str, str]]:
+    """Number of the question, reference and target of each pair."""
+    return ((number, name, target) for number, name, targets in tasks for target in targets)

@@ -154,11 +154,17 @@ def beyond_pixels_summary(judged: pd.DataFrame) -> str:
         f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
     )
     changes = [
-        f"- *{html.escape(claim, quote=False)}*: {verdict}; beyond the pixels {beyond}."
+        f"- *{_as_text(claim)}*: {verdict}; beyond the pixels {beyond}."
         for claim, (verdict, beyond) in both.items()
         if beyond != verdict
     ]
     return "\n".join([counts, "", *changes])
+
+
+def _as_text(text: str) -> str:
+    """Markdown that shows `text` letter for letter: neither as HTML, nor as Markdown or mathematics."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"&#{ord(each)};" if each in "\\`*_{}[]|$~" else each for each in text)
 
 
 def tables_in(folder: Path, endings: Sequence[str] = (".csv", BY_SOLVER, VERDICTS)) -> list[Path]:
@@ -220,7 +226,7 @@ def mixture(judged: pd.DataFrame) -> str:
         if len(each) > 1
     ]
     text = f"Not all networks were trained alike: {'; '.join(parts)}." if parts else ""
-    return html.escape(text, quote=False)
+    return _as_text(text)
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
-from torch import Tensor, nn
+from torch import Tensor
 
+from stir.data.deferred import DeferredImages
 from stir.data.images import gather_images
 from stir.inversion.invert import invert
 from stir.inversion.options import InversionOptions
@@ -20,7 +21,7 @@ from stir.scoring.question import Question
 from stir.study import verdict
 from stir.training.losses import LOSSES
 from stir.training.recipe import Recipe
-from stir.training.trained import ATTACKS, TrainedModel, trained_models, untrained_models
+from stir.training.trained import ATTACKS, TrainedModels, networks_to_train, trained_models, untrained_models
 
 # Parameters of a notebook that are arguments of training (but for a network's own loss and data set), and of inversion:
 # parameter -> argument.
@@ -93,36 +94,47 @@ def _check_solvers(parameters: Mapping[str, Any]) -> None:
 
 
 def rehearse_and_train(
-    networks: Mapping[str, Mapping], recipe: Mapping[str, Any], images: Tensor, measurement: Mapping[str, Any]
-) -> dict[str, TrainedModel]:
+    networks: Mapping[str, Mapping],
+    recipe: Mapping[str, Any],
+    images: Tensor | DeferredImages,
+    measurement: Mapping[str, Any],
+) -> TrainedModels:
     """Train networks, by `stir.trained_models`, after a rehearsal of all measurements on untrained ones.
 
-    One step of each inversion, on two images, shows a mistake before hours of training.
+    One step of each inversion, on two images, shows a mistake before hours of training. Where nothing has to be
+    trained there is none.
 
     Args:
         networks: name -> the arguments in which this network differs from the others.
         recipe: the arguments that all have in common.
-        images: [N, C, H, W] in [0, 1], to measure on.
+        images: [N, C, H, W] in [0, 1], to measure on; or those of a deferred data set.
         measurement: arguments of `stir.pairwise`, as `settings` returns them.
 
     Raises:
         ValueError: as `stir.trained_models` and `stir.pairwise`.
     """
-    inversion = {name: value for name, value in measurement.items() if name not in MEASURING}
-    measuring = {name: measurement[name] for name in ("measure", "draws") if name in measurement}
-    options = InversionOptions(**inversion)
-    Question(gather_images(images), also=tuple(measurement.get("also", ())), options=options, **measuring)
-    for model in untrained_models(networks, **recipe).values():
-        for layer in measurement["layers"]:
-            invert(model, images[:2], layer=layer, options=options, steps=1)
+    if networks_to_train(networks, **recipe):
+        _rehearse(networks, recipe, gather_images(images), measurement)
     return trained_models(networks, device=measurement["device"], **recipe)
 
 
-def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) -> pd.DataFrame:
+def _rehearse(
+    networks: Mapping[str, Mapping], recipe: Mapping[str, Any], images: Tensor, measurement: Mapping[str, Any]
+) -> None:
+    inversion = {name: value for name, value in measurement.items() if name not in MEASURING}
+    measuring = {name: measurement[name] for name in ("measure", "draws") if name in measurement}
+    options = InversionOptions(**inversion)
+    Question(images, also=tuple(measurement.get("also", ())), options=options, **measuring)
+    for model in untrained_models(networks, **recipe).values():
+        for layer in measurement["layers"]:
+            invert(model, images[:2], layer=layer, options=options, steps=1)
+
+
+def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd.DataFrame:
     """Accuracies of the networks of each kind, averaged over the kind's networks.
 
     Args:
-        models: name -> network, as `stir.trained_models` returns them.
+        cards: name -> card, those of what `stir.trained_models` returns.
         about: name -> attributes, among them `kind`.
 
     Returns:
@@ -130,8 +142,7 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
         (`stir.training.trained.ATTACKS`), in [0, 1], and the `seconds to train` one.
     """
     rows = []
-    for name, model in models.items():
-        card = _card(model)
+    for name, card in cards.items():
         rows.append(
             {
                 "kind": about[name]["kind"],
@@ -146,11 +157,6 @@ def accuracies(models: Mapping[str, nn.Module], about: Mapping[str, Mapping]) ->
     return kinds.agg("mean").assign(networks=kinds.networks.sum())
 
 
-def _card(model: nn.Module) -> dict[str, Any]:
-    card: Any = model.card  # a plain attribute, which a module's type does not tell
-    return card
-
-
 def format_accuracies(table: pd.DataFrame) -> Styler:
     """Format the table that `accuracies` returns as the book shows it."""
     counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
@@ -161,14 +167,14 @@ def format_accuracies(table: pd.DataFrame) -> Styler:
 
 
 def pair_table(
-    parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], models: Mapping[str, nn.Module]
+    parts: Sequence[pd.DataFrame], about: Mapping[str, Mapping], cards: Mapping[str, Mapping]
 ) -> pd.DataFrame:
     """Concatenate tables of pairs, and add the attributes and accuracies of both networks.
 
     Args:
         parts: tables as `stir.pairwise` makes them.
         about: name -> attributes, as in `stir.study.verdict.described`.
-        models: name -> network, as `stir.trained_models` returns them.
+        cards: name -> card, those of what `stir.trained_models` returns.
 
     Returns:
         The table with the columns of `stir.study.verdict.described` and accuracies in [0, 1]: `reference_accuracy`,
@@ -176,18 +182,18 @@ def pair_table(
     """
     table = verdict.described(pd.concat(parts, ignore_index=True), about)
     for side in ("reference", "target"):
-        cards = [_card(models[name]) for name in table[side]]
-        table[f"{side}_accuracy"] = [card["accuracy"] for card in cards]
+        of_side = [cards[name] for name in table[side]]
+        table[f"{side}_accuracy"] = [card["accuracy"] for card in of_side]
         for ball in ATTACKS:
-            table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in cards]
-    return table.assign(recipe=_recipe(models))
+            table[f"{side}_robust_{ball}"] = [card["robust_accuracy"][ball] for card in of_side]
+    return table.assign(recipe=_recipe(cards))
 
 
-def _recipe(models: Mapping[str, nn.Module]) -> str:
+def _recipe(cards: Mapping[str, Mapping]) -> str:
     """JSON of how networks were trained: setting -> its value, or the list of several; without seeds and images."""
     values: dict[str, set] = {}
-    for model in models.values():
-        for name, value in _card(model).get("made_by", {}).items():
+    for card in cards.values():
+        for name, value in card.get("made_by", {}).items():
             if name not in ("seed", "data") and value is not None:
                 values.setdefault(name, set()).add(value)
     return json.dumps({name: sorted(each) if len(each) > 1 else min(each) for name, each in sorted(values.items())})

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, draw_images, log_axis
+from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, draw_images, log_axis
 
 LOSS_NAMES = {
     "adversarial-l2": "adversarial (L2)",
@@ -51,7 +51,8 @@ def measure_name(table: pd.DataFrame) -> str:
 
 
 def use_style() -> None:
-    """Apply the book's style to matplotlib."""
+    """Apply the book's style to matplotlib, and have pages show what tables hold as text, not as mathematics."""
+    pd.set_option("display.html.use_mathjax", False, "styler.html.mathjax", False)
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
     plt.rcParams.update(
         {
@@ -110,8 +111,8 @@ def profiles(
         if "pixels" in rows and rows.pixels.notna().any():
             _baseline(axis, np.arange(len(order)), np.array([group.pixels.mean() for group in groups]))
         low = min(low, rows.filter(["stir", "cka", "pixels"]).min().min() - 0.03)
-        axis.set(title=title, xlabel=xlabel)
-        names = ticks[title] if ticks else [str(value) for value in order]
+        axis.set(title=as_text(title), xlabel=xlabel)
+        names = [as_text(value) for value in (ticks[title] if ticks else order)]
         axis.set_xticks(range(len(order)), names, rotation=20 if sum(map(len, names)) > 30 and not ticks else 0)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
@@ -170,6 +171,7 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
         grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(
             index=list(names), columns=list(names)
         )
+        grid = grid.rename(index=as_text, columns=as_text)
         sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
         axis.set(
             title=measure_name(table) if column == "cka" else title,
@@ -180,7 +182,7 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
         plt.setp(axis.get_xticklabels(), ha="right")
         axis.tick_params(axis="y", rotation=0)
     if heading:
-        figure.suptitle(heading)
+        figure.suptitle(as_text(heading))
     figure.tight_layout()
     return figure
 
@@ -206,7 +208,7 @@ def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, 
         for number, (value, row) in enumerate(means.iterrows()):
             # Alternately above and below the marks, since neighbours are often close.
             axis.annotate(
-                str(value),
+                as_text(value),
                 (row[x], row.stir),
                 (0, (9, -16)[number % 2]),
                 textcoords="offset points",
@@ -214,7 +216,7 @@ def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, 
                 fontsize=8,
                 color=STIR_COLOUR,
             )
-        axis.set(title=title, xlabel=xlabel)
+        axis.set(title=as_text(title), xlabel=xlabel)
         axis.xaxis.set_major_formatter("{x:.0%}")
     axes[0][0].set_ylabel("mean similarity to the other networks")
     axes[0][0].margins(y=0.12)
@@ -240,7 +242,12 @@ def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
         axis.plot(table[name], heights, "|", ms=16, color="0.6", label="floor and ceiling" if name == "floor" else None)
     if "pixels" in table:
         axis.plot(table.pixels, heights, "D", ms=4, color=BASELINE_COLOUR, label="pixels", zorder=1)
-    axis.set(yticks=heights, yticklabels=table[labels], xlabel="similarity", ylim=(-0.6, len(table) - 0.4))
+    axis.set(
+        yticks=heights,
+        yticklabels=[as_text(label) for label in table[labels]],
+        xlabel="similarity",
+        ylim=(-0.6, len(table) - 0.4),
+    )
     axis.set_xlim(min(-0.02, table[["stir_low", "cka_low", "floor"]].min().min()), 1.03)
     axis.legend(**LEGEND)
     return _finished(figure)
@@ -285,9 +292,9 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
                 losses,
                 ls=("-", "--", "-.", ":")[number % 4],
                 color=colours[number],
-                label=name,
+                label=as_text(name),
             )
-        axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=title)
+        axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=as_text(title))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.legend(**LEGEND, fontsize="small")
     return _finished(figure)

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from stir.style import as_text
+
 # Colours of Okabe & Ito (2008), as in `stir.style`; the markers distinguish verdicts in black and white.
 VERDICT_STYLES = {
     "supported": ("#009E73", "o"),
@@ -39,7 +41,7 @@ def verdict_rows(judged: pd.DataFrame) -> Figure:
             rows.difference_value, heights[selected], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
         )
     axis.axvline(0, color="0.4", lw=1)
-    claims = [textwrap.fill(claim, 50) for claim in judged.claim]
+    claims = [as_text(textwrap.fill(claim, 50)) for claim in judged.claim]
     axis.set(
         yticks=heights,
         yticklabels=claims,
@@ -71,9 +73,9 @@ def verdict_grid(judged: pd.DataFrame, rows: Sequence[str], columns: Sequence[st
         axis.plot(x + 0.2, y + 0.5, marker, ms=5, color="0.2")
         style = dict(ha="center", va="center", fontsize=9)
         axis.annotate(f"{cell.difference_value:+.2f}", (x + 0.62, y + 0.5), **style)
-    names = [textwrap.fill(row, 44) for row in rows]
+    names = [as_text(textwrap.fill(row, 44)) for row in rows]
     axis.set(xlim=(0, len(columns)), ylim=(0, len(rows)), yticks=np.arange(len(rows))[::-1] + 0.5, yticklabels=names)
-    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=35, ha="left")
+    axis.set_xticks(np.arange(len(columns)) + 0.5, [as_text(column) for column in columns], rotation=35, ha="left")
     axis.tick_params(labelsize=9, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     handles = [
         Line2D([], [], marker=marker, ls="", color=colour, label=verdict)

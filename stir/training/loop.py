@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from stir.computing.devices import reproducible, resolve_device
-from stir.computing.memory import in_batches
+from stir.computing.memory import in_batches, memory_told
 from stir.computing.precision import check_precision, fast_bf16
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
@@ -34,6 +34,7 @@ STEPS_BETWEEN_CHECKS = 50
 
 
 @reproducible()
+@memory_told("lower batch_size, or take smaller images, a smaller network or another device")
 def train(
     model: nn.Module,
     split: Split,
@@ -67,6 +68,7 @@ def train(
 
     Raises:
         FloatingPointError: the loss or the weights are no longer finite; no checkpoint keeps them.
+        MemoryError: a batch does not fit. It is not halved, as that would give other weights.
     """
     check_precision(precision)
     device = resolve_device(device)
@@ -236,6 +238,7 @@ def _batch_ends(n: int, size: int) -> list[int]:
 
 
 @reproducible()
+@memory_told()
 def accuracy(
     model: nn.Module,
     split: Split,

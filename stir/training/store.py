@@ -19,6 +19,7 @@ from torch import nn
 
 from stir.data.folders import image_litter
 from stir.files import digest, lock, store_folder, write_atomically
+from stir.kept import evidence_folder, note_use
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
@@ -59,6 +60,22 @@ class Entry:
     def exists(self) -> bool:
         """True if there is a card, which may still be damaged."""
         return self.path("json").exists()
+
+    def card(self) -> dict[str, Any] | None:
+        """The card, from the store if it has the weights too, else from the evidence; None if there is no whole one."""
+        evidence = evidence_folder()
+        places = {"kept": self.path("json")} if self.path("safetensors").exists() else {}
+        if evidence is not None:
+            places["evidence"] = evidence / self.folder.name / self.path("json").name
+        for word, path in places.items():
+            try:
+                card = _read_card(path)
+            except (OSError, ValueError, TypeError):
+                continue
+            if card["made_by"] == json.loads(json.dumps(self.made_by)):
+                note_use(path, word)
+                return card
+        return None
 
     @contextmanager
     def locked(self) -> Iterator[bool]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, groupby
@@ -85,13 +86,61 @@ def trained_model(
     return request.fetch(resolve_device(device), progress)
 
 
+class TrainedModels(Mapping[str, TrainedModel]):
+    """Trained networks by name. Each is read from the store when it is asked for, and anew each time.
+
+    So what is done to a network after it was read, such as pruning it, never passes for the one that `cards` describe,
+    and a page of kept measurements reads no weights.
+
+    Attributes:
+        cards: name -> the card, as `trained_model` describes it.
+    """
+
+    def __init__(
+        self,
+        requests: Mapping[str, _TrainingRequest],
+        device: torch.device,
+        progress: bool,
+        trained: Mapping[str, TrainedModel],
+    ) -> None:
+        self.cards: dict[str, dict[str, Any]] = {}
+        for name, request in requests.items():
+            self.cards[name] = trained[name].card if name in trained else request.entry.card() or {}
+        self._requests, self._device, self._progress = requests, device, progress
+        self._trained = {name: trained[name] for name in trained if not requests[name].entry.exists}  # a full disk
+
+    def __getitem__(self, name: str) -> TrainedModel:
+        """Read a network from the store; if it is not there, as where there is the evidence alone, train it now."""
+        if name in self._trained:
+            return copy.deepcopy(self._trained[name])
+        request = self._requests[name]
+        return replace(request, model=copy.deepcopy(request.model)).fetch(self._device, self._progress)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._requests)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def key(self, name: str) -> str:
+        """The hash of all that made a network: its name in the store."""
+        return self._requests[name].entry.key
+
+    def only(self, names: Iterable[str]) -> TrainedModels:
+        """Some of the networks, in the order of `names`."""
+        requests = {name: self._requests[name] for name in names}
+        trained = {name: self._trained[name] for name in requests if name in self._trained}
+        return TrainedModels(requests, self._device, self._progress, trained)
+
+
 def trained_models(
     networks: Mapping[str, Mapping], *, device: str | torch.device = "auto", progress: bool = True, **shared
-) -> dict[str, TrainedModel]:
+) -> TrainedModels:
     """Load or train several networks, by name; on a CPU, those not in the store are trained side by side.
 
     Each is the network that `trained_model` trains alone: small networks use one core in both cases, larger ones
-    more (see `stir.computing.parallel.threads_for`).
+    more (see `stir.computing.parallel.threads_for`). Those that are known from the evidence alone (`stir.kept`) are
+    trained only when they are asked for.
 
     Args:
         networks: name -> the arguments of `trained_model` that are particular to this network.
@@ -103,7 +152,7 @@ def trained_models(
     """
     device = resolve_device(device)
     requests = _prepare_all(networks, progress, shared)
-    missing = [name for name, request in requests.items() if not request.entry.exists]
+    missing = _missing(requests)
     missing.sort(key=lambda name: requests[name].threads)
     tasks = [(requests[name], device, progress and len(missing) < 2) for name in missing]
     results = chain.from_iterable(
@@ -111,8 +160,16 @@ def trained_models(
         for threads, group in groupby(tasks, key=lambda task: task[0].threads)
     )
     bar = tqdm(results, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
-    trained = dict(zip(missing, bar, strict=True))
-    return {name: trained.get(name) or request.fetch(device, progress) for name, request in requests.items()}
+    return TrainedModels(requests, device, progress, dict(zip(missing, bar, strict=True)))
+
+
+def networks_to_train(networks: Mapping[str, Mapping], *, progress: bool = True, **shared) -> list[str]:
+    """Names of the networks that `trained_models` would train, after the same checks of all arguments."""
+    return _missing(_prepare_all(networks, progress, shared))
+
+
+def _missing(requests: Mapping[str, _TrainingRequest]) -> list[str]:
+    return [name for name, request in requests.items() if request.entry.card() is None]
 
 
 def untrained_models(networks: Mapping[str, Mapping], *, progress: bool = True, **shared) -> dict[str, nn.Sequential]:
@@ -196,11 +253,11 @@ def _count_operations(model: nn.Module, architecture: str, dataset: Dataset) -> 
     Raises:
         ValueError: the network cannot take the images.
     """
-    shape = "x".join(map(str, dataset.train.images.shape[1:]))
+    shape = "x".join(map(str, dataset.train.shape[1:]))
     try:
         # With gradients: without them, a transformer takes a fast path that the counter does not see.
         with FlopCounterMode(display=False) as counter:
-            model.eval()(dataset.train.images[:1])
+            model.eval()(torch.zeros(1, *dataset.train.shape[1:]))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size"
@@ -213,9 +270,10 @@ def _train_and_store(
 ) -> dict[str, Any]:
     """Train `model` in place, test it and store it; return its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
+    train_split, test_split = dataset.train[:], dataset.test[:]  # loaded, if they were deferred
     curve = train(
         model,
-        dataset.train,
+        train_split,
         recipe,
         seed=made_by["seed"],
         device=device,
@@ -227,8 +285,8 @@ def _train_and_store(
     card = {
         "made_by": made_by,
         "dataset": dataset.name,
-        "accuracy": accuracy(model, dataset.test, device=device),
-        "robust_accuracy": _robust_accuracy(model, dataset.test, device),
+        "accuracy": accuracy(model, test_split, device=device),
+        "robust_accuracy": _robust_accuracy(model, test_split, device),
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 2),
         "hardware": hardware(device),

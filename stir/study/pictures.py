@@ -1,0 +1,74 @@
+"""The few inverted images that a page shows, kept in the store as the rows of pairs are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from stir.computing.devices import hardware, resolve_device
+from stir.data.deferred import fingerprint
+from stir.inversion.controversial import Controversy, controversial
+from stir.inversion.invert import Inversion, invert
+from stir.inversion.options import InversionOptions
+from stir.inversion.representation import PENULTIMATE
+from stir.kept import Record
+from stir.scoring.kept_pairs import determining
+from stir.training.trained import TrainedModels
+
+
+def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | None = None, **options) -> Inversion:
+    """`stir.invert` of a network of the store, called `name`, by its arguments; found, or made now and kept.
+
+    Raises:
+        ValueError, TypeError: as `stir.invert`.
+    """
+    record = _record(models, images, layer, InversionOptions(**options), reference=name)
+    found = record.find()
+    if found is None:
+        inversion = invert(models[name], images, layer=layer, **options)
+        _keep(record, inversion, options, {})
+        return inversion
+    return Inversion(**_fields(found.content, found.tensors, images, options))
+
+
+def disagreeing(
+    models: TrainedModels, given: str, target: str, images: Tensor, *, layer: str | None = None, **options
+) -> Controversy:
+    """`stir.controversial` of two networks of the store, by its arguments; found, or made now and kept.
+
+    Raises:
+        ValueError, TypeError: as `stir.controversial`.
+    """
+    record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
+    found = record.find()
+    if found is None:
+        images_found = controversial(models[given], models[target], images, layer=layer, **options)
+        _keep(record, images_found, options, {"target_distance": images_found.target_distance})
+        return images_found
+    return Controversy(
+        **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
+    )
+
+
+def _record(
+    models: TrainedModels, images: Tensor, layer: str | None, options: InversionOptions, **names: str
+) -> Record:
+    about = determining(options, worst_case="target" in names)
+    keys = {side: models.key(name) for side, name in names.items()}
+    return Record({"kind": "pictures", "images": fingerprint(images), "layer": layer or PENULTIMATE, **about, **keys})
+
+
+def _keep(record: Record, inversion: Inversion, options: dict[str, Any], more: dict[str, Tensor]) -> None:
+    tensors = {name: getattr(inversion, name) for name in ("images", "distance", "converged")}
+    content = {name: getattr(inversion, name) for name in ("solver", "steps", "tolerance")}
+    device = resolve_device(options.get("device", "auto"))
+    record.keep(content, tensors | more, hardware=hardware(device))
+
+
+def _fields(
+    content: dict[str, Any], tensors: dict[str, Tensor], images: Tensor, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of an `Inversion`; its seed images are drawn again."""
+    kept = {name: tensors[name] for name in ("images", "distance", "converged")}
+    return content | kept | {"seeds": InversionOptions(**options).seed_images(images), "originals": images}
