@@ -1,11 +1,14 @@
 """Loading of states; `test_loop` resumes trainings from checkpoints."""
 
+import json
+
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 import stir
+from stir.files import digest_of
 from stir.training.checkpoint import Checkpoint, load_state
 
 
@@ -39,3 +42,14 @@ def test_all_of_a_checkpoint_is_under_its_checksum(tmp_path, field):
         save_file(tensors, path, metadata={name: value for name, value in metadata.items() if name != field})
         with pytest.raises(KeyError):
             Checkpoint.read(path)
+
+
+@pytest.mark.parametrize("field", ["curve", "rate"])
+@pytest.mark.parametrize("value", [5, None, "ab", ["a"], [["a"]], [{"loss": "a"}], {"loss": 1.0}])
+def test_numbers_of_another_kind_are_damage(tmp_path, field, value):
+    path, made_by = tmp_path / "a.checkpoint", "{}"
+    values = {"curve": [{"loss": 1.5}], "rate": [0.1]} | {field: value}
+    texts = {name: json.dumps(each) for name, each in values.items()} | {"made_by": made_by}
+    save_file({}, path, metadata=texts | {"sha256": digest_of({}, *texts.values())})
+    with pytest.raises((ValueError, TypeError)):
+        Checkpoint.read(path)

@@ -13,6 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from stir.data.classes import quoted, selected_numbers
 from stir.data.datasets import TORCHVISION_DATASETS, Dataset, Split, load_dataset
 
 
@@ -104,6 +105,11 @@ def test_sizes_that_are_none(unchecked, image_size):
         load_dataset("digits", image_size=image_size)
 
 
+def test_a_user_that_does_not_exist():
+    with pytest.raises(ValueError, match="dataset='folder:~nobody-here/x': there is no folder '~nobody-here/x/train'"):
+        load_dataset("folder:~nobody-here/x")
+
+
 def test_unknown_name():
     with pytest.raises(
         ValueError, match="dataset='cifar' is unknown; use 'digits', 'mnist', .*'cifar10', .* or 'folder:PATH'"
@@ -166,6 +172,36 @@ def test_names_with_a_comma(tmp_path, selection):
     for wrong in ('"Bonn, Germany', 'cat, "do"g'):
         with pytest.raises(ValueError, match="classes: '.*' cannot be split at its commas"):
             load_dataset(f"folder:{tmp_path}", classes=wrong)
+
+
+ODD_NAMES = (" cat", "cat", 'a"b, c', '"', "x\ny", "01", "2")
+
+
+def test_names_in_quotes_count_as_they_stand():
+    assert selected_numbers('" cat", dog', (" cat", "dog"))[1] == [0, 1]
+    with pytest.raises(ValueError, match="classes: ' cat' is no class"):
+        selected_numbers('" cat", dog', ("cat", "dog"))
+    text = ", ".join(map(quoted, ODD_NAMES))
+    assert selected_numbers(text, ODD_NAMES)[1] == [*range(len(ODD_NAMES))]
+
+
+@pytest.mark.parametrize("selection", [5, b"0-4", {"0", "1"}, {"0": 1, "1": 2}, 1.5])
+def test_classes_that_are_neither_text_nor_a_list(unchecked, selection):
+    """Of bytes the numbers were taken, of a set the order of its hashes."""
+    with pytest.raises(ValueError, match="classes=.* must be text such as '0-4', or a list of such, in order"):
+        load_dataset("digits", classes=selection)
+
+
+@pytest.mark.parametrize("selection", ["9" * 5000, "0-" + "9" * 5000, "٣", "²"])
+def test_numbers_that_are_none(selection):
+    with pytest.raises(ValueError, match="classes: '.*' is no class"):
+        load_dataset("digits", classes=selection)
+
+
+def test_a_number_of_several_classes():
+    with pytest.raises(ValueError, match="classes: '001' is no class"):
+        selected_numbers("001", ("1", "01", "2"))
+    assert selected_numbers("1-2", ("1", "01", "2"))[1] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,25 @@ def test_broken_links_are_unreadable_files(folder):
         assert load(root, unreadable="skip").fingerprint == before
 
 
+def test_a_pipe_is_an_unreadable_file(folder):
+    """To open it would wait for who writes into it, for ever."""
+    root, _ = folder
+    before = load(root).fingerprint
+    os.mkfifo(root / "train" / "cat" / "pipe.png")
+    with pytest.raises(ValueError, match=r"1 of 7 files in .*pipe.png \(it is no regular file\)"):
+        load(root)
+    with pytest.warns(UserWarning, match="1 of 7 files"):
+        assert load(root, unreadable="skip").fingerprint == before
+
+
+def test_a_line_break_in_a_name_is_no_line_break_in_a_message(folder):
+    root, _ = folder
+    (root / "train" / "cat" / "two\nlines.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"two\\nlines.png \(cannot identify") as error:
+        load(root)
+    assert "\n" not in str(error.value)
+
+
 def test_names_that_are_not_utf8(folder):
     root, _ = folder
     name = os.fsencode(root / "train" / "cat") + b"/\xe9t\xe9.png"

@@ -226,6 +226,23 @@ def test_a_damaged_checkpoint_is_named_and_removed(few, tmp_path):
     assert torch.equal(weights(model), weights(plain))
 
 
+@pytest.mark.parametrize("change", ["momentum of another shape", "longer curve"])
+def test_a_checkpoint_that_its_training_could_not_have_written(few, tmp_path, capsys, change):
+    path, training = tmp_path / "a.checkpoint", _Training(network(), few, Recipe(epochs=2), 0, False)
+    training.curve.append({"loss": 1.5})
+    training.save(path)
+    saved = Checkpoint.read(path)
+    tensors, curve = saved.tensors, saved.curve
+    if change == "longer curve":
+        curve = curve * 2
+    else:
+        tensors = tensors | {"momentum.1.bias": torch.zeros(0)}
+    Checkpoint(tensors, curve, saved.rates, saved.made_by).write(path)
+    training = _Training(network(), few, Recipe(epochs=2), 0, False)
+    training.resume(path)
+    assert not path.exists() and training.curve == [] and "cannot be used" in capsys.readouterr().out
+
+
 def network_without_bias():
     return nn.Sequential(*list(network())[:-2], nn.Linear(32, 10, bias=False))
 

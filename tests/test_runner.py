@@ -181,6 +181,7 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
         "[n]": "odd.yml must hold lines of `name: value`",
         "0": "odd.yml must hold lines of `name: value`",
         "5: 1": "odd.yml: parameter 5 does not exist",
+        "n: x": "odd.yml: parameter n='x' is of type str; it must be of type int",
     }.items():
         (scales / "odd.yml").write_text(text)
         with pytest.raises(ValueError, match=message):

@@ -197,6 +197,30 @@ def test_every_field_of_a_card_is_under_its_checksum(stored, monkeypatch, capsys
     assert not trains(fetch, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("accuracy", "x"), ("accuracy", 5), ("robust_accuracy", 5), ("robust_accuracy", {"l2": None}), ("date", 5),
+     ("curve", [None]), ("versions", []), ("made_by", [])],
+)  # fmt: skip
+def test_fields_of_another_kind_are_damage(stored, monkeypatch, field, value):
+    """In a card from before cards had a checksum; the list of networks ended in a traceback of some."""
+    weights, path, fetch = stored
+    card = json.loads(path.read_text()) | {field: value}
+    del card["weights_sha256"]
+    path.write_text(json.dumps(card | {"sha256": stir.files.digest(weights)}))
+    (path.parent / "0123456789abcdef.json").write_text(path.read_text())
+    assert list(stored_models().architecture) == ["(damaged)"] * 2
+    assert CliRunner().invoke(main, ["models"]).exit_code == 0
+    assert trains(fetch, monkeypatch)
+
+
+def test_a_card_that_is_nested_too_deeply_is_damaged(stored, monkeypatch):
+    _, path, fetch = stored
+    path.write_text("[" * 100_000)
+    assert list(stored_models().architecture) == ["(damaged)"]
+    assert trains(fetch, monkeypatch)
+
+
 def test_a_card_of_another_network_is_not_believed(stored, small, own_store, monkeypatch, capsys):
     """Whole, but under the wrong name."""
     weights, card, fetch = stored

@@ -54,11 +54,16 @@ def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list):
             return [absolute(each) for each in value]
         if isinstance(value, str) and value.startswith("folder:"):
-            return f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+            return f"folder:{_path(value.removeprefix('folder:')).resolve()}"
         return value
 
     resolved = {name: absolute(value) for name, value in values.items()}
-    return resolved | {name: str(Path(resolved[name]).expanduser().resolve()) for name in FOLDERS if name in resolved}
+    return resolved | {name: str(_path(resolved[name]).resolve()) for name in FOLDERS if name in resolved}
+
+
+def _path(text: str) -> Path:
+    """Path of a text that may begin with `~`; `Path.expanduser` raises for a user that does not exist."""
+    return Path(os.path.expanduser(text))
 
 
 def _files_read(declared: dict[str, parameters.Parameter], values: dict[str, Any], folder: Path) -> list[Path]:
@@ -77,7 +82,7 @@ def _image_folders(values: list[Any]) -> Iterator[Path]:
         if isinstance(value, list):
             yield from _image_folders(value)
         elif isinstance(value, str) and value.startswith("folder:"):
-            yield Path(value.removeprefix("folder:")).expanduser()
+            yield _path(value.removeprefix("folder:"))
 
 
 def _listing(root: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import nbformat
 import yaml
+from yaml.constructor import BaseConstructor
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 
@@ -39,6 +40,16 @@ class Parameter:
             return None
 
 
+# The unquoted scalars of each kind but text, in the order in which they are tried.
+CORE_SCHEMA = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}
+MAX_DIGITS = 300  # of a whole number, so that it can be converted to a float, and printed
+
+
 class _CoreLoader(yaml.SafeLoader):
     """Loader by the core schema of YAML 1.2.2, section 10.3; without aliases, which make gigabytes of a few lines."""
 
@@ -48,36 +59,55 @@ class _CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not supported")
+        if getattr(self.peek_event(), "tag", None) == "!":  # PyYAML reads `! "5"` as 5, YAML as text
+            raise yaml.YAMLError("the tag ! is not supported")
         return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Merge nothing: the core schema has no merge keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) < len(node.value):
-            raise yaml.YAMLError(f"a name stands twice among {', '.join(map(str, mapping))}")
+            raise yaml.YAMLError(f"a name stands twice among {', '.join(map(repr, mapping))}")
         return mapping
 
-    def construct_boolean(self, node: Any) -> bool:
-        return {"true": True, "false": False}[self.construct_scalar(node).lower()]
+    def construct_core(self, node: Any) -> Any:
+        """Construct a scalar of `CORE_SCHEMA`, which a tag such as `!!int` may have named."""
+        text, kind = self.construct_text(node), node.tag.rpartition(":")[2]
+        if not re.fullmatch(CORE_SCHEMA[kind], text):
+            raise yaml.YAMLError(f"{text!r} is no {kind}")
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind == "int":
+            if len(text) > MAX_DIGITS:
+                raise yaml.YAMLError(f"a whole number of more than {MAX_DIGITS} digits")
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        if text[-1] in "fFnN":  # .inf or .nan
+            return float(text.replace(".", ""))
+        if math.isinf(float(text)):
+            raise yaml.YAMLError(f"{text} is beyond the range of floats")
+        return float(text)
 
-    def construct_integer(self, node: Any) -> int:
-        text = self.construct_scalar(node)
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    def construct_text(self, node: Any) -> str:
+        text = BaseConstructor.construct_scalar(self, node)
+        try:  # JSON's escapes write a character beyond U+FFFF as two
+            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise yaml.YAMLError(f"{text!r} is no Unicode text") from error
 
 
-for _kind, _pattern, _constructor in (
-    ("null", r"~|null|Null|NULL|", _CoreLoader.construct_yaml_null),
-    ("bool", r"true|True|TRUE|false|False|FALSE", _CoreLoader.construct_boolean),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _CoreLoader.construct_integer),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", _CoreLoader.construct_yaml_float),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", _CoreLoader.construct_yaml_float),
-    ("str", None, _CoreLoader.construct_yaml_str),
-    ("seq", None, _CoreLoader.construct_yaml_seq),
-    ("map", None, _CoreLoader.construct_yaml_map),
-):
-    _tag = f"tag:yaml.org,2002:{_kind}"
-    if _pattern is not None:
-        _CoreLoader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), None)
-    _CoreLoader.add_constructor(_tag, _constructor)
+for _kind, _pattern in CORE_SCHEMA.items():
+    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), None)
+for _kind, _constructor in {
+    **dict.fromkeys(CORE_SCHEMA, _CoreLoader.construct_core),
+    "str": _CoreLoader.construct_text,
+    "seq": _CoreLoader.construct_yaml_seq,
+    "map": _CoreLoader.construct_yaml_map,
+}.items():
+    _CoreLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _constructor)
 
 
 def load_yaml(text: str) -> Any:
@@ -94,7 +124,7 @@ def load_yaml(text: str) -> Any:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ValueError(f"{error.problem}{place}") from error
-    except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two, of `!!int x` and `!!bool x`
+    except (yaml.YAMLError, ValueError) as error:  # the last, of the scanner
         raise ValueError(" ".join(str(error).split())) from error
 
 
@@ -142,14 +172,16 @@ def parse_value(text: str, name: str, parameters: Mapping[str, Parameter]) -> ob
     """Parse the text of a command line option for the parameter `name`: as YAML, unless its type is str.
 
     Raises:
-        ValueError: the text is no YAML, or no Unicode.
+        ValueError: there is no such parameter, or the text is no YAML, or no Unicode.
     """
+    if name not in parameters:
+        raise _unknown(name, parameters)
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"parameter {name}={text!r} is no Unicode text") from error
-    if name in parameters and parameters[name].type == "str":
+    if parameters[name].type == "str":
         return text
     try:
         return load_yaml(text)
@@ -161,9 +193,8 @@ def check_values(values: Mapping[Any, object], parameters: Mapping[str, Paramete
     """Raise a ValueError for a name that is not declared, or a value, or an element of a list, of another type."""
     for name, value in values.items():
         if name not in parameters:
-            near = difflib.get_close_matches(str(name), parameters, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(parameters)}"
-            raise ValueError(f"parameter {name!r} does not exist; {hint}")
+            raise _unknown(name, parameters)
+        _check_content(name, value)
         _check_type(name, value, parameters[name].type)
         if isinstance(value, list):
             # The elements of the default tell their type. None may stand for a name, as of the default layer.
@@ -173,6 +204,12 @@ def check_values(values: Mapping[Any, object], parameters: Mapping[str, Paramete
                 for position, element in enumerate(value):
                     if element is not None or element_type != "str":
                         _check_type(f"{name}[{position}]", element, element_type)
+
+
+def _unknown(name: object, parameters: Mapping[str, Parameter]) -> ValueError:
+    near = difflib.get_close_matches(str(name), parameters, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(parameters)}"
+    return ValueError(f"parameter {name!r} does not exist; {hint}")
 
 
 def check_notebook(namespace: Mapping[str, Any]) -> None:
@@ -190,6 +227,7 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
     for name, type_name in types.items():
         if type_name not in TYPES:
             raise ValueError(f"parameter {name!r} has type {type_name}; use one of {', '.join(TYPES)}")
+        _check_content(name, namespace[name])
         _check_type(name, namespace[name], type_name)
     for name, value in namespace.items():
         near = difflib.get_close_matches(name, types, n=1, cutoff=0.8)
@@ -197,9 +235,20 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
             raise ValueError(f"parameter {name!r} does not exist; did you mean {near[0]!r}?")
 
 
-def _check_type(name: str, value: object, type_name: str) -> None:
-    if isinstance(value, float) and math.isnan(value):
+def _check_content(name: str, value: object) -> None:
+    """Raise a ValueError for what a parameter of no type may hold."""
+    if isinstance(value, list):
+        for position, element in enumerate(value):
+            _check_content(f"{name}[{position}]", element)
+    elif isinstance(value, dict):
+        raise ValueError(f"parameter {name}={value!r} is a mapping; only {', '.join(TYPES)} are supported")
+    elif isinstance(value, float) and math.isnan(value):
         raise ValueError(f"parameter {name} is not a number")
+    elif isinstance(value, str) and "\0" in value:
+        raise ValueError(f"parameter {name}={value!r} holds a null character; remove it")
+
+
+def _check_type(name: str, value: object, type_name: str) -> None:
     allowed = (int, float) if type_name == "float" else TYPES[type_name]
     # In Python a bool is an int, but True for a number is a mistake.
     if not isinstance(value, allowed) or (isinstance(value, bool) and type_name != "bool"):

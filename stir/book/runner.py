@@ -51,7 +51,7 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the scale is unknown, or its file holds anything but lines of `name: value`, with names that
-            some notebook declares.
+            some notebook declares, and values of their types.
     """
     folder = project / "notebooks" / "scales"
     scales = {path.stem: path for path in folder.glob("*.yml")}
@@ -65,15 +65,14 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold lines of `name: value`, not {str(values)[:40]!r}")
-    declared = parameters.declared(notebook)
+    declared = known = parameters.declared(notebook)
     if values.keys() - declared.keys():  # parameters of other notebooks, or misspelt ones
-        all_declared: dict[str, parameters.Parameter] = {}
         for other in path.parents[1].glob("*.ipynb"):
-            all_declared |= parameters.declared(other)
-        try:
-            parameters.check_values(values, all_declared | declared)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            known = parameters.declared(other) | known
+    try:
+        parameters.check_values(values, known)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return {name: value for name, value in values.items() if name in declared}
 
 

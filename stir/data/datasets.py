@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stir.data.classes import class_numbers, quoted, split_classes
+from stir.data.classes import quoted, selected_numbers
 from stir.data.deferred import DeferredSplit, describe
 from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
 from stir.files import store_folder
@@ -281,7 +282,7 @@ def _digits(size: tuple[int, int]) -> Dataset:
 
 
 def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
-    root = Path(name.removeprefix("folder:")).expanduser()
+    root = Path(os.path.expanduser(name.removeprefix("folder:")))
     layout = "images belong in PATH/train/<class>/ and PATH/test/<class>/"
     test_root = next((root / split for split in TEST_FOLDERS if (root / split).is_dir()), root / TEST_FOLDERS[0])
     for split in (root / "train", test_root):
@@ -375,11 +376,7 @@ def _as_split(raw: Any, size: tuple[int, int] | None) -> Split:
 
 
 def _with_classes(dataset: Dataset, selection: str | Sequence[str]) -> Dataset:
-    texts = [selection] if isinstance(selection, str) else selection
-    parts = [part for text in texts for part in split_classes(str(text), dataset.classes)]
-    numbers = [number for part in parts for number in class_numbers(part, dataset.classes)]
-    if len(set(numbers)) < len(numbers) or len(numbers) < 2:
-        raise ValueError(f"classes={selection!r} must name at least two different classes, each once")
+    parts, numbers = selected_numbers(selection, dataset.classes)
     new_numbers = torch.full((len(dataset.classes),), -1)  # -1 marks the classes to drop
     new_numbers[numbers] = torch.arange(len(numbers))
 

@@ -71,7 +71,7 @@ def list_folder(root: Path) -> ImageFolder:
     if not classes:
         raise ValueError(f"there are no class folders in {str(root)!r}")
     for name in classes:
-        if shown_path(name) != name:
+        if os.fsencode(name).decode(errors="replace") != name:
             raise ValueError(
                 f"the name of the class folder {shown_path(name)} in {str(root)!r} is not UTF-8; rename it"
             )
@@ -135,8 +135,9 @@ def _files(folder: str, real: str, inside: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def shown_path(path: str) -> str:
-    """Path as text for a message; bytes that are not UTF-8 as escapes."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """Path as one line of text for a message; bytes that are not UTF-8, and line breaks, as escapes."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def shown_paths(paths: list[str]) -> str:
@@ -295,7 +296,8 @@ def _read_all(
         except MemoryError:
             raise
         except Exception as error:  # a damaged file makes Pillow's readers raise exceptions of any kind
-            failures[index] = f"{shown_path(path)} ({error or type(error).__name__})"
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failures[index] = f"{shown_path(path)} ({reason})"
             continue
         if not first_path:
             images, first_path = np.empty((len(samples), *pixels.shape), np.uint8), path

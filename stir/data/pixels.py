@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import cache
 
 import numpy as np
@@ -52,6 +53,8 @@ def read_pixels(path: str, size: tuple[int, int] | None) -> np.ndarray:
     Raises:
         Exception: of any kind, as Pillow's readers do, if the file is damaged or `rgb_image` refuses it.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe waits for who writes into it
+        raise ValueError("it is no regular file")
     with Image.open(path, formats=formats(suffix(path))) as file:
         image = rgb_image(file)
         if size is not None and (image.height, image.width) != size:

@@ -52,7 +52,11 @@ class Checkpoint:
         curve, rates, made_by = metadata["curve"], metadata["rate"], metadata["made_by"]
         if metadata["sha256"] != digest_of(tensors, curve, rates, made_by):
             raise ValueError("its checksum is wrong")
-        return cls(tensors, json.loads(curve), json.loads(rates), made_by)
+        read = cls(tensors, json.loads(curve), json.loads(rates), made_by)
+        numbers = [read.rates, *(list(epoch.values()) if isinstance(epoch, dict) else epoch for epoch in read.curve)]
+        if not all(isinstance(each, list) and all(isinstance(number, float) for number in each) for each in numbers):
+            raise ValueError("its learning curve or rates are no lists of numbers")
+        return read
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:

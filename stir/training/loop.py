@@ -214,17 +214,22 @@ class _Training:
             (rate,) = checkpoint.rates
             if checkpoint.made_by != self.made_by:
                 raise ValueError("it is of another training")
+            if len(checkpoint.curve) >= self.recipe.epochs:
+                raise ValueError("its learning curve is longer than the training")
             tensors = checkpoint.tensors
+            momenta = {
+                parameter: torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
+                for name, parameter in self.model.named_parameters()
+                if f"momentum.{name}" in tensors
+            }
             load_state(self.model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             print(f"The checkpoint {path} cannot be used ({reason}); the training starts anew.")
             path.unlink()
             return
-        for name, parameter in self.model.named_parameters():
-            if f"momentum.{name}" in tensors:
-                momentum = torch.empty_like(parameter.detach()).copy_(tensors[f"momentum.{name}"])
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        for parameter, momentum in momenta.items():
+            self.optimizer.state[parameter]["momentum_buffer"] = momentum
         # The schedule is a function of the step alone; the rate of the next step is the optimizer's.
         self.schedule.last_epoch = len(checkpoint.curve) * self.steps_per_epoch
         self.optimizer.param_groups[0]["lr"] = rate

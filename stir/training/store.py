@@ -27,9 +27,10 @@ from stir.training.recipe import Recipe
 # Raise after a change, of the training, the architectures or their threads, that gives other weights for the same
 # settings; part of each network's key. Tests compare weights with those of this version.
 TRAINING_VERSION = 6
-CARD_FIELDS = {
-    "made_by", "dataset", "accuracy", "robust_accuracy", "curve", "seconds", "hardware", "bfloat16", "versions", "date",
-    "sha256",
+# What a card holds, besides the checksum of the weights, which cards lacked once.
+CARD_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "made_by": dict, "dataset": str, "accuracy": (int, float), "robust_accuracy": dict, "curve": list,
+    "seconds": (int, float), "hardware": str, "bfloat16": bool, "versions": dict, "date": str, "sha256": str,
 }  # fmt: skip
 # Seconds to wait for another process before saying so.
 PATIENCE = 1.0
@@ -149,12 +150,18 @@ def _read_card(path: Path) -> dict[str, Any]:
     """Read a card, if it is whole.
 
     Raises:
-        OSError, ValueError, TypeError: it is damaged.
+        OSError, ValueError, TypeError, RecursionError: it is damaged.
     """
     card = json.loads(path.read_text(encoding="utf-8"))
-    missing = CARD_FIELDS - card.keys() if isinstance(card, dict) else CARD_FIELDS
+    missing = CARD_FIELDS.keys() - card.keys() if isinstance(card, dict) else CARD_FIELDS
     if missing:
         raise ValueError(f"its card lacks {', '.join(sorted(missing))}")
+    rates = [card["accuracy"], *card["robust_accuracy"].values()] if isinstance(card["robust_accuracy"], dict) else []
+    wrong = [name for name, kind in CARD_FIELDS.items() if not isinstance(card[name], kind)]
+    if not wrong and not all(isinstance(epoch, dict) for epoch in card["curve"]):
+        wrong = ["curve"]
+    if wrong or not all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates):
+        raise ValueError(f"its card has {', '.join(wrong) or 'an accuracy'} of another kind")
     # A card from before there was `weights_sha256` has the checksum of the weights alone, as `sha256`.
     if "weights_sha256" in card and card["sha256"] != _card_digest(card):
         raise ValueError("the checksum of its card is wrong")
@@ -201,8 +208,8 @@ def stored_models() -> pd.DataFrame:
             entry = _describe_checkpoint(path) if path.suffix == ".checkpoint" else _describe_card(path, columns)
         except FileNotFoundError:  # removed or finished meanwhile
             continue
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            pass  # damaged
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+            pass  # damaged; a RuntimeError if it is nested too deeply
         row = {name: entry.get(name) for name in columns}
         robust = entry.get("robust_accuracy") or {}
         row |= {column: robust.get(norm) for norm, column in robust_columns.items()}
