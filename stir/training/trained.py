@@ -105,7 +105,8 @@ class TrainedModels(Mapping[str, TrainedModel]):
     ) -> None:
         self.cards: dict[str, dict[str, Any]] = {}
         for name, request in requests.items():
-            self.cards[name] = trained[name].card if name in trained else request.entry.card() or {}
+            card = request.entry.card()  # which notes that it is used
+            self.cards[name] = trained[name].card if card is None else card
         self._requests, self._device, self._progress = requests, device, progress
         self._trained = {name: trained[name] for name in trained if not requests[name].entry.exists}  # a full disk
 

@@ -1,0 +1,130 @@
+"""A page is made again where there are neither images nor weights, from what its first run has kept."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from helpers.project import TINY, notebook
+from pandas.testing import assert_frame_equal
+from PIL import Image
+
+from stir.book import evidence
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project of one notebook, whose images only one of two stores has."""
+    project = tmp_path / "project"
+    (project / "notebooks" / "scales").mkdir(parents=True)
+    shutil.copy(notebook("initialization"), project / "notebooks")
+    values = TINY["initialization"] | {"dataset": "cifar10-jpeg", "n_train": 0, "n_images": 12}
+    (project / "notebooks" / "scales" / "tiny.yml").write_text(yaml.safe_dump(values))
+    generator = np.random.default_rng(0)
+    for split, count in {"train": 20, "test": 6}.items():
+        for kind in ("cat", "dog", "eel"):
+            folder = tmp_path / "full" / "downloads" / "cifar10-jpeg" / split / kind
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{number}.png")
+    return project
+
+
+def stir_in(project, store, *arguments):
+    """Run the command line with one of the stores; return what it says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STIR_")}
+    environment["STIR_STORE"] = str(project.parent / store)
+    command = [sys.executable, "-m", "stir", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, check=False)
+
+
+def test_a_page_is_made_again_from_the_evidence_alone(project):
+    page = project / "book" / "runs" / "tiny"
+    run = ["run", "initialization", "--scale", "tiny"]
+
+    def opening():
+        return json.loads((page / "initialization.ipynb").read_text())["cells"][1]["source"]
+
+    done = stir_in(project, "full", *run)
+    assert done.returncode == 0, done.stderr
+    first = pd.read_csv(page / "initialization.csv")
+    assert re.search(r"Of its \d+ measurements, \d+ made in this run\.", "".join(opening()))
+    pixels = (page / "initialization-concept.png").read_bytes()
+
+    # Without evidence a store that has nothing cannot do it, and says what is missing.
+    done = stir_in(project, "empty", *run)
+    assert done.returncode != 0 and "images of CIFAR-10 (JPEG) are needed" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = stir_in(project, "full", "keep", "initialization", "--scale", "tiny")
+    assert done.returncode == 0, done.stderr
+    kept = [path for path in evidence.folder_of(project).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) < 1e6
+    assert {path.parent.name for path in kept} == {"measured", "models", "tiny"}
+    assert not any("safetensors" in path.name for path in kept if path.parent.name == "models")  # no weights
+
+    shutil.rmtree(project.parent / "full")
+    shutil.rmtree(page)
+    done = stir_in(project, "empty", *run)
+    assert done.returncode == 0, done.stderr
+    assert_frame_equal(pd.read_csv(page / "initialization.csv"), first, check_exact=True)
+    assert (page / "initialization-concept.png").read_bytes() == pixels
+    assert re.search(r"Of its (\d+) measurements, \1 taken from the evidence .* made on ", "".join(opening()))
+    assert not list((project.parent / "empty").rglob("*.safetensors"))
+
+    # Kept again, from the evidence itself, nothing of it is lost.
+    done = stir_in(project, "empty", "keep", "initialization", "--scale", "tiny")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path for path in evidence.folder_of(project).rglob("*") if path.is_file()) == sorted(kept)
+
+    # What the evidence does not hold is not made up.
+    (project / "notebooks" / "scales" / "tiny.yml").write_text(
+        (project / "notebooks" / "scales" / "tiny.yml").read_text().replace("n_images: 12", "n_images: 13")
+    )
+    done = stir_in(project, "empty", *run)
+    assert done.returncode != 0 and "images of CIFAR-10 (JPEG) are needed" in done.stderr
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Three files of a store, of 10 bytes each."""
+    monkeypatch.setenv("STIR_STORE", str(tmp_path / "store"))
+    names = ["measured/a.json", "measured/b.json", "models/c.json"]
+    for name in names:
+        (tmp_path / "store" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "store" / name).write_text("0123456789")
+    (tmp_path / "store" / "models" / "c.safetensors").write_text("weights")
+    return names
+
+
+def test_what_no_page_uses_any_more_is_removed(tmp_path, stored):
+    a, b, c = stored
+    folder = evidence.folder_of(tmp_path)
+    evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([a, c], "measured"))
+    evidence.keep(tmp_path, "dataset", "tiny", dict.fromkeys([b, c], "measured"))
+    evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([b], "kept"))
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {b, c, "pages/tiny/loss.json", "pages/tiny/dataset.json"}
+
+
+def test_a_missing_file_or_too_many_bytes_leave_the_evidence_as_it_was(tmp_path, stored, monkeypatch):
+    a, b, _ = stored
+    evidence.keep(tmp_path, "loss", "tiny", {a: "measured"})
+    before = sorted(evidence.folder_of(tmp_path).rglob("*"))
+    with pytest.raises(ValueError, match=r"measured/gone\.json, which loss at the scale tiny has used, is not in"):
+        evidence.keep(tmp_path, "loss", "tiny", {b: "measured", "measured/gone.json": "measured"})
+    monkeypatch.setattr(evidence, "MOST_BYTES", 15)
+    with pytest.raises(ValueError, match="the evidence would be"):
+        evidence.keep(tmp_path, "loss", "tiny", {a: "measured", b: "measured"})
+    assert sorted(evidence.folder_of(tmp_path).rglob("*")) == before
+
+
+def test_keep_asks_for_a_run_first(project):
+    done = stir_in(project, "full", "keep", "initialization", "--scale", "tiny")
+    assert done.returncode == 1 and "run `stir run initialization --scale tiny` first" in done.stderr

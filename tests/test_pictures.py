@@ -1,0 +1,45 @@
+"""Pictures of a page are made once."""
+
+import pytest
+import torch
+from helpers.networks import TINY
+
+import stir
+from stir.study import pictures
+from stir.training.trained import TrainedModels, trained_models
+
+QUICK = dict(steps=3, device="cpu", progress=False)
+
+
+@pytest.fixture
+def models(small, own_store) -> TrainedModels:
+    return trained_models({"a": {}, "b": {"seed": 1}}, architecture="resnet10", dataset=small, **TINY)
+
+
+def same(one, other):
+    pairs = [(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def test_inverted_images_are_those_of_invert_and_made_once(models, small, monkeypatch):
+    images = small.test.one_of_each(4)
+    plain = stir.invert(models["a"], images, layer="stage1", seeds="uniform", **QUICK)
+    first = pictures.inverted(models, "a", images, layer="stage1", seeds="uniform", **QUICK)
+    assert same(first, plain)
+    monkeypatch.setattr(pictures, "invert", None)
+    assert same(pictures.inverted(models, "a", images, layer="stage1", seeds="uniform", **QUICK), plain)
+    for changed in ({"layer": "stage2"}, {"steps": 4}, {"seeds": "gaussian"}):
+        with pytest.raises(TypeError):  # it would be made now
+            pictures.inverted(models, "a", images, **{"layer": "stage1", "seeds": "uniform", **QUICK, **changed})
+    with pytest.raises(TypeError):
+        pictures.inverted(models, "b", images, layer="stage1", seeds="uniform", **QUICK)
+
+
+def test_disagreeing_images_are_those_of_controversial_and_made_once(models, small, monkeypatch):
+    images = small.test.one_of_each(4)
+    plain = stir.controversial(models["a"], models["b"], images, **QUICK)
+    assert same(pictures.disagreeing(models, "a", "b", images, **QUICK), plain)
+    monkeypatch.setattr(pictures, "controversial", None)
+    assert same(pictures.disagreeing(models, "a", "b", images, **QUICK), plain)
+    with pytest.raises(TypeError):
+        pictures.disagreeing(models, "b", "a", images, **QUICK)
