@@ -8,7 +8,7 @@ DATA ?= digits
 # More for it, such as ARGS="--only quality --images 128 --output FILE".
 ARGS ?=
 
-.PHONY: book test lint bench clean
+.PHONY: book test lint bench audit clean
 
 book: $(VENV)/.ready
 	$(BIN)/stir book
@@ -27,6 +27,12 @@ lint: $(VENV)/.ready
 # Both threads, which spin a little longer than in `make test`: a fifth faster on a quiet machine, and two fifths slower on a busy one.
 bench: $(VENV)/.ready
 	GOMP_SPINCOUNT=5000 $(BIN)/python tests/benchmarks/run.py --data '$(DATA)' $(ARGS)
+
+# Known vulnerabilities of the pinned packages; in an environment of its own, with a network.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --upgrade pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not %d.%d; run make with PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'
