@@ -11,7 +11,7 @@ ARGS ?=
 # Inputs that `make fuzz` tries; more for it, such as ARGS="--only folders --seed 1".
 COUNT ?= 100000
 
-.PHONY: book test lint bench fuzz clean
+.PHONY: book test lint bench fuzz audit clean
 
 book: $(VENV)/.ready
 	$(BIN)/stir book
@@ -34,6 +34,12 @@ bench: $(VENV)/.ready
 # Random inputs of what users write, judged by references; half an hour for 100,000 on one core.
 fuzz: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count $(COUNT) $(ARGS)
+
+# Known vulnerabilities of the pinned packages; in an environment of its own, with a network.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --upgrade pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not %d.%d; run make with PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'

@@ -193,7 +193,7 @@ def book(cell_timeout: int) -> None:
     folder = project / "book" / "runs" / BOOK_SCALE
     with _one_message():
         remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
-        notebooks = (project / "notebooks").glob("*.ipynb")
+        notebooks = runner.own_files(project, "notebooks/*.ipynb")
         for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
             values = runner.load_scale(project, BOOK_SCALE, notebook)
             if not freshness.is_current(notebook, values, folder):

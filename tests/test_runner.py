@@ -249,6 +249,21 @@ def test_names_stay_inside_the_project(tmp_path):
             runner.load_scale(tmp_path, "../" + name, one)
 
 
+def test_links_out_of_the_project_do_not_count(tmp_path):
+    project = tmp_path / "project"
+    (project / "notebooks" / "scales").mkdir(parents=True)
+    one = write_notebook(project / "notebooks" / "one.ipynb")
+    (project / "notebooks" / "same.ipynb").symlink_to(one)
+    (project / "notebooks" / "other.ipynb").symlink_to(write_notebook(tmp_path / "outside.ipynb"))
+    (tmp_path / "outside.yml").write_text("n: 3")
+    (project / "notebooks" / "scales" / "other.yml").symlink_to(tmp_path / "outside.yml")
+    assert runner.find_notebook(project, "same").resolve() == one
+    with pytest.raises(ValueError, match="notebook='other' is unknown; use one of one, same"):
+        runner.find_notebook(project, "other")
+    with pytest.raises(ValueError, match="scale='other' is unknown"):
+        runner.load_scale(project, "other", one)
+
+
 def test_the_page_opens_with_what_it_ran_on(executed):
     text = (executed / "initialization.ipynb").read_text()
     cells = json.loads(text)["cells"]

@@ -39,9 +39,14 @@ START_TIMEOUT = 600  # seconds; on a busy machine a kernel may take one minute t
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
 
+def own_files(project: Path, pattern: str) -> list[Path]:
+    """The files of a pattern in the project; links that lead out of it do not count."""
+    return [path for path in sorted(project.glob(pattern)) if path.resolve().is_relative_to(project.resolve())]
+
+
 def find_notebook(project: Path, name: str) -> Path:
     """Return the path of the notebook called `name`, one of the project's own."""
-    notebooks = {path.stem: path for path in (project / "notebooks").glob("*.ipynb")}
+    notebooks = {path.stem: path for path in own_files(project, "notebooks/*.ipynb")}
     if name not in notebooks:
         raise ValueError(f"notebook={name!r} is unknown; use one of {', '.join(sorted(notebooks))}")
     return notebooks[name]
@@ -55,7 +60,7 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
             some notebook declares, and values of their types, in all or in a section for one notebook.
     """
     folder = project / "notebooks" / "scales"
-    scales = {path.stem: path for path in folder.glob("*.yml")}
+    scales = {path.stem: path for path in own_files(project, "notebooks/scales/*.yml")}
     if scale not in scales:
         raise ValueError(f"scale={scale!r} is unknown; use one of {', '.join(sorted(scales))}, or add one to {folder}")
     path = scales[scale]
