@@ -3,11 +3,15 @@
 import pandas as pd
 import pytest
 import torch
-from helpers.networks import TINY
+from helpers.networks import TINY, lively
 from pandas.testing import assert_frame_equal
 
+from stir.inversion.solvers import SOLVERS
+from stir.kept import MEASURING_VERSION
+from stir.networks.architectures import build_model
 from stir.scoring import evaluation, schedule
 from stir.scoring.score import pairwise
+from stir.similarity import MEASURES
 from stir.training.trained import TrainedModels, trained_models
 
 QUICK = dict(steps=3, device="cpu", progress=False, also=["rsa"])
@@ -154,3 +158,65 @@ class TestPairs:
         monkeypatch.setenv("STIR_FRESH", "1")
         measured(models, small)
         assert len(drawn) == 6
+
+
+# Solver, or the worst case -> means over both ordered pairs of two networks. Where one of these changes, numbers of
+# older code would be served as if they were new: raise `MEASURING_VERSION`, then change the numbers.
+COLUMNS_MEASURED = [
+    "stir",
+    "stir_low",
+    "cka",
+    "ceiling",
+    "floor",
+    "pixels",
+    "untrained",
+    "distance_p90",
+    "moved",
+    "towards",
+]
+MEASURED_BY_VERSION_1 = {
+    "tethered": (0.26483, -0.11044, 0.30857, 0.83749, 0.25897, 0.68686, 0.44423, 0.0022692, 1.5287, 0.94109),
+    "nearest": (0.2595, -0.11671, 0.30857, 0.64775, 0.26423, 0.68466, 0.40207, 0.003893, 1.2541, 0.95724),
+    "paper": (0.2653, -0.087093, 0.30857, 0.4733, 0.26253, 0.68539, 0.37367, 0.006728, 1.458, 0.9498),
+    "worst case": (0.18076, -0.07127, 0.30857, 0.30775, 0.2343, 0.67104, 0.33766, 0.032881, 4.294, 0.97709),
+}
+# Measure -> STIR and the plain similarity, likewise.
+MEASURES_OF_VERSION_1 = {
+    "linear-cka": (0.04885, 0.15354),
+    "unbiased-cka": (0.011036, 0.13402),
+    "rbf-cka": (0.085464, 0.32066),
+    "procrustes": (0.226, 0.41556),
+    "mean-cca": (0.34152, 0.56562),
+    "svcca": (0.30153, 0.50619),
+    "rsa": (0.037234, 0.052542),
+}
+
+
+def two_networks():
+    return {str(seed): lively(build_model("resnet10", 10, width=4, channels=1, seed=seed)) for seed in (0, 1)}
+
+
+def pairs_of(digits, count=12, **options) -> pd.DataFrame:
+    shared = dict(steps=12, precision="float32", device="cpu", progress=False)
+    table = pairwise(two_networks(), digits.test.images[:count], **shared | options)
+    return table[table.reference != table.target]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("solver", MEASURED_BY_VERSION_1)
+def test_measuring_gives_the_numbers_of_its_version(solver, digits):
+    """Rounding on other processors stays below the tolerance."""
+    assert MEASURING_VERSION == 1 and {*MEASURED_BY_VERSION_1} == {*SOLVERS, "worst case"}
+    options = dict(worst_case=True) if solver == "worst case" else dict(solver=solver)
+    means = pairs_of(digits, **options)[COLUMNS_MEASURED].mean()
+    assert means.tolist() == pytest.approx(MEASURED_BY_VERSION_1[solver], rel=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_measures_give_the_numbers_of_their_version(digits):
+    assert {*MEASURES_OF_VERSION_1} == {*MEASURES}
+    first, *others = MEASURES
+    table = pairs_of(digits, 100, measure=first, also=others, steps=3)
+    for name, values in MEASURES_OF_VERSION_1.items():
+        means = table.loc[table.measure == name, ["stir", "cka"]].mean()
+        assert means.tolist() == pytest.approx(values, rel=2e-3), name
