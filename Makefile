@@ -31,7 +31,7 @@ lint: $(VENV)/.ready
 bench: $(VENV)/.ready
 	GOMP_SPINCOUNT=5000 $(BIN)/python tests/benchmarks/run.py --data '$(DATA)' $(ARGS)
 
-# Random inputs of what users write, judged by references; half an hour for 100,000 on one core.
+# Random inputs of what users write, judged by references; some twenty minutes for 100,000 on a busy core.
 fuzz: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --count $(COUNT) $(ARGS)
 

@@ -200,7 +200,7 @@ def test_every_field_of_a_card_is_under_its_checksum(stored, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("field", "value"),
     [("accuracy", "x"), ("accuracy", 5), ("robust_accuracy", 5), ("robust_accuracy", {"l2": None}), ("date", 5),
-     ("curve", [None]), ("versions", []), ("made_by", [])],
+     ("seconds", float("inf")), ("curve", [None]), ("versions", []), ("made_by", [])],
 )  # fmt: skip
 def test_fields_of_another_kind_are_damage(stored, monkeypatch, field, value):
     """In a card from before cards had a checksum; the list of networks ended in a traceback of some."""

@@ -52,11 +52,13 @@ class Checkpoint:
         curve, rates, made_by = metadata["curve"], metadata["rate"], metadata["made_by"]
         if metadata["sha256"] != digest_of(tensors, curve, rates, made_by):
             raise ValueError("its checksum is wrong")
-        read = cls(tensors, json.loads(curve), json.loads(rates), made_by)
-        numbers = [read.rates, *(list(epoch.values()) if isinstance(epoch, dict) else epoch for epoch in read.curve)]
-        if not all(isinstance(each, list) and all(isinstance(number, float) for number in each) for each in numbers):
-            raise ValueError("its learning curve or rates are no lists of numbers")
-        return read
+        curve, rates = json.loads(curve), json.loads(rates)
+        are_lists = isinstance(curve, list) and isinstance(rates, list)
+        if not are_lists or not all(isinstance(epoch, dict) for epoch in curve):
+            raise ValueError("its learning curve or rates are no lists")
+        if not all(isinstance(number, float) for numbers in (rates, *map(dict.values, curve)) for number in numbers):
+            raise ValueError("its learning curve or rates are no numbers")
+        return cls(tensors, curve, rates, made_by)
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:

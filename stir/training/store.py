@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -160,6 +161,8 @@ def _read_card(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in CARD_FIELDS.items() if not isinstance(card[name], kind)]
     if not wrong and not all(isinstance(epoch, dict) for epoch in card["curve"]):
         wrong = ["curve"]
+    if not wrong and not 0 <= card["seconds"] < math.inf:
+        wrong = ["seconds"]
     if wrong or not all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates):
         raise ValueError(f"its card has {', '.join(wrong) or 'an accuracy'} of another kind")
     # A card from before there was `weights_sha256` has the checksum of the weights alone, as `sha256`.
