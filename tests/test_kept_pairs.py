@@ -14,6 +14,7 @@ from stir.scoring.score import pairwise
 from stir.similarity import MEASURES
 from stir.training.trained import TrainedModels, trained_models
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # three steps converge to nothing
 QUICK = dict(steps=3, device="cpu", progress=False, also=["rsa"])
 NETWORKS = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"seed": 0, "loss": "adversarial-l2"}}
 
@@ -41,123 +42,131 @@ def measured(models, small, **changed) -> pd.DataFrame:
     return pairwise(models, changed.pop("images", small.test.images[:8]), **QUICK | changed)
 
 
-@pytest.mark.filterwarnings("ignore")
-class TestPairs:
-    def test_the_second_time_nothing_is_measured_and_the_table_is_the_same(self, models, small, drawn):
-        plain = measured({name: models[name] for name in models}, small)  # in one go, and not kept
-        assert drawn == ["a", "b", "c"]
-        first = measured(models, small)
-        assert drawn == 2 * ["a", "b", "c"]
-        assert_frame_equal(first, plain, check_exact=True)
-        assert_frame_equal(measured(models, small), first, check_exact=True)
-        assert len(drawn) == 6
+def test_the_second_time_nothing_is_measured_and_the_table_is_the_same(models, small, drawn):
+    plain = measured({name: models[name] for name in models}, small)  # in one go, and not kept
+    assert drawn == ["a", "b", "c"]
+    first = measured(models, small)
+    assert drawn == 2 * ["a", "b", "c"]
+    assert_frame_equal(first, plain, check_exact=True)
+    assert_frame_equal(measured(models, small), first, check_exact=True)
+    assert len(drawn) == 6
 
-    def test_names_and_order_are_the_callers(self, models, small, drawn):
-        first = measured(models, small)
-        networks = {"z": NETWORKS["c"], "y": NETWORKS["a"]}
-        again = measured(trained_models(networks, architecture="resnet10", dataset=small, **TINY), small)
-        assert len(drawn) == 3
-        assert again.reference.tolist() == ["z"] * 4 + ["y"] * 4
-        assert again.stir[2] == first[(first.reference == "c") & (first.target == "a")].stir.iloc[0]
 
-    def test_a_new_network_costs_its_own_inversion_and_a_second_one_of_the_others(self, models, small, drawn):
-        first = measured(models.only(["a", "b"]), small)
-        assert drawn == ["a", "b"]
-        whole = measured(models, small)
-        assert drawn == ["a", "b", "a", "b", "c"]
-        old = whole[whole.reference.isin(["a", "b"]) & whole.target.isin(["a", "b"])]
-        assert_frame_equal(old.reset_index(drop=True), first, check_exact=True)
-        measured(models.only(["b", "a"]), small)
-        assert len(drawn) == 5
+def test_names_and_order_are_the_callers(models, small, drawn):
+    first = measured(models, small)
+    networks = {"z": NETWORKS["c"], "y": NETWORKS["a"]}
+    again = measured(trained_models(networks, architecture="resnet10", dataset=small, **TINY), small)
+    assert len(drawn) == 3
+    assert again.reference.tolist() == ["z"] * 4 + ["y"] * 4
+    assert again.stir[2] == first[(first.reference == "c") & (first.target == "a")].stir.iloc[0]
 
-    @pytest.mark.parametrize(
-        "changed",
-        [
-            {"steps": 4},
-            {"seed": 1},
-            {"seeds": "uniform"},
-            {"layers": ["stage1"]},
-            {"measure": "rbf-cka"},
-            {"also": []},
-            {"tolerance": 0.2},
-            {"draws": 2},
-            {"solver": "paper"},
-            {"pool": "flatten"},
-            {"precision": "float32"},
-            {"worst_case": True},
-        ],
-    )
-    def test_another_question_is_measured(self, changed, models, small, drawn):
-        two = models.only(["a", "c"])
-        measured(two, small)
-        before = len(drawn)
-        measured(two, small, **changed)
-        assert len(drawn) > before
 
-    def test_other_images_are_measured(self, models, small, drawn):
-        two = models.only(["a", "c"])
-        measured(two, small)
-        measured(two, small, images=small.test.images[1:9])
-        measured(two, small, images=small.test.images[:7])
-        assert len(drawn) == 6
+def test_a_new_network_costs_its_own_inversion_and_a_second_one_of_the_others(models, small, drawn):
+    first = measured(models.only(["a", "b"]), small)
+    assert drawn == ["a", "b"]
+    whole = measured(models, small)
+    assert drawn == ["a", "b", "a", "b", "c"]
+    old = whole[whole.reference.isin(["a", "b"]) & whole.target.isin(["a", "b"])]
+    assert_frame_equal(old.reset_index(drop=True), first, check_exact=True)
+    measured(models.only(["b", "a"]), small)
+    assert len(drawn) == 5
 
-    def test_the_worst_case_is_kept_by_pair(self, models, small, drawn):
-        first = measured(models, small, worst_case=True)
-        assert len(drawn) == 6
-        plain = measured({name: models[name] for name in models}, small, worst_case=True)
-        assert len(drawn) == 12
-        assert_frame_equal(first, plain, check_exact=True)
-        assert_frame_equal(measured(models, small, worst_case=True), first, check_exact=True)
-        assert len(drawn) == 12
 
-    def test_a_measure_of_ones_own_is_measured_each_time(self, models, small, drawn):
-        for _ in range(2):
-            measured(models.only(["a", "c"]), small, measure=lambda x, y: 1 - (x.mean() - y.mean()).abs().item())
-        assert len(drawn) == 4
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"steps": 4},
+        {"seed": 1},
+        {"seeds": "uniform"},
+        {"layers": ["stage1"]},
+        {"measure": "rbf-cka"},
+        {"also": []},
+        {"tolerance": 0.2},
+        {"draws": 2},
+        {"solver": "paper"},
+        {"pool": "flatten"},
+        {"precision": "float32"},
+        {"worst_case": True},
+    ],
+)
+def test_another_question_is_measured(changed, models, small, drawn):
+    two = models.only(["a", "c"])
+    measured(two, small)
+    before = len(drawn)
+    measured(two, small, **changed)
+    assert len(drawn) > before
 
-    def test_a_network_that_was_changed_is_measured_as_it_is(self, models, small, drawn):
-        first = measured(models, small)
-        changed = models["a"]
-        with torch.no_grad():
-            for parameter in changed.parameters():
-                parameter.add_(0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(0)))
-        assert_frame_equal(measured(models, small), first)  # what was read is the caller's own copy
-        other = measured({"a": changed, "b": models["b"]}, small)
-        assert other.stir[0] != first.stir[0] and len(drawn) == 5
 
-    def test_what_was_measured_before_a_kill_is_there_after_it(self, models, small, drawn, monkeypatch):
-        first = measured({name: models[name] for name in models}, small)
-        drawn.clear()
-        monkeypatch.setattr("stir.scoring.score.in_groups", lambda tasks, _: [[task] for task in tasks])
-        original = evaluation.Evaluation.scores
+def test_other_images_are_measured(models, small, drawn):
+    two = models.only(["a", "c"])
+    measured(two, small)
+    measured(two, small, images=small.test.images[1:9])
+    measured(two, small, images=small.test.images[:7])
+    assert len(drawn) == 6
 
-        def scores(self, draws, *others):
-            if draws and draws[0].reference == "c":
-                raise KeyboardInterrupt
-            return original(self, draws, *others)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(evaluation.Evaluation, "scores", scores)
-            with pytest.raises(KeyboardInterrupt):
-                measured(models, small)
-        assert drawn == ["a", "b", "c"]
-        assert_frame_equal(measured(models, small), first, check_exact=True)
-        assert drawn == ["a", "b", "c", "c"]
+def test_the_worst_case_is_kept_by_pair(models, small, drawn):
+    first = measured(models, small, worst_case=True)
+    assert len(drawn) == 6
+    plain = measured({name: models[name] for name in models}, small, worst_case=True)
+    assert len(drawn) == 12
+    assert_frame_equal(first, plain, check_exact=True)
+    assert_frame_equal(measured(models, small, worst_case=True), first, check_exact=True)
+    assert len(drawn) == 12
 
-    def test_a_damaged_record_is_told_and_measured_again(self, models, small, drawn, own_store):
-        first = measured(models, small)
-        damaged = next((own_store.parent / "measured").glob("*.json"))
-        damaged.write_text(damaged.read_text().replace("0.", "1.", 1))
-        with pytest.warns(UserWarning, match=r"is damaged \(its checksum is wrong\); it is left out"):
-            again = measured(models, small)
-        assert len(drawn) == 4
-        assert_frame_equal(again, first, check_exact=True)
 
-    def test_fresh_measures_all(self, models, small, drawn, monkeypatch):
-        measured(models, small)
-        monkeypatch.setenv("STIR_FRESH", "1")
-        measured(models, small)
-        assert len(drawn) == 6
+def test_a_measure_of_ones_own_is_measured_each_time(models, small, drawn):
+    for _ in range(2):
+        measured(models.only(["a", "c"]), small, measure=lambda x, y: 1 - (x.mean() - y.mean()).abs().item())
+    assert len(drawn) == 4
+
+
+def test_a_network_that_was_changed_is_measured_as_it_is(models, small, drawn):
+    first = measured(models, small)
+    changed = models["a"]
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.add_(0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    assert_frame_equal(measured(models, small), first)  # what was read is the caller's own copy
+    other = measured({"a": changed, "b": models["b"]}, small)
+    assert other.stir[0] != first.stir[0] and len(drawn) == 5
+
+
+def test_what_was_measured_before_a_kill_is_there_after_it(models, small, drawn, monkeypatch):
+    first = measured({name: models[name] for name in models}, small)
+    drawn.clear()
+    monkeypatch.setattr("stir.scoring.score.in_groups", lambda tasks, _: [[task] for task in tasks])
+    original = evaluation.Evaluation.scores
+
+    def scores(self, draws, *others):
+        if draws and draws[0].reference == "c":
+            raise KeyboardInterrupt
+        return original(self, draws, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation.Evaluation, "scores", scores)
+        with pytest.raises(KeyboardInterrupt):
+            measured(models, small)
+    assert drawn == ["a", "b", "c"]
+    assert_frame_equal(measured(models, small), first, check_exact=True)
+    assert drawn == ["a", "b", "c", "c"]
+
+
+def test_a_damaged_record_is_told_and_measured_again(models, small, drawn, own_store):
+    first = measured(models, small)
+    damaged = next((own_store.parent / "measured").glob("*.json"))
+    damaged.write_text(damaged.read_text().replace("0.", "1.", 1))
+    with pytest.warns(UserWarning, match=r"is damaged \(its checksum is wrong\); it is left out"):
+        again = measured(models, small)
+    assert len(drawn) == 4
+    assert_frame_equal(again, first, check_exact=True)
+
+
+def test_fresh_measures_all(models, small, drawn, monkeypatch):
+    measured(models, small)
+    monkeypatch.setenv("STIR_FRESH", "1")
+    measured(models, small)
+    assert len(drawn) == 6
 
 
 # Solver, or the worst case -> means over both ordered pairs of two networks. Where one of these changes, numbers of
@@ -202,7 +211,6 @@ def pairs_of(digits, count=12, **options) -> pd.DataFrame:
     return table[table.reference != table.target]
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("solver", MEASURED_BY_VERSION_1)
 def test_measuring_gives_the_numbers_of_its_version(solver, digits):
     """Rounding on other processors stays below the tolerance."""
@@ -212,7 +220,6 @@ def test_measuring_gives_the_numbers_of_its_version(solver, digits):
     assert means.tolist() == pytest.approx(MEASURED_BY_VERSION_1[solver], rel=2e-3)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_measures_give_the_numbers_of_their_version(digits):
     assert {*MEASURES_OF_VERSION_1} == {*MEASURES}
     first, *others = MEASURES
