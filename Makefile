@@ -48,4 +48,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf _build book/runs/digits $(VENV)-audit
+	rm -rf _build book/runs $(VENV)-audit

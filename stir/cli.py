@@ -188,17 +188,29 @@ def keep(name: str, scale: str) -> None:
 def book(cell_timeout: int) -> None:
     """Execute the findings whose pages are stale, then build the book."""
     with _book_packages():
-        from stir.book import build, freshness, runner
+        from stir.book import build, evidence, freshness, runner
     project = _project()
-    folder = project / "book" / "runs" / BOOK_SCALE
     with _one_message():
-        remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
         notebooks = runner.own_files(project, "notebooks/*.ipynb")
-        for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
-            values = runner.load_scale(project, BOOK_SCALE, notebook)
-            if not freshness.is_current(notebook, values, folder):
-                click.echo(f"Executing {notebook.name} at the scale {BOOK_SCALE} ...")
-                _execute(notebook, values, folder, BOOK_SCALE, cell_timeout)
+        notebooks = sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name))
+        # All at the one scale, measured now; at others those that there is evidence of, and what their tables make.
+        scales = {BOOK_SCALE: [path.stem for path in notebooks], **evidence.pages(project)}
+        for scale, names in scales.items():
+            folder = project / "book" / "runs" / scale
+            remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
+            for notebook in notebooks:
+                if notebook.stem not in names and not freshness.reads_tables(notebook):
+                    continue
+                values = runner.load_scale(project, scale, notebook)
+                if not freshness.is_current(notebook, values, folder):
+                    click.echo(f"Executing {notebook.name} at the scale {scale} ...")
+                    try:
+                        _execute(notebook, values, folder, scale, cell_timeout)
+                    except click.ClickException as error:
+                        if scale == BOOK_SCALE:
+                            raise
+                        click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
+                        runner.write_notice(notebook, folder, scale, error.message)
         page = build.build_book(project)
     click.echo(f"The book: {page.relative_to(project)}")
 

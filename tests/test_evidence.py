@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,6 +124,37 @@ def test_a_missing_file_or_too_many_bytes_leave_the_evidence_as_it_was(tmp_path,
     with pytest.raises(ValueError, match="the evidence would be"):
         evidence.keep(tmp_path, "loss", "tiny", {a: "measured", b: "measured"})
     assert sorted(evidence.folder_of(tmp_path).rglob("*")) == before
+
+
+def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
+    """One that its evidence does not make says why, and the book is built nevertheless."""
+    (tmp_path / "_config.yml").write_text("title: T\nexecute:\n  execute_notebooks: 'off'\n")
+    chapters = "".join(f"  - file: runs/{page}\n" for page in ("digits/one", "big/one", "digits/two"))
+    for name, text in {
+        "book/_toc.yml": f"format: jb-book\nroot: index\nchapters:\n{chapters}",
+        "book/index.md": "# First\n",
+        "book/evidence/pages/big/one.json": "[]",
+        "notebooks/scales/digits.yml": "n: 1\n",
+        "notebooks/scales/big.yml": "n: 2\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name, code in {"one": "assert n < 2, '*not* here'", "two": "print(n)"}.items():
+        cells = [nbformat.v4.new_markdown_cell(f"# Page {name}")]
+        cells.append(nbformat.v4.new_code_cell("n: int = 1  # a number", metadata={"tags": ["parameters"]}))
+        cells.append(nbformat.v4.new_code_cell(code))
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "notebooks" / f"{name}.ipynb"
+        )
+    done = stir_in(tmp_path, "store", "book")
+    assert done.returncode == 0, done.stderr
+    assert "The evidence of one.ipynb does not make its page. one.ipynb failed" in done.stderr
+    html = tmp_path / "_build" / "html" / "runs"
+    assert "Ran at the scale" in (html / "digits" / "one.html").read_text()
+    notice = (html / "big" / "one.html").read_text()
+    assert "The evidence at the scale" in notice and "does not make this page" in notice and "*not* here" in notice
+    assert not (tmp_path / "book" / "runs" / "big" / "two.ipynb").exists()
 
 
 def test_keep_asks_for_a_run_first(project):

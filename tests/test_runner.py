@@ -191,6 +191,24 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
         runner.load_scale(tmp_path, "odd", one)
 
 
+def test_a_section_of_a_scale_is_of_one_notebook(tmp_path):
+    scales = tmp_path / "notebooks" / "scales"
+    scales.mkdir(parents=True)
+    one, other = (write_notebook(tmp_path / "notebooks" / f"{name}.ipynb") for name in ("one", "other"))
+    (scales / "a.yml").write_text("n: 3\none.ipynb:\n  n: 4\n")
+    assert runner.load_scale(tmp_path, "a", one) == {"n": 4} and runner.load_scale(tmp_path, "a", other) == {"n": 3}
+    for text, message in {
+        "two.ipynb:\n  n: 4": "a.yml: 'two.ipynb' must be a notebook of this project",
+        "../notebooks/one.ipynb:\n  n: 4": "must be a notebook of this project",
+        "one.ipynb: 4": "must be a notebook of this project, and hold lines",
+        "one.ipynb:\n  m: 4": "a.yml, one.ipynb: parameter 'm' does not exist",
+        "one.ipynb:\n  n: x": "a.yml, one.ipynb: parameter n='x' is of type str",
+    }.items():
+        (scales / "a.yml").write_text(text)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            runner.load_scale(tmp_path, "a", other)
+
+
 STARTS_WORKERS = """
 import os, pathlib, subprocess, sys
 from joblib import Parallel, delayed

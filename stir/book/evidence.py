@@ -30,6 +30,14 @@ def folder_of(project: Path) -> Path:
     return project / "book" / "evidence"
 
 
+def pages(project: Path) -> dict[str, list[str]]:
+    """Names of the notebooks that the evidence has pages of, by their scale."""
+    names: dict[str, list[str]] = {}
+    for path in sorted(folder_of(project).glob("pages/*/*.json")):
+        names.setdefault(path.parent.name, []).append(path.stem)
+    return names
+
+
 def read_log(log: Path) -> dict[str, str]:
     """Files that a run has used, and whence each came at first, from the lines that `stir.kept.note_use` wrote."""
     used: dict[str, str] = {}

@@ -31,6 +31,7 @@ from stir.book import evidence, parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
 from stir.book.staging import move_files, staging
 from stir.computing.devices import hardware, resolve_device
+from stir.files import write_atomically
 
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
@@ -149,6 +150,20 @@ def execute(
         (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
+
+
+def write_notice(notebook: Path, folder: Path, scale: str, reason: str) -> None:
+    """Write a page that says why the evidence does not make the page of `notebook`, unless an earlier page is there.
+
+    Nothing vouches for it, so that the notebook is tried again.
+    """
+    page = folder / notebook.name
+    if page.exists():
+        return
+    title = nbformat.read(notebook, as_version=4).cells[0]
+    text = f"The evidence at the scale `{scale}` does not make this page: {_code(reason)}"
+    notice = nbformat.v4.new_notebook(cells=[title, nbformat.v4.new_markdown_cell(text)])
+    write_atomically(page, lambda partial: nbformat.write(notice, partial))
 
 
 @contextmanager
