@@ -78,9 +78,7 @@ def _project() -> Path:
     return project
 
 
-def _execute(
-    notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, fresh: bool = False
-) -> None:
+def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, **how: bool) -> None:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -91,7 +89,7 @@ def _execute(
     for name in ("asyncio", "papermill"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout, fresh=fresh)
+        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout, **how)
     except PapermillExecutionError as error:
         reason = _what_failed(error)
     except DeadKernelError as error:
@@ -161,7 +159,7 @@ def run(
         parameters.check_values(values, declared)
         # A run with other parameters must not replace a page of the book.
         folder = output or project / ("runs" if given else "book/runs") / scale
-        _execute(notebook, values, folder, scale, cell_timeout, fresh)
+        _execute(notebook, values, folder, scale, cell_timeout, fresh=fresh)
 
 
 @main.command()
@@ -205,7 +203,7 @@ def book(cell_timeout: int) -> None:
                 if not freshness.is_current(notebook, values, folder):
                     click.echo(f"Executing {notebook.name} at the scale {scale} ...")
                     try:
-                        _execute(notebook, values, folder, scale, cell_timeout)
+                        _execute(notebook, values, folder, scale, cell_timeout, alone=scale != BOOK_SCALE)
                     except click.ClickException as error:
                         if scale == BOOK_SCALE:
                             raise

@@ -12,6 +12,7 @@ import os
 import subprocess
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -23,18 +24,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stir.files import digest, store_folder, write_atomically
+from stir.files import digest, lock, store_folder, write_atomically
 
 # Raise after a change, of the inversion, the scores or the baselines, that gives other numbers for the same question;
 # part of each key. Tests compare numbers with those of this version.
 MEASURING_VERSION = 1
 FOLDER = "measured"  # within the store, and within the evidence
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)  # what reading a record may raise
 
 
 def evidence_folder() -> Path | None:
     """The folder of the evidence, `$STIR_EVIDENCE`; None where there is none."""
     value = os.environ.get("STIR_EVIDENCE")
-    return Path(value) if value else None
+    return Path(value).absolute() if value else None
+
+
+def is_fresh() -> bool:
+    """Whether all is to be measured again, `$STIR_FRESH` being 1."""
+    return os.environ.get("STIR_FRESH") == "1"
 
 
 def folders() -> list[Path]:
@@ -65,62 +72,110 @@ class Record:
     @property
     def key(self) -> str:
         """Hash of `made_of` and of the version of measuring; the name of the files."""
-        text = json.dumps({"format": MEASURING_VERSION, **self.made_of}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_text({"format": MEASURING_VERSION, **self.made_of}).encode()).hexdigest()[:16]
 
     def find(self) -> Found | None:
-        """What the first of the stores has kept; None where none has, a file is damaged, or `$STIR_FRESH` is set."""
-        if os.environ.get("STIR_FRESH"):
-            return None
+        """What the first of the stores has kept, as `find_all` says."""
+        return next(iter(self.find_all()), None)
+
+    def find_all(self) -> list[Found]:
+        """What each of the stores has kept, the writable one first; nothing where `is_fresh`, and no damaged file."""
+        return [] if is_fresh() else self._read_all(note=True)
+
+    def _read_all(self, note: bool) -> list[Found]:
+        found = []
         for folder in folders():
             path = folder / FOLDER / f"{self.key}.json"
             if path.exists():
                 try:
-                    found = self._read(path)
-                except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                    warnings.warn(f"{path} is damaged ({error}); it is left out", stacklevel=3)
+                    found.append(self._read(path))
+                except DAMAGE as error:
+                    warnings.warn(f"{path} is damaged ({error}); it is left out", stacklevel=4)
                     continue
-                note_use(path, "evidence" if folder == evidence_folder() else "kept")
-                return found
-        return None
+                if note:
+                    note_use(path, "evidence" if folder == evidence_folder() else "kept")
+        return found
+
+    def merge(self, content: Mapping[str, Any]) -> None:
+        """Keep entries by name beside those that the stores have, whoever put them there meanwhile."""
+        path = store_folder() / FOLDER / f"{self.key}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock(path):
+                before: dict[str, Any] = {}
+                for found in reversed(self._read_all(note=False)):
+                    before.update(found.content)
+                self.keep({**before, **content})
+        except OSError as error:
+            self._warn(path, error)
 
     def keep(self, content: Any, tensors: Mapping[str, Tensor] | None = None, *, hardware: str | None = None) -> None:
         """Write the files, each whole or not at all, the one with the checksums last; warn where that fails."""
         path = store_folder() / FOLDER / f"{self.key}.json"
-        how = {"hardware": hardware, "date": datetime.now(UTC).isoformat(timespec="seconds"), "revision": revision()}
-        how["versions"] = {package: version(package) for package in ("stir-companion", "torch", "torchvision")}
-        card = {"made_of": self.made_of, "how": how, "content": content, "tensors_sha256": None}
+        card = {"made_of": self.made_of, "how": circumstances(hardware), "content": content, "tensors_sha256": None}
         try:
             if tensors:
                 beside = path.with_suffix(".safetensors")
                 whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 write_atomically(beside, lambda partial: save_file(whole, partial))
                 card["tensors_sha256"] = digest(beside)
-            text = json.dumps({**card, "sha256": _digest(card)})
+            text = _text({**card, "sha256": _digest(card)})
             write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
         except (OSError, SafetensorError) as error:
-            warnings.warn(f"a measurement could not be kept in {path.parent} ({error}); set $STIR_STORE", stacklevel=3)
+            self._warn(path, error)
             return
         note_use(path, "measured")
 
     def _read(self, path: Path) -> Found:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        sha256 = card.pop("sha256")
-        if sha256 != _digest(card):
-            raise ValueError("its checksum is wrong")
-        if card["made_of"] != json.loads(json.dumps(self.made_of)):
+        card = read_card(path)
+        if card["made_of"] != json.loads(_text(self.made_of)):
             raise ValueError("it is of another measurement")
-        tensors: dict[str, Tensor] = {}
-        if card["tensors_sha256"] is not None:
-            beside = path.with_suffix(".safetensors")
-            if digest(beside) != card["tensors_sha256"]:
-                raise ValueError("the checksum of its tensors is wrong")
-            tensors = load_file(beside)
+        tensors = {} if card["tensors_sha256"] is None else load_file(path.with_suffix(".safetensors"))
         return Found(card["content"], tensors, card["how"])
+
+    @staticmethod
+    def _warn(path: Path, error: Exception) -> None:
+        warnings.warn(f"a measurement could not be kept in {path.parent} ({error}); set $STIR_STORE", stacklevel=4)
+        note_use(path, "lost")
+
+
+def circumstances(hardware: str | None) -> dict[str, Any]:
+    """JSON of what a measurement of now is made by: hardware, date, revision and versions."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    versions = {package: version(package) for package in ("stir-companion", "torch", "torchvision")}
+    return {"hardware": hardware, "date": date, "revision": revision(), "versions": versions}
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a record's JSON, if it and the tensors beside it are whole.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: they are not.
+    """
+    card = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(card, dict):
+        raise ValueError("it is no record")
+    if card.pop("sha256") != _digest(card):
+        raise ValueError("its checksum is wrong")
+    if card["tensors_sha256"] is not None and card["tensors_sha256"] != digest(path.with_suffix(".safetensors")):
+        raise ValueError("the checksum of its tensors is wrong")
+    return card
+
+
+def litter() -> list[Path]:
+    """Files that killed runs left among the measurements of the store: half-written ones, tensors without a card."""
+    folder = store_folder() / FOLDER
+    alone = [path for path in folder.glob("*.safetensors") if not path.with_suffix(".json").exists()]
+    return sorted([*folder.glob("*.partial"), *alone])
+
+
+def _text(value: Any) -> str:
+    """JSON, of numbers and arrays of NumPy and PyTorch too."""
+    return json.dumps(value, sort_keys=True, default=lambda number: number.tolist())
 
 
 def _digest(card: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_text(card).encode()).hexdigest()
 
 
 def note_use(path: Path, word: str) -> None:
@@ -128,11 +183,11 @@ def note_use(path: Path, word: str) -> None:
 
     Args:
         path: of a file in one of the stores.
-        word: "measured", in this run; "kept", in the store; or "evidence".
+        word: "measured", in this run; "lost", the same, but it could not be kept; "kept", in the store; or "evidence".
     """
     log = os.environ.get("STIR_USED")
     if log:
-        with open(log, "a", encoding="utf-8") as file:
+        with suppress(OSError), open(log, "a", encoding="utf-8") as file:
             file.write(f"{word}\t{path.parent.name}/{path.name}\n")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.networks import TINY, same
 from PIL import Image
 
 import stir
@@ -96,3 +97,17 @@ def test_a_fingerprint_tells_pixels_order_shape_and_type_apart():
     assert len({fingerprint(each) for each in [images, *others]}) == 6
     assert fingerprint(images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)) == fingerprint(images)
     assert len(set(image_fingerprints(images))) == 6
+
+
+def test_a_deferred_data_set_trains_networks_in_other_processes(downloads):
+    load(deferred=True)
+    data = load(deferred=True)
+    torch.set_num_threads(2)
+    try:
+        models = stir.trained_models(
+            {"a": {"seed": 0}, "b": {"seed": 1}}, architecture="resnet10", dataset=data, **TINY
+        )
+    finally:
+        torch.set_num_threads(1)
+    alone = stir.trained_model("resnet10", dataset=load(), seed=1, **TINY)
+    assert same(models["b"], alone) and models.cards["b"] == alone.card

@@ -11,12 +11,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from helpers.project import TINY, notebook
 from pandas.testing import assert_frame_equal
 from PIL import Image
 
 from stir.book import evidence
+from stir.kept import Record
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
     done = stir_in(project, "full", *run)
     assert done.returncode == 0, done.stderr
     first = pd.read_csv(page / "initialization.csv")
-    assert re.search(r"Of its \d+ measurements, \d+ made in this run\.", "".join(opening()))
+    assert re.search(r"Of its (\d+) measurements \1 were made in this run\.", "".join(opening()))
     pixels = (page / "initialization-concept.png").read_bytes()
 
     # Without evidence a store that has nothing cannot do it, and says what is missing.
@@ -76,7 +78,8 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
     assert done.returncode == 0, done.stderr
     assert_frame_equal(pd.read_csv(page / "initialization.csv"), first, check_exact=True)
     assert (page / "initialization-concept.png").read_bytes() == pixels
-    assert re.search(r"Of its (\d+) measurements, \1 taken from the evidence .* made on ", "".join(opening()))
+    told = r"Of its (\d+) measurements none were made in this run\. \1 are from the evidence: made on .*, \d{4}-"
+    assert re.search(told, "".join(opening()))
     assert not list((project.parent / "empty").rglob("*.safetensors"))
 
     # Kept again, from the evidence itself, nothing of it is lost.
@@ -94,36 +97,57 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    """Three files of a store, of 10 bytes each."""
+    """Names of three records of a store."""
     monkeypatch.setenv("STIR_STORE", str(tmp_path / "store"))
-    names = ["measured/a.json", "measured/b.json", "models/c.json"]
-    for name in names:
-        (tmp_path / "store" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "store" / name).write_text("0123456789")
-    (tmp_path / "store" / "models" / "c.safetensors").write_text("weights")
+    monkeypatch.delenv("STIR_EVIDENCE", raising=False)
+    names = []
+    for number in range(3):
+        record = Record({"kind": "pictures", "number": number})
+        record.keep({}, {"x": torch.rand(3)} if number == 2 else None, hardware="a machine")
+        names.append(f"measured/{record.key}.json")
     return names
+
+
+def files(tmp_path):
+    folder = evidence.folder_of(tmp_path)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_no_page_uses_any_more_is_removed(tmp_path, stored):
     a, b, c = stored
-    folder = evidence.folder_of(tmp_path)
     evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([a, c], "measured"))
     evidence.keep(tmp_path, "dataset", "tiny", dict.fromkeys([b, c], "measured"))
     evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([b], "kept"))
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {b, c, "pages/tiny/loss.json", "pages/tiny/dataset.json"}
+    tensors = c.replace(".json", ".safetensors")
+    assert set(files(tmp_path)) == {b, c, tensors, "pages/tiny/loss.json", "pages/tiny/dataset.json"}
+    assert evidence.pages(tmp_path) == {"tiny": ["dataset", "loss"]}
 
 
 def test_a_missing_file_or_too_many_bytes_leave_the_evidence_as_it_was(tmp_path, stored, monkeypatch):
     a, b, _ = stored
     evidence.keep(tmp_path, "loss", "tiny", {a: "measured"})
-    before = sorted(evidence.folder_of(tmp_path).rglob("*"))
+    before = files(tmp_path)
     with pytest.raises(ValueError, match=r"measured/gone\.json, which loss at the scale tiny has used, is not in"):
-        evidence.keep(tmp_path, "loss", "tiny", {b: "measured", "measured/gone.json": "measured"})
+        evidence.keep(tmp_path, "loss", "tiny", {b: "measured", "measured/gone.json": "lost"})
     monkeypatch.setattr(evidence, "MOST_BYTES", 15)
     with pytest.raises(ValueError, match="the evidence would be"):
         evidence.keep(tmp_path, "loss", "tiny", {a: "measured", b: "measured"})
-    assert sorted(evidence.folder_of(tmp_path).rglob("*")) == before
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_damage_in_the_store_does_not_reach_the_evidence(tmp_path, stored, suffix):
+    *_, c = stored
+    evidence.keep(tmp_path, "loss", "tiny", {c: "measured"})
+    before = files(tmp_path)
+    path = (tmp_path / "store" / c).with_suffix(f".{suffix}")
+    path.write_bytes(path.read_bytes()[:-3])
+    evidence.keep(tmp_path, "loss", "tiny", {c: "kept"})  # from the evidence itself
+    assert files(tmp_path) == before
+    assert "made on a machine, 20" in evidence.described({c: "kept"}, evidence.folder_of(tmp_path))
+    shutil.rmtree(evidence.folder_of(tmp_path))
+    with pytest.raises(ValueError, match="or damaged; run it again: stir run loss --scale tiny"):
+        evidence.keep(tmp_path, "loss", "tiny", {c: "kept"})
 
 
 def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):

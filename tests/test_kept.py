@@ -107,3 +107,33 @@ def test_the_record_is_plain_json(folder):
         raise AssertionError(f"{name} is no JSON")
 
     json.loads((folder / f"{record.key}.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("text", ["null", "1", "[]", '"x"', "{}"])
+def test_json_that_is_no_record_is_damage(text, folder):
+    record = Record(MADE_OF)
+    record.keep(CONTENT)
+    (folder / f"{record.key}.json").write_text(text)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert record.find() is None
+
+
+def test_entries_are_kept_beside_those_of_others():
+    record = Record(MADE_OF)
+    record.merge({"a": 1, "b": 1})
+    record.merge({"b": 2, "c": 2})
+    assert record.find().content == {"a": 1, "b": 2, "c": 2}
+
+
+def test_a_full_disk_ends_no_run(folder, monkeypatch):
+    monkeypatch.setenv("STIR_USED", "/dev/full")
+    Record(MADE_OF).keep(CONTENT)
+    assert Record(MADE_OF).find().content == CONTENT
+
+
+def test_what_killed_runs_left_is_litter(folder):
+    Record(MADE_OF).keep(CONTENT, {"x": torch.rand(2)})
+    assert kept.litter() == []
+    for name in ("a.json.1.partial", "b.safetensors"):
+        (folder / name).write_text("")
+    assert [path.name for path in kept.litter()] == ["a.json.1.partial", "b.safetensors"]

@@ -1,17 +1,25 @@
 """Pairs that were measured once are found again, and only they."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.networks import TINY, lively
+from helpers.networks import TINY, lively, same
 from pandas.testing import assert_frame_equal
+from safetensors.torch import save_file
 
+from stir.data.balls import Ball
+from stir.data.deferred import fingerprint
+from stir.files import digest
 from stir.inversion.solvers import SOLVERS
 from stir.kept import MEASURING_VERSION
 from stir.networks.architectures import build_model
 from stir.scoring import evaluation, schedule
 from stir.scoring.score import pairwise
 from stir.similarity import MEASURES
+from stir.training.store import card_digest
 from stir.training.trained import TrainedModels, trained_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # three steps converge to nothing
@@ -167,6 +175,83 @@ def test_fresh_measures_all(models, small, drawn, monkeypatch):
     monkeypatch.setenv("STIR_FRESH", "1")
     measured(models, small)
     assert len(drawn) == 6
+
+
+def test_a_network_that_was_trained_otherwise_is_another(models, small, drawn, own_store):
+    """Its settings are the same, and its weights are not, as on another machine."""
+    measured(models, small)
+    key = models.key("a").split()[0]
+    weights, card = own_store / f"{key}.safetensors", own_store / f"{key}.json"
+    weights.unlink(), card.unlink()
+    network = build_model("resnet10", 10, width=4, channels=1, seed=5)
+    save_file(dict(network.state_dict()), weights)
+    content = models.cards["a"] | {"weights_sha256": digest(weights)}
+    content["sha256"] = card_digest(content)
+    card.write_text(json.dumps(content))
+    again = trained_models(NETWORKS, architecture="resnet10", dataset=small, **TINY)
+    before = len(drawn)
+    table = measured(again, small)
+    assert drawn[before:] == ["a", "b", "c"]  # all of them, as each has "a" for a target
+    assert_frame_equal(table, measured({name: again[name] for name in again}, small), check_exact=True)
+
+
+def test_a_network_that_was_lost_is_trained_from_its_beginning(models, small, own_store):
+    first = models["a"]
+    for path in own_store.glob(f"{models.key('a').split()[0]}.*"):
+        path.unlink()
+    assert same(models["a"], first)
+
+
+def test_pages_that_share_a_reference_keep_all_its_targets(models, small, drawn, monkeypatch):
+    measured(models, small)
+    monkeypatch.setenv("STIR_FRESH", "1")
+    measured(models.only(["a", "b"]), small)
+    monkeypatch.delenv("STIR_FRESH")
+    before = len(drawn)
+    measured(models, small)
+    assert len(drawn) == before
+
+
+def test_the_store_and_the_evidence_complete_each_other(models, small, drawn, own_store, tmp_path, monkeypatch):
+    measured(models.only(["a", "b"]), small)
+    (own_store.parent / "measured").rename(tmp_path / "evidence")
+    measured(models.only(["a", "c"]), small)
+    (tmp_path / "both").mkdir()
+    (tmp_path / "evidence").rename(tmp_path / "both" / "measured")
+    monkeypatch.setenv("STIR_EVIDENCE", str(tmp_path / "both"))
+    before = len(drawn)
+    measured(models.only(["a", "b"]), small)
+    measured(models.only(["a", "c"]), small)
+    assert len(drawn) == before
+
+
+def test_numbers_of_numpy_and_images_in_bfloat16_can_be_kept(models, small, drawn):
+    two = models.only(["a", "c"])
+    for _ in range(2):
+        measured(two, small, steps=np.int64(3), seed=np.int64(0), draws=np.int64(1), tolerance=np.float32(0.1))
+    assert len(drawn) == 2
+    assert fingerprint(small.test.images.bfloat16()) != fingerprint(small.test.images)
+    assert fingerprint(small.test.images.clone().requires_grad_()) == fingerprint(small.test.images)
+
+
+def test_radii_and_seeds_are_told_apart(models, small, drawn):
+    two, count = models.only(["a", "c"]), 0
+    seeds = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for changed in (
+        {"within": Ball("l2", 1.0)},
+        {"within": Ball("l2", 1.0 + 1e-9)},
+        {"seeds": seeds},
+        {"seeds": 1 - seeds},
+    ):
+        measured(two, small, **changed)
+        count += 2
+        assert len(drawn) == count
+
+
+def test_mistakes_are_refused_though_the_rows_are_known(models, small):
+    measured(models, small, worst_case=True)
+    with pytest.raises(ValueError, match="worst_case=True has a solver of its own"):
+        measured(models, small, worst_case=True, solver="nearest")
 
 
 # Solver, or the worst case -> means over both ordered pairs of two networks. Where one of these changes, numbers of

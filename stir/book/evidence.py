@@ -6,23 +6,20 @@ It is a store without weights (`stir.kept`), with a list of the files of each pa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
 from stir.files import store_folder, write_atomically
-from stir.kept import FOLDER
+from stir.kept import DAMAGE, FOLDER, read_card
+from stir.training.store import read_card as read_network_card
 
 USED = "-used.json"  # ending of the list of files that a page has used
 MOST_BYTES = 15_000_000  # of all evidence; it is part of each clone
 MEASUREMENTS = ("pairs", "pictures")  # kinds of records; the others describe data sets
-WORDS = {
-    "measured": "made in this run",
-    "kept": "found in the store, from earlier runs",
-    "evidence": "taken from the evidence that comes with the project",
-}
 
 
 def folder_of(project: Path) -> Path:
@@ -39,39 +36,51 @@ def pages(project: Path) -> dict[str, list[str]]:
 
 
 def read_log(log: Path) -> dict[str, str]:
-    """Files that a run has used, and whence each came at first, from the lines that `stir.kept.note_use` wrote."""
+    """Files that a run has used, with what `stir.kept.note_use` says of each: the first, or that it was measured."""
     used: dict[str, str] = {}
     if log.exists():
         for line in log.read_text(encoding="utf-8").splitlines():
             word, _, path = line.partition("\t")
-            used.setdefault(path, word)
+            used[path] = word if word in ("measured", "lost") else used.get(path, word)
     return used
 
 
 def described(used: Mapping[str, str], evidence: Path) -> str:
-    """A sentence on how many measurements a run has used, and when and on what they were made; empty if on none."""
-    cards = {path: _card(path, evidence) for path in used if path.startswith(f"{FOLDER}/")}
+    """Sentences on how many measurements a run has used, and when and on what they were made; empty if on none."""
+    stores = {"evidence": (evidence, store_folder())}
+    cards = {
+        path: _card(path, stores.get(word, (store_folder(), evidence)))
+        for path, word in used.items()
+        if path.startswith(f"{FOLDER}/")
+    }
     cards = {path: card for path, card in cards.items() if card.get("made_of", {}).get("kind") in MEASUREMENTS}
     if not cards:
         return ""
-    counts = {word: sum(used[path] == word for path in cards) for word in WORDS}
-    parts = [f"{counts[word]} {text}" for word, text in WORDS.items() if counts[word]]
-    sentence = f"Of its {len(cards)} measurements, {', '.join(parts)}."
-    before = [card["how"] for path, card in cards.items() if used[path] != "measured"]
-    if before:
-        dates = sorted(how["date"][:10] for how in before)
-        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-        hardware = sorted({how["hardware"] for how in before if how["hardware"]})
-        revisions = sorted({how["revision"] for how in before if how["revision"]})
-        sentence += f" Those that were not made now were made on {', '.join(hardware)}, {when}"
-        sentence += f", at the revision{'s' * (len(revisions) > 1)} {', '.join(revisions)}." if revisions else "."
-    return sentence
+    now = sum(used[path] in ("measured", "lost") for path in cards)
+    earlier = {path: card for path, card in cards.items() if used[path] in ("kept", "evidence")}
+    sentence = f"Of its {len(cards)} measurements {now or 'none'} {'was' if now == 1 else 'were'} made in this run."
+    if not earlier:
+        return sentence
+    entries = [entry for card in earlier.values() for entry in _circumstances(card)]
+    dates = sorted(how["date"][:10] for how in entries)
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    hardware = ", ".join(sorted({how["hardware"] for how in entries if how["hardware"]}))
+    whence = "from the evidence" if "evidence" in {used[path] for path in earlier} else "kept"
+    revisions = ", ".join(sorted({how["revision"] for how in entries if how["revision"]}))
+    at = f", at the revision {revisions}" if revisions else ""
+    return f"{sentence} {len(earlier)} are {whence}: made on {hardware}, {when}{at}."
 
 
-def _card(path: str, evidence: Path) -> dict[str, Any]:
-    for folder in (store_folder(), evidence):
-        if (folder / path).exists():
-            return json.loads((folder / path).read_text(encoding="utf-8"))
+def _circumstances(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a record's parts were made by: the rows of each target, or the whole."""
+    return [entry["how"] for entry in card["content"].values()] if card["made_of"]["kind"] == "pairs" else [card["how"]]
+
+
+def _card(path: str, folders: Iterable[Path]) -> dict[str, Any]:
+    """A record from the first folder that has it whole; empty if none has."""
+    for folder in folders:
+        with suppress(*DAMAGE):
+            return read_card(folder / path)
     return {}
 
 
@@ -86,26 +95,28 @@ def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> l
         The files of this page.
 
     Raises:
-        ValueError: a file is neither in the store nor in the evidence, or all would be larger than `MOST_BYTES`;
+        ValueError: a file is whole neither in the store nor in the evidence, or all would be larger than `MOST_BYTES`;
             the evidence is as it was.
     """
     evidence = folder_of(project)
     pages = {path: _listed(path) for path in evidence.glob("pages/*/*.json")}
-    listed: list[str] = []
     sources: dict[str, Path] = {}
     for path in used:
-        folders = [folder for folder in (store_folder(), evidence) if (folder / path).exists()]
-        if not folders:
+        folder = next((folder for folder in (store_folder(), evidence) if _is_whole(folder / path)), None)
+        if folder is None:
             raise ValueError(
-                f"{path}, which {notebook} at the scale {scale} has used, is not in {store_folder()}; run it again"
+                f"{path}, which {notebook} at the scale {scale} has used, is not in {store_folder()}, or damaged; "
+                f"run it again: stir run {notebook} --scale {scale}"
             )
-        names = [path, path.replace(".json", ".safetensors")] if path.startswith(f"{FOLDER}/") else [path]
-        listed += [name for name in names if (folders[0] / name).exists()]
-        sources |= {name: folders[0] / name for name in names if (folders[0] / name).exists()}
+        sources[path] = folder / path
+        tensors = sources[path].with_suffix(".safetensors")
+        if path.startswith(f"{FOLDER}/") and tensors.exists():
+            sources[tensors.relative_to(folder).as_posix()] = tensors
     page = evidence / "pages" / scale / f"{notebook}.json"
-    pages[page] = sorted(listed)
+    pages[page] = sorted(sources)
     in_use = {name for names in pages.values() for name in names}
-    size = sum((sources.get(name) or evidence / name).stat().st_size for name in in_use)
+    files = [path for path in (sources.get(name, evidence / name) for name in in_use) if path.exists()]
+    size = sum(path.stat().st_size for path in files)
     if size > MOST_BYTES:
         raise ValueError(f"the evidence would be {size / 1e6:.1f} MB; at most {MOST_BYTES / 1e6:.0f} MB may be kept")
     for name, source in sources.items():
@@ -120,5 +131,21 @@ def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> l
     return [evidence / name for name in pages[page]]
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a record can be read, or a network's card."""
+    with suppress(*DAMAGE):
+        (read_card if path.parent.name == FOLDER else read_network_card)(path)
+        return True
+    return False
+
+
 def _listed(page: Path) -> list[str]:
     return json.loads(page.read_text(encoding="utf-8"))
+
+
+def files_of(project: Path, notebook: str, scale: str) -> list[Path]:
+    """The list of a page's files in the evidence, and these; none if there is no such page."""
+    page = folder_of(project) / "pages" / scale / f"{notebook}.json"
+    if not page.exists():
+        return []
+    return [path for path in (page, *(folder_of(project) / name for name in _listed(page))) if path.exists()]

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stir.book import parameters
+from stir.book import evidence, parameters
 from stir.book.staging import is_whole
 from stir.study.conclusions import tables_in
 
@@ -34,7 +34,8 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> str:
     """Hash the notebook, its parameters, the files that it reads, the package and the versions of libraries."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     declared = parameters.declared(notebook)
-    for path in [notebook, *_files_read(declared, values, folder)]:
+    kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
+    for path in [notebook, *_files_read(declared, values, folder), *kept]:
         digest.update(path.name.encode() + path.read_bytes())
     for root in _image_folders([parameter.value for parameter in declared.values()] + [*values.values()]):
         for line in _listing(root):

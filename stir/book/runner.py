@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import string
 import sys
@@ -102,6 +103,7 @@ def execute(
     scale: str,
     cell_timeout: int = CELL_TIMEOUT,
     fresh: bool = False,
+    alone: bool = False,
 ) -> Path:
     """Execute `notebook` with the parameters `values`; move it and all files that it writes to `folder`.
 
@@ -110,10 +112,11 @@ def execute(
     Args:
         cell_timeout: seconds that a cell may take, at least 1.
         fresh: measure again what was kept.
+        alone: use no store but the evidence, so that the page is the same on every machine.
 
     Returns:
         The executed notebook, which opens with the hardware, the duration, the parameters, and how many measurements
-        were made now. Beside it `<notebook>-used.json` lists the files of the stores that the run has used.
+        were made now. Beside it `<notebook>-used.json` lists the files of the stores that the run has used, if any.
 
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; nothing runs then.
@@ -136,6 +139,7 @@ def execute(
         environment = {"STIR_USED": str(log)}
         environment |= {"STIR_EVIDENCE": str(evidence_folder)} if evidence_folder.is_dir() else {}
         environment |= {"STIR_FRESH": "1"} if fresh else {}
+        environment |= {"STIR_STORE": str(staged / ".store")} if alone else {}
         start = time.perf_counter()
         with _kernels_that_end(staged, environment) as kernel_manager_class:
             papermill.execute_notebook(
@@ -147,7 +151,9 @@ def execute(
         provenance = _provenance(declared, values, scale, time.perf_counter() - start)
         _annotate(executed, notebook, provenance, evidence.described(used, evidence_folder))
         log.unlink(missing_ok=True)
-        (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
+        shutil.rmtree(staged / ".store", ignore_errors=True)
+        if used:
+            (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
 

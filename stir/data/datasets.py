@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def load_dataset(
     load = partial(_load, name, classes, n_train, seed, size, unreadable, progress)
     if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         return load()
-    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size}
+    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
     record = Record({"kind": "data set", "name": name, **asked})
     found = record.find()
     if found is None:
@@ -198,24 +198,31 @@ def load_dataset(
     return _deferred(found, load)
 
 
+class _Loader:
+    """Loads the data set of a card once, when it is needed, also in another process."""
+
+    def __init__(self, card: Mapping[str, Any], load: Callable[[], Dataset]) -> None:
+        self._card, self._load = card, load
+        self._dataset: Dataset | None = None
+
+    def split(self, name: str) -> Split | DeferredSplit:
+        if self._dataset is None:
+            dataset = self._load()
+            for each in ("train", "test"):
+                if getattr(dataset, each).fingerprint != self._card[each]["fingerprint"]:
+                    raise ValueError(
+                        f"the {each} images of {self._card['name']} here are others than those that were measured on; "
+                        "put those back, or measure these: stir run --fresh"
+                    )
+            self._dataset = dataset
+        return getattr(self._dataset, name)
+
+
 def _deferred(found: Found, load: Callable[[], Dataset]) -> Dataset:
     """The data set that `found` describes, which loads itself when its images are needed."""
-    card = found.content
-
-    @cache
-    def loaded() -> Dataset:
-        dataset = load()
-        for split in ("train", "test"):
-            if getattr(dataset, split).fingerprint != card[split]["fingerprint"]:
-                raise ValueError(
-                    f"the {split} images of {card['name']} here are others than those that were measured on; measure "
-                    "again, with `stir run --fresh` or another $STIR_STORE"
-                )
-        return dataset
-
+    card, loader = found.content, _Loader(found.content, load)
     train, test = (
-        DeferredSplit(card[split], found.tensors[split], lambda split=split: getattr(loaded(), split))
-        for split in ("train", "test")
+        DeferredSplit(card[split], found.tensors[split], partial(loader.split, split)) for split in ("train", "test")
     )
     return Dataset(card["name"], train, test, tuple(card["classes"]))
 

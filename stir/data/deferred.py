@@ -19,7 +19,8 @@ GALLERY = 10  # images of a split that are kept for galleries
 def image_fingerprints(images: Tensor) -> list[str]:
     """A short hash of each image [N, C, H, W], of its type, shape and pixels."""
     about = repr((str(images.dtype), tuple(images.shape[1:]))).encode()
-    return [hashlib.sha256(about + image.contiguous().numpy().data).hexdigest()[:16] for image in images.cpu()]
+    rows = images.detach().cpu().contiguous().flatten(1).view(torch.uint8)  # their bytes; NumPy knows not every type
+    return [hashlib.sha256(about + row.numpy().tobytes()).hexdigest()[:16] for row in rows]
 
 
 class DeferredImages:
@@ -33,7 +34,7 @@ class DeferredImages:
         return len(self.fingerprints)
 
     def __getitem__(self, index: slice) -> DeferredImages:
-        if not isinstance(index, slice) or index.start or index.step:
+        if not isinstance(index, slice) or index.start or index.step not in (None, 1):
             raise TypeError(
                 f"images[{index!r}]: of images that are not loaded only the first n, images[:n], can be taken"
             )

@@ -57,6 +57,12 @@ class Baselines:
             return unknown
         return scores
 
+    def forget(self) -> None:
+        """Let go of the draws so far; they hold all X'."""
+        self._pixels.clear()
+        for _, scores in self._untrained:
+            scores.clear()
+
     def _known(self, of_x: Tensor) -> dict[Draws, Scores]:
         """The scores so far of the network with these features of X."""
         for features, scores in self._untrained:

@@ -79,6 +79,7 @@ class Evaluation:
                         description = _description(question, draws, name, own.taken, represent.taken)
                         results[draws, name] = self._by_measures(description, own, of_x, of_draws, beside)
                         bar.update()
+        baselines.forget()
         return [result for draws, name in pairs for result in results[draws, name]]
 
     def _by_measures(

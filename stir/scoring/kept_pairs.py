@@ -14,7 +14,7 @@ from stir.data.deferred import DeferredImages, fingerprint
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS, AdamLogit
-from stir.kept import Record
+from stir.kept import Record, circumstances
 from stir.scoring.question import Layer, layer_of
 from stir.similarity.measures import Measure
 from stir.training.trained import TrainedModels
@@ -36,7 +36,7 @@ def determining(options: InversionOptions, worst_case: bool = False) -> dict[str
         "pool": options.pool,
         "seeds": seeds,
         "seed": int(options.seed),
-        "within": repr(options.within),
+        "within": None if options.within is None else [options.within.norm, float(options.within.radius)],
         "tolerance": float(options.tolerance),
         "precision": options.precision,
     }
@@ -64,39 +64,48 @@ class KeptPairs:
         asked: Mapping[str, Any],
         options: InversionOptions,
     ) -> None:
-        self._models = models
+        self.models = models
+        self._keys = self._current_keys()
         self._made_of = {"kind": "pairs", "images": fingerprint(images), **asked}
         self._made_of |= determining(options, asked["worst_case"])
         self._hardware = hardware(resolve_device(options.device))
-        self._known: dict[str, dict[str, Rows]] = {}  # content by the key of its record
+
+    def _current_keys(self) -> dict[str, str]:
+        return {name: self.models.key(name) for name in self.models}
+
+    @property
+    def is_of_others(self) -> bool:
+        """True if a network is not the one that it was, since it had to be trained again."""
+        return self._keys != self._current_keys()
 
     def find(self, layer: Layer, reference: str) -> dict[str, Rows]:
         """Rows by target that were kept for a reference."""
-        record = self._record(layer, reference)
-        found = record.find()
-        self._known[record.key] = {} if found is None else found.content
-        rows = {target: self._known[record.key].get(self._place(layer, target)) for target in self._models}
-        names = {"reference": reference}
+        entries: dict[str, Any] = {}
+        for found in reversed(self._record(layer, reference).find_all()):
+            entries |= found.content
+        known = {target: entries.get(self._place(layer, target)) for target in self.models}
         return {
-            target: [names | {"target": target} | _with_nan(row) for row in each]
-            for target, each in rows.items()
-            if each is not None
+            target: [{"reference": reference, "target": target} | _with_nan(row) for row in entry["rows"]]
+            for target, entry in known.items()
+            if entry is not None
         }
 
     def keep(self, layer: Layer, reference: str, rows: Mapping[str, Rows]) -> None:
-        """Keep rows by target, beside those that were found."""
-        record = self._record(layer, reference)
-        known = self._known.setdefault(record.key, {})
-        for target, each in rows.items():
-            known[self._place(layer, target)] = [_without_names(row) for row in each]
-        record.keep(known, hardware=self._hardware)
+        """Keep rows by target, each with what it was made by, beside those that the stores have."""
+        how = circumstances(self._hardware)
+        self._record(layer, reference).merge(
+            {
+                self._place(layer, target): {"rows": [_without_names(row) for row in each], "how": how}
+                for target, each in rows.items()
+            }
+        )
 
     def _record(self, layer: Layer, reference: str) -> Record:
         at = layer_of(layer, reference) or PENULTIMATE
-        return Record({**self._made_of, "reference": self._models.key(reference), "layer": at})
+        return Record({**self._made_of, "reference": self._keys[reference], "layer": at})
 
     def _place(self, layer: Layer, target: str) -> str:
-        return json.dumps([self._models.key(target), layer_of(layer, target) or PENULTIMATE])
+        return json.dumps([self._keys[target], layer_of(layer, target) or PENULTIMATE])
 
 
 def _without_names(row: Mapping[str, Any]) -> dict[str, Any]:

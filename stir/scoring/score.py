@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, product
 from typing import Any
 
 import pandas as pd
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from stir.data.deferred import DeferredImages
 from stir.data.images import Images, gather_images
@@ -137,54 +138,62 @@ def pairwise(
             raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
     images = images if isinstance(images, DeferredImages) else gather_images(images)
     asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
+    unseen = torch.empty(len(images), 0)
+    for layer in layers:
+        Question(unseen, layer, layer, options=options, **asked)  # checks
     warn_of_one_seed(options, draws)
-    kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
-    rows: Rows = {}
     tasks: list[Task] = []
-    for number, layer in enumerate(layers):
-        for name in models:
-            if kept is not None:
-                rows |= {(number, name, target): each for target, each in kept.find(layer, name).items()}
-            if worst_case:
-                tasks += [(number, name, (other,)) for other in models if other != name]
-            else:
-                tasks.append((number, name, tuple(models)))
+    for number, name in product(range(len(layers)), models):
+        others = [(other,) for other in models if other != name] if worst_case else [tuple(models)]
+        tasks += [(number, name, targets) for targets in others]
+    kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
+    rows = _kept_rows(kept, layers, models)
     if not all(pair in rows for pair in _pairs(tasks)):
-        _measure_missing(rows, tasks, models, gather_images(images), layers, asked, options, kept)
+        networks = dict(models)  # reads the weights, if they were not read
+        if kept is not None and kept.is_of_others:  # some were gone, and trained again
+            kept = KeptPairs(kept.models, images, asked, options)
+            rows = _kept_rows(kept, layers, models)
+        questions = [Question(gather_images(images), layer, layer, options=options, **asked) for layer in layers]
+        _measure_missing(rows, tasks, networks, questions, kept)
     table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
     warn_of_scores(table, measure, worst_case, options.tolerance)
     return table
+
+
+def _kept_rows(kept: KeptPairs | None, layers: Sequence[Layer], models: Iterable[str]) -> Rows:
+    """The rows that were kept, of all layers and references."""
+    rows: Rows = {}
+    if kept is not None:
+        for (number, layer), name in product(enumerate(layers), models):
+            rows |= {(number, name, target): each for target, each in kept.find(layer, name).items()}
+    return rows
 
 
 def _measure_missing(
     rows: Rows,
     tasks: Sequence[Task],
     models: Mapping[str, nn.Module],
-    images: Tensor,
-    layers: Sequence[Layer],
-    asked: Mapping[str, Any],
-    options: InversionOptions,
+    questions: Sequence[Question],
     kept: KeptPairs | None,
 ) -> None:
     """Add to `rows` those of the tasks that have some missing, and keep them."""
-    questions = [Question(images, layer, layer, options=options, **asked) for layer in layers]
-    models = dict(models)  # reads the weights, if they were not read
     for question in questions:
         for name, model in models.items():
             question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
     order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
     evaluations = [Evaluation(question, order) for question in questions]
     missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
-    for group in [missing] if kept is None else in_groups(missing, options.device):
+    for group in [missing] if kept is None else in_groups(missing, questions[0].options.device):
         drawn = draw_all(questions, group, models)
-        for number, layer in enumerate(layers):
+        for number, question in enumerate(questions):
             draws = [each for (asking, *_), each in zip(group, drawn, strict=True) if asking == number]
             results = evaluations[number].scores(draws, models, models)
             for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
                 rows[number, name, target] = [result.as_row() for result in some]
             if kept is not None:
-                for name in dict.fromkeys(each.reference for each in draws):
-                    kept.keep(layer, name, {key[2]: rows[key] for key in rows if key[:2] == (number, name)})
+                for each in draws:
+                    measured = {target: rows[number, each.reference, target] for target in each.targets}
+                    kept.keep(question.given_layer, each.reference, measured)
 
 
 def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[int, str, str]]:

@@ -18,7 +18,10 @@ from stir.training.trained import TrainedModels
 
 
 def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | None = None, **options) -> Inversion:
-    """`stir.invert` of a network of the store, called `name`, by its arguments; found, or made now and kept.
+    """`stir.invert` of a network of the store, called `name`; found, or made now and kept.
+
+    Args:
+        images, layer: as in `stir.invert`; **options: fields of `stir.InversionOptions`.
 
     Raises:
         ValueError, TypeError: as `stir.invert`.
@@ -27,6 +30,7 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
     found = record.find()
     if found is None:
         inversion = invert(models[name], images, layer=layer, **options)
+        record = _record(models, images, layer, InversionOptions(**options), reference=name)  # trained now, perhaps
         _keep(record, inversion, options, {})
         return inversion
     return Inversion(**_fields(found.content, found.tensors, images, options))
@@ -35,15 +39,19 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
 def disagreeing(
     models: TrainedModels, given: str, target: str, images: Tensor, *, layer: str | None = None, **options
 ) -> Controversy:
-    """`stir.controversial` of two networks of the store, by its arguments; found, or made now and kept.
+    """`stir.controversial` of two networks of the store; found, or made now and kept.
+
+    Args:
+        images, layer: as in `stir.controversial`; **options: fields of `stir.InversionOptions`.
 
     Raises:
         ValueError, TypeError: as `stir.controversial`.
     """
     record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
-    found = record.find()
+    found = None if options.get("solver") else record.find()  # a solver is refused
     if found is None:
         images_found = controversial(models[given], models[target], images, layer=layer, **options)
+        record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
         _keep(record, images_found, options, {"target_distance": images_found.target_distance})
         return images_found
     return Controversy(

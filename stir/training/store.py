@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from stir import kept
 from stir.data.folders import image_litter
 from stir.files import digest, lock, store_folder, write_atomically
-from stir.kept import evidence_folder, note_use
+from stir.kept import evidence_folder, is_fresh, note_use
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
@@ -65,13 +66,13 @@ class Entry:
 
     def card(self) -> dict[str, Any] | None:
         """The card, from the store if it has the weights too, else from the evidence; None if there is no whole one."""
-        evidence = evidence_folder()
+        evidence = None if is_fresh() else evidence_folder()
         places = {"kept": self.path("json")} if self.path("safetensors").exists() else {}
         if evidence is not None:
             places["evidence"] = evidence / self.folder.name / self.path("json").name
         for word, path in places.items():
             try:
-                card = _read_card(path)
+                card = read_card(path)
             except (OSError, ValueError, TypeError):
                 continue
             if card["made_by"] == json.loads(json.dumps(self.made_by)):
@@ -111,7 +112,7 @@ class Entry:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         write_atomically(self.path("safetensors"), lambda path: save_file(state, path))
         card = {**card, "weights_sha256": digest(self.path("safetensors"))}
-        card["sha256"] = _card_digest(card)
+        card["sha256"] = card_digest(card)
         text = json.dumps(card, indent=1)
         try:
             write_atomically(self.path("json"), lambda path: path.write_text(text, encoding="utf-8"))
@@ -126,7 +127,7 @@ class Entry:
             return None
         weights = self.path("safetensors")
         try:
-            card = _read_card(self.path("json"))
+            card = read_card(self.path("json"))
             if card["made_by"] != json.loads(json.dumps(self.made_by)):
                 raise ValueError("its card is of another network")
             if digest(weights) != card.get("weights_sha256", card["sha256"]):
@@ -141,13 +142,13 @@ class Entry:
         return card
 
 
-def _card_digest(card: dict[str, Any]) -> str:
+def card_digest(card: dict[str, Any]) -> str:
     """SHA-256 of all fields but `sha256`, in hexadecimal."""
     fields = {name: value for name, value in card.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
     """Read a card, if it is whole.
 
     Raises:
@@ -166,7 +167,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     if wrong or not all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates):
         raise ValueError(f"its card has {', '.join(wrong) or 'an accuracy'} of another kind")
     # A card from before there was `weights_sha256` has the checksum of the weights alone, as `sha256`.
-    if "weights_sha256" in card and card["sha256"] != _card_digest(card):
+    if "weights_sha256" in card and card["sha256"] != card_digest(card):
         raise ValueError("the checksum of its card is wrong")
     return card
 
@@ -188,7 +189,7 @@ def litter() -> list[Path]:
     finished = cards & weights.keys()
     checkpoints = [path for path in folder.glob("*.checkpoint") if path.stem in finished]
     without_card = [path for stem, path in weights.items() if stem not in cards]
-    return sorted([*folder.glob("*.partial"), *checkpoints, *without_card, *image_litter()])
+    return sorted([*folder.glob("*.partial"), *checkpoints, *without_card, *image_litter(), *kept.litter()])
 
 
 def stored_models() -> pd.DataFrame:
@@ -229,7 +230,7 @@ def _describe_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _describe_card(path: Path, columns: list[str]) -> dict[str, Any]:
-    card = _read_card(path)
+    card = read_card(path)
     return {**card["made_by"], **card, "others": _other_settings(card["made_by"], columns)}
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, groupby
@@ -92,8 +92,6 @@ class TrainedModels(Mapping[str, TrainedModel]):
     So what is done to a network after it was read, such as pruning it, never passes for the one that `cards` describe,
     and a page of kept measurements reads no weights.
 
-    Attributes:
-        cards: name -> the card, as `trained_model` describes it.
     """
 
     def __init__(
@@ -103,10 +101,10 @@ class TrainedModels(Mapping[str, TrainedModel]):
         progress: bool,
         trained: Mapping[str, TrainedModel],
     ) -> None:
-        self.cards: dict[str, dict[str, Any]] = {}
+        self._cards: dict[str, dict[str, Any]] = {}  # shared with those that `only` returns
         for name, request in requests.items():
             card = request.entry.card()  # which notes that it is used
-            self.cards[name] = trained[name].card if card is None else card
+            self._cards[name] = trained[name].card if card is None else card
         self._requests, self._device, self._progress = requests, device, progress
         self._trained = {name: trained[name] for name in trained if not requests[name].entry.exists}  # a full disk
 
@@ -114,8 +112,12 @@ class TrainedModels(Mapping[str, TrainedModel]):
         """Read a network from the store; if it is not there, as where there is the evidence alone, train it now."""
         if name in self._trained:
             return copy.deepcopy(self._trained[name])
-        request = self._requests[name]
-        return replace(request, model=copy.deepcopy(request.model)).fetch(self._device, self._progress)
+        model = self._requests[name].fetch(self._device, self._progress)
+        self._cards[name] = model.card  # of another training, where the weights were gone
+        return model
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._requests
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._requests)
@@ -123,15 +125,24 @@ class TrainedModels(Mapping[str, TrainedModel]):
     def __len__(self) -> int:
         return len(self._requests)
 
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """Name -> the card, as `trained_model` describes it."""
+        return {name: self._cards[name] for name in self._requests}
+
     def key(self, name: str) -> str:
-        """The hash of all that made a network: its name in the store."""
-        return self._requests[name].entry.key
+        """What identifies a network: the hash of all that made it, and that of its weights.
+
+        The same settings make weights that differ by rounding on another machine.
+        """
+        card = self._cards[name]
+        return f"{self._requests[name].entry.key} {card.get('weights_sha256', card.get('sha256'))}"
 
     def only(self, names: Iterable[str]) -> TrainedModels:
         """Some of the networks, in the order of `names`."""
-        requests = {name: self._requests[name] for name in names}
-        trained = {name: self._trained[name] for name in requests if name in self._trained}
-        return TrainedModels(requests, self._device, self._progress, trained)
+        some = copy.copy(self)
+        some._requests = {name: self._requests[name] for name in names}
+        return some
 
 
 def trained_models(
@@ -233,8 +244,9 @@ class _TrainingRequest:
     def fetch(self, device: torch.device, progress: bool) -> TrainedModel:
         """Return the trained network, from the store or trained now."""
         remove_litter(litter)
+        model = copy.deepcopy(self.model)  # that of the request stays untrained
         with self.entry.locked() as writable:
-            card = self.entry.load(self.model)
+            card = self.entry.load(model)
             if card is None:
                 if not writable:
                     raise ValueError(
@@ -242,8 +254,8 @@ class _TrainingRequest:
                         "to a folder that can, with room in it"
                     )
                 with in_threads(self.threads) if device.type == "cpu" else nullcontext():
-                    card = _train_and_store(self.model, self.dataset, self.recipe, self.entry, device, progress)
-        trained = TrainedModel(OrderedDict(self.model.named_children())).cpu().eval()
+                    card = _train_and_store(model, self.dataset, self.recipe, self.entry, device, progress)
+        trained = TrainedModel(OrderedDict(model.named_children())).cpu().eval()
         trained.card = card
         return trained
 
