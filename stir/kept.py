@@ -30,7 +30,15 @@ from stir.files import digest, lock, store_folder, write_atomically
 # part of each key. Tests compare numbers with those of this version.
 MEASURING_VERSION = 1
 FOLDER = "measured"  # within the store, and within the evidence
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)  # what reading a record may raise
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)  # what reading a record may raise
 
 
 def evidence_folder() -> Path | None:
@@ -171,7 +179,9 @@ def litter() -> list[Path]:
 
 def _text(value: Any) -> str:
     """JSON, of numbers and arrays of NumPy and PyTorch too."""
-    return json.dumps(value, sort_keys=True, default=lambda number: number.tolist())
+    return json.dumps(
+        value, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
+    )
 
 
 def _digest(card: Mapping[str, Any]) -> str:

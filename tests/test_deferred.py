@@ -68,9 +68,12 @@ def test_without_images_only_pixels_are_refused(downloads):
 
 def test_images_that_were_exchanged_are_noticed(downloads):
     load(deferred=True)
+    before = load(deferred=True)
     Image.new("RGB", (8, 8), "red").save(downloads / "test" / "cat" / "0.png")
+    after = load(deferred=True)
+    assert after.fingerprint != before.fingerprint and after.fingerprint == load().fingerprint
     with pytest.raises(ValueError, match="are others than those that were measured on"):
-        _ = load(deferred=True).test.images
+        _ = before.test.images
 
 
 def test_only_the_first_images_can_be_taken_unseen(downloads):

@@ -228,7 +228,7 @@ def test_the_store_and_the_evidence_complete_each_other(models, small, drawn, ow
 def test_numbers_of_numpy_and_images_in_bfloat16_can_be_kept(models, small, drawn):
     two = models.only(["a", "c"])
     for _ in range(2):
-        measured(two, small, steps=np.int64(3), seed=np.int64(0), draws=np.int64(1), tolerance=np.float32(0.1))
+        measured(two, small, steps=np.int64(3), seed=np.int64(0), tolerance=np.float32(0.1))
     assert len(drawn) == 2
     assert fingerprint(small.test.images.bfloat16()) != fingerprint(small.test.images)
     assert fingerprint(small.test.images.clone().requires_grad_()) == fingerprint(small.test.images)

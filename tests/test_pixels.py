@@ -159,3 +159,18 @@ def test_no_file_starts_ghostscript(tmp_path, monkeypatch):
 
 def test_the_format_that_a_name_implies_is_tried_first():
     assert formats(".gif")[0] == "GIF" and {*formats(".gif"), "EPS"} == set(Image.OPEN)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_tiff_moves_no_pixel_elsewhere(mode, orientation, tmp_path):
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (8, 12, 3), np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    expected = expected if orientation < 5 else expected.transpose(1, 0, 2)
+    vertical, horizontal = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    expected = expected[::-1] if vertical else expected
+    expected = expected[:, ::-1] if horizontal else expected
+    image.save(tmp_path / "a.tiff", tiffinfo={0x0112: orientation})
+    assert np.array_equal(read_pixels(str(tmp_path / "a.tiff"), None), expected)

@@ -107,7 +107,8 @@ def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monke
     assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]
 
 
-def test_the_list_and_removal(small, own_store):
+def test_the_list_and_removal(small, own_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # else what killed runs left in this project would count
     run = CliRunner().invoke
     assert "No networks in" in run(main, ["models"]).output
     first = trained_model("resnet10", dataset=small, **TINY)
@@ -256,7 +257,8 @@ def test_weights_that_are_not_finite_are_not_served(stored, monkeypatch, capsys)
 # What killed runs leave
 
 
-def test_litter_is_counted_and_removed_by_the_next_run(stored, own_store):
+def test_litter_is_counted_and_removed_by_the_next_run(stored, own_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # else what killed runs left in this project would count
     weights, _, fetch = stored
     before = names(own_store)
     litter = {

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stir.data.classes import quoted, selected_numbers
 from stir.data.deferred import DeferredSplit, describe
-from stir.data.folders import UNREADABLE, decode_folder, list_folder, refuse_same_files
+from stir.data.folders import UNREADABLE, decode_folder, folder_state, list_folder, refuse_same_files
 from stir.files import store_folder
 from stir.kept import Found, Record
 
@@ -188,11 +188,11 @@ def load_dataset(
         return load()
     asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
     record = Record({"kind": "data set", "name": name, **asked})
-    found = record.find()
-    if found is None:
+    found, state = record.find(), _state_of_downloads(name)
+    if found is None or state not in (None, found.content["state"]):
         dataset = load()
         (train, train_gallery), (test, test_gallery) = describe(dataset.train), describe(dataset.test)
-        card = {"name": dataset.name, "classes": dataset.classes, "train": train, "test": test}
+        card = {"name": dataset.name, "classes": dataset.classes, "train": train, "test": test, "state": state}
         record.keep(card, {"train": train_gallery, "test": test_gallery})
         return dataset
     return _deferred(found, load)
@@ -327,6 +327,14 @@ def _folder_of_downloads(name: str, size: tuple[int, int] | None, unreadable: st
         )
     dataset = _folder(f"folder:{root.resolve()}", size, unreadable, progress)
     return replace(dataset, name=FOLDER_DATASETS[name])
+
+
+def _state_of_downloads(name: str) -> str | None:
+    """State of the files of such a folder; None for other data sets, and where there is none."""
+    root = store_folder() / "downloads" / name
+    if name not in FOLDER_DATASETS or not root.is_dir():
+        return None
+    return "".join(folder_state(list_folder(path)) for path in (root / "train", root / "test") if path.is_dir())
 
 
 def _size(images: Tensor) -> str:

@@ -171,7 +171,7 @@ def decode_folder(
             f"names end as no image's that is read here: {shown_paths(folder.left_out)}",
             stacklevel=4,
         )
-    store_path, state = _store_path(folder, size), _state(folder)
+    store_path, state = _store_path(folder, size), folder_state(folder)
     tensors = _load(store_path, state)
     if tensors is None:
         tensors = _decode(folder, size, unreadable, progress)
@@ -219,7 +219,7 @@ def image_litter() -> list[Path]:
     return sorted([*partial, *(path for path in pixels if not path.name.endswith(current))])
 
 
-def _state(folder: ImageFolder) -> str:
+def folder_state(folder: ImageFolder) -> str:
     """Hash of the names, sizes, times and places of all files.
 
     Hashing their content instead takes, for the 60,000 files of CIFAR-10, 3 times as long if they are in memory (0.7 s

@@ -97,8 +97,9 @@ def _image_of(part: object, place: str) -> Tensor:
             )
         image = image[key]
     if isinstance(image, Image.Image):
-        pixels = np.asarray(image if image.mode == "L" else rgb_image(image))
-        image = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
+        pixels = np.asarray(rgb_image(image))
+        pixels = pixels[..., :1] if image.mode == "L" else pixels  # grey: all channels are alike
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
     if not isinstance(image, Tensor):
         under = f" under {key!r}" if key else ""
         remedy = "make it one [C, H, W]" if key else "give the data set a transform such as torchvision's ToTensor()"

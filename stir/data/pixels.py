@@ -55,7 +55,8 @@ def read_pixels(path: str, size: tuple[int, int] | None) -> np.ndarray:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe waits for who writes into it
         raise ValueError("it is no regular file")
-    with Image.open(path, formats=formats(suffix(path))) as file:
+    # A file object, as of a path Pillow maps some TIFFs into memory, whose orientation it then applies to their bytes.
+    with open(path, "rb") as content, Image.open(content, formats=formats(suffix(path))) as file:
         image = rgb_image(file)
         if size is not None and (image.height, image.width) != size:
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)

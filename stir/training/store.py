@@ -21,7 +21,7 @@ from torch import nn
 from stir import kept
 from stir.data.folders import image_litter
 from stir.files import digest, lock, store_folder, write_atomically
-from stir.kept import evidence_folder, is_fresh, note_use
+from stir.kept import DAMAGE, evidence_folder, is_fresh, note_use
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
@@ -73,7 +73,7 @@ class Entry:
         for word, path in places.items():
             try:
                 card = read_card(path)
-            except (OSError, ValueError, TypeError):
+            except DAMAGE:
                 continue
             if card["made_by"] == json.loads(json.dumps(self.made_by)):
                 note_use(path, word)

@@ -80,10 +80,12 @@ def trained_model(
         TypeError: an argument that is no field of `Recipe`.
 
     Warns:
-        UserWarning: a training ends at chance level; or its network cannot be kept.
+        UserWarning: the network is at chance level; or it cannot be kept.
     """
     request = _TrainingRequest.prepare(architecture, dataset, seed, width, progress, recipe)
-    return request.fetch(resolve_device(device), progress)
+    trained = request.fetch(resolve_device(device), progress)
+    _warn_of_chance(trained.card, "the network")
+    return trained
 
 
 class TrainedModels(Mapping[str, TrainedModel]):
@@ -105,6 +107,7 @@ class TrainedModels(Mapping[str, TrainedModel]):
         for name, request in requests.items():
             card = request.entry.card()  # which notes that it is used
             self._cards[name] = trained[name].card if card is None else card
+            _warn_of_chance(self._cards[name], repr(name))
         self._requests, self._device, self._progress = requests, device, progress
         self._trained = {name: trained[name] for name in trained if not requests[name].entry.exists}  # a full disk
 
@@ -278,6 +281,18 @@ def _count_operations(model: nn.Module, architecture: str, dataset: Dataset) -> 
     return counter.get_total_flops()
 
 
+def _warn_of_chance(card: Mapping[str, Any], name: str) -> None:
+    """Warn of a network that learnt nothing, whether it was trained now or before."""
+    if card.get("at_chance"):
+        recipe = card["made_by"]
+        warnings.warn(
+            f"{name}, {recipe['architecture']}, ended at chance level: it classifies {card['accuracy']:.1%} of the "
+            f"test images correctly, and {card['chance']:.1%} are of the most frequent class; what it has in common "
+            f"with others says nothing; change learning_rate={recipe['learning_rate']:g} or epochs={recipe['epochs']}",
+            stacklevel=4,
+        )
+
+
 def _train_and_store(
     model: nn.Module, dataset: Dataset, recipe: Recipe, entry: Entry, device: torch.device, progress: bool
 ) -> dict[str, Any]:
@@ -298,7 +313,9 @@ def _train_and_store(
     card = {
         "made_by": made_by,
         "dataset": dataset.name,
-        "accuracy": accuracy(model, test_split, device=device),
+        "accuracy": (rate := accuracy(model, test_split, device=device)),
+        "chance": chance_level(test_split.labels),
+        "at_chance": is_at_chance(rate, test_split.labels),
         "robust_accuracy": _robust_accuracy(model, test_split, device),
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 2),
@@ -307,13 +324,6 @@ def _train_and_store(
         "versions": versions | {"torch": torch.__version__},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    if is_at_chance(card["accuracy"], dataset.test.labels):
-        warnings.warn(
-            f"{made_by['architecture']} ended at chance level: it classifies {card['accuracy']:.1%} of the test images "
-            f"correctly, and {chance_level(dataset.test.labels):.1%} are of the most frequent class; what it has in "
-            f"common with others says nothing; change learning_rate={recipe.learning_rate:g} or epochs={recipe.epochs}",
-            stacklevel=4,
-        )
     try:
         card = entry.save(model, card)
         checkpoint.unlink(missing_ok=True)
