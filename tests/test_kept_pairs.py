@@ -225,7 +225,7 @@ def test_the_store_and_the_evidence_complete_each_other(models, small, drawn, ow
     assert len(drawn) == before
 
 
-def test_numbers_of_numpy_and_images_in_bfloat16_can_be_kept(models, small, drawn):
+def test_numbers_of_numpy_and_images_in_bfloat16_can_be_kept(models, small, drawn, unchecked):
     two = models.only(["a", "c"])
     for _ in range(2):
         measured(two, small, steps=np.int64(3), seed=np.int64(0), tolerance=np.float32(0.1))
