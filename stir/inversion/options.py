@@ -80,7 +80,7 @@ class InversionOptions:
 
     def seed_images(self, images: Tensor) -> Tensor:
         """One seed image for each of `images`; clamped to [0, 1] if x' has to stay near it."""
-        seed_images = draw_seeds(images, self.seeds, self.seed)
+        seed_images = draw_seeds(images, self.seeds, int(self.seed))
         return seed_images if self.within is None else box(seed_images)  # the ball and the pixels' range must meet
 
 
