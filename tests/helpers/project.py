@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from stir.book import runner
+
 PROJECT = Path(__file__).parents[2]
 
 FEW = {"n_train": 200, "width": 4, "epochs": 1}
@@ -53,3 +55,8 @@ TINY = {
 def notebook(name: str) -> Path:
     """The source of a notebook."""
     return PROJECT / "notebooks" / f"{name}.ipynb"
+
+
+def execute_tiny(name: str, folder: Path) -> None:
+    """Execute a notebook with its parameters in `TINY`."""
+    runner.execute(notebook(name), TINY[name], folder, scale="digits")
