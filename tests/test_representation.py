@@ -608,3 +608,18 @@ def test_a_layer_that_runs_only_sometimes(images):
         assert represent(images).shape == (5, 4)
         with pytest.raises(ValueError, match="did not reach it this time"):
             represent(torch.ones(2, 3, 32, 32))
+
+
+def test_a_pooled_map_has_its_channels_first_whatever_its_proportions():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(256, 5))
+    images = torch.rand(6, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network[:2](images).mean(dim=(2, 3))
+    torch.testing.assert_close(features(network, images, layer="1", device="cpu"), expected)
+
+
+def test_statistics_of_a_batch_are_warned_of():
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Flatten(), nn.Linear(144, 5))
+    with pytest.warns(UserWarning, match="'1' normalizes by each batch's own statistics"):
+        features(network.eval(), torch.rand(6, 3, 8, 8), device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cached_property
 from numbers import Integral
 
@@ -18,6 +19,10 @@ from stir.data.images import Images, check_images, gather_images
 from stir.inversion.layers import PENULTIMATE, Place, find_place
 from stir.networks.frozen import Frozen, close
 
+# Layers whose maps are [N, C, H, W] by their definition, whatever their proportions.
+CHANNELS_FIRST = (
+    nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
 POOLS = ("mean", "flatten", "cls")
 BATCH_SIZE = 256  # most images computed together by default
 MEMORY = 2**30  # most bytes that their passes may keep for the gradients; on a GPU a quarter of its memory instead
@@ -89,6 +94,13 @@ class Representation:
         except BaseException:
             self.__exit__()
             raise
+        of_batches = [name for name, module in self.model.named_modules() if _normalizes_batches(module)]
+        if of_batches:
+            warnings.warn(
+                f"{of_batches[0]!r} normalizes by each batch's own statistics, so that features depend on batch_size; "
+                "give it running statistics",
+                stacklevel=4,
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -246,9 +258,15 @@ class Representation:
                     "use pool='mean' or 'flatten'"
                 )
             return features[:, 0]
-        if features.ndim == 4 and _channels_last(features.shape, images.shape):
+        known = not self._place.at_input and isinstance(self._place.module, CHANNELS_FIRST)
+        if features.ndim == 4 and not known and _channels_last(features.shape, images.shape):
             return features.mean(dim=(1, 2))
         return features.mean(dim=1) if features.ndim == 3 else features.flatten(2).mean(dim=2)
+
+
+def _normalizes_batches(module: nn.Module) -> bool:
+    """True of a batch norm without running statistics, also in eval mode."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
 
 
 def _channels_last(features: torch.Size, images: torch.Size) -> bool:
