@@ -166,25 +166,12 @@ def test_wrong_sources(unchecked, source, text):
         gather_images(source)
 
 
-class Pictures(Dataset):
-    def __init__(self, pictures):
-        self.pictures = pictures
-
-    def __len__(self):
-        return len(self.pictures)
-
-    def __getitem__(self, index):
-        return self.pictures[index]
-
-
 def test_grey_pictures_are_upright_and_on_white():
     """As those in colour are."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint8)
     turned = Image.fromarray(pixels)
     turned.getexif()[0x0112] = 6
-    assert torch.equal(
-        gather_images(Pictures([turned]))[0, 0], torch.from_numpy(np.rot90(pixels, -1) / np.float32(255))
-    )
+    assert torch.equal(gather_images(Plain([turned]))[0, 0], torch.from_numpy(np.rot90(pixels, -1) / np.float32(255)))
     clear = Image.fromarray(np.zeros((4, 4), np.uint8))
     clear.info["transparency"] = 0
-    assert gather_images(Pictures([clear])).min() == 1
+    assert gather_images(Plain([clear])).min() == 1

@@ -91,16 +91,16 @@ class Representation:
             self._attach()
             # A wrong output of the layer shows here, before any work.
             self._frozen.fold(lambda: self(self._example), exclude=self._place.module)
+            of_batches = [name for name, module in self.model.named_modules() if _normalizes_batches(module)]
+            if of_batches:
+                warnings.warn(
+                    f"{of_batches[0]!r} normalizes by each batch's own statistics, so that features depend on "
+                    "batch_size; give it running statistics",
+                    stacklevel=4,
+                )
         except BaseException:
             self.__exit__()
             raise
-        of_batches = [name for name, module in self.model.named_modules() if _normalizes_batches(module)]
-        if of_batches:
-            warnings.warn(
-                f"{of_batches[0]!r} normalizes by each batch's own statistics, so that features depend on batch_size; "
-                "give it running statistics",
-                stacklevel=4,
-            )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -86,6 +86,7 @@ def _count(some: pd.DataFrame, rows: pd.DataFrame, what: str) -> str:
 
 
 def warn_of_one_seed(options: InversionOptions, draws: int) -> None:
+    """Warn of intervals that cannot count the seed image, of which one draw for all images has only one."""
     if isinstance(options.seeds, str) and options.seeds == "gaussian-shared" and draws == 1:
         warnings.warn(
             "seeds='gaussian-shared' with draws=1: the intervals leave out how STIR varies with the one seed image; "
