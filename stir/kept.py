@@ -117,10 +117,16 @@ class Record:
         except OSError as error:
             self._warn(path, error)
 
-    def keep(self, content: Any, tensors: Mapping[str, Tensor] | None = None, *, hardware: str | None = None) -> None:
-        """Write the files, each whole or not at all, the one with the checksums last; warn where that fails."""
+    def keep(
+        self, content: Any, tensors: Mapping[str, Tensor] | None = None, *, how: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the files, each whole or not at all, the one with the checksums last; warn where that fails.
+
+        Args:
+            how: what `circumstances` returns, if hardware and seconds are to be known.
+        """
         path = store_folder() / FOLDER / f"{self.key}.json"
-        card = {"made_of": self.made_of, "how": circumstances(hardware), "content": content, "tensors_sha256": None}
+        card = {"made_of": self.made_of, "how": how or circumstances(None), "content": content, "tensors_sha256": None}
         try:
             if tensors:
                 beside = path.with_suffix(".safetensors")
@@ -147,11 +153,16 @@ class Record:
         note_use(path, "lost")
 
 
-def circumstances(hardware: str | None) -> dict[str, Any]:
-    """JSON of what a measurement of now is made by: hardware, date, revision and versions."""
+def circumstances(hardware: str | None, **seconds: float) -> dict[str, Any]:
+    """JSON of what a measurement of now is made by: hardware, date, revision and versions, and how long it took.
+
+    Args:
+        seconds: by stage, such as `inversion`.
+    """
     date = datetime.now(UTC).isoformat(timespec="seconds")
     versions = {package: version(package) for package in ("stir-companion", "torch", "torchvision")}
-    return {"hardware": hardware, "date": date, "revision": revision(), "versions": versions}
+    known = {"hardware": hardware, "date": date, "revision": revision(), "versions": versions}
+    return known | {"seconds": {stage: round(each, 3) for stage, each in seconds.items()}}
 
 
 def read_card(path: Path) -> dict[str, Any]:

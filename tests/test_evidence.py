@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal
 from PIL import Image
 
 from stir.book import evidence
-from stir.kept import Record
+from stir.kept import Record, circumstances
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def stored(tmp_path, monkeypatch):
     names = []
     for number in range(3):
         record = Record({"kind": "pictures", "number": number})
-        record.keep({}, {"x": torch.rand(3)} if number == 2 else None, hardware="a machine")
+        record.keep({}, {"x": torch.rand(3)} if number == 2 else None, how=circumstances("a machine", inversion=1.5))
         names.append(f"measured/{record.key}.json")
     return names
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stir import kept
-from stir.kept import Record
+from stir.kept import Record, circumstances
 
 MADE_OF = {"kind": "pairs", "steps": 3, "images": "ab", "layers": ["x", None], "tolerance": 0.1}
 CONTENT = {"a": [{"stir": 0.1 + 0.2, "name": "ü", "nothing": None}]}
@@ -25,11 +25,12 @@ def test_what_is_kept_is_found(folder):
     record = Record(MADE_OF)
     assert record.find() is None
     tensors = {"x": torch.rand(2, 3), "y": torch.tensor([True, False])}
-    record.keep(CONTENT, tensors, hardware="a machine")
+    record.keep(CONTENT, tensors, how=circumstances("a machine", inversion=1.5))
     found = Record(dict(reversed(MADE_OF.items()))).find()  # whatever the order of the settings
     assert found.content == CONTENT
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
-    assert found.how["hardware"] == "a machine" and found.how["versions"]["torch"] == version("torch")
+    assert found.how["hardware"] == "a machine" and found.how["seconds"] == {"inversion": 1.5}
+    assert found.how["versions"]["torch"] == version("torch")
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
     assert Record(MADE_OF | {"steps": 4}).find() is None
 

@@ -1,6 +1,7 @@
 """Pairs that were measured once are found again, and only they."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from stir.data.balls import Ball
 from stir.data.deferred import fingerprint
 from stir.files import digest
 from stir.inversion.solvers import SOLVERS
-from stir.kept import MEASURING_VERSION
+from stir.kept import FOLDER, MEASURING_VERSION, read_card
 from stir.networks.architectures import build_model
 from stir.scoring import evaluation, schedule
 from stir.scoring.score import pairwise
@@ -58,6 +59,17 @@ def test_the_second_time_nothing_is_measured_and_the_table_is_the_same(models, s
     assert_frame_equal(first, plain, check_exact=True)
     assert_frame_equal(measured(models, small), first, check_exact=True)
     assert len(drawn) == 6
+
+
+def test_how_long_each_stage_took_is_kept(models, small, own_store):
+    start = time.perf_counter()
+    measured(models, small)
+    passed = time.perf_counter() - start
+    cards = [read_card(path) for path in (own_store.parent / FOLDER).glob("*.json")]
+    entries = [entry for card in cards if card["made_of"]["kind"] == "pairs" for entry in card["content"].values()]
+    stages = pd.DataFrame([entry["how"]["seconds"] for entry in entries])
+    assert len(stages) == 9 and (stages > 0).all(axis=None)
+    assert stages.sum().sum() < passed
 
 
 def test_names_and_order_are_the_callers(models, small, drawn):

@@ -90,9 +90,13 @@ class KeptPairs:
             if entry is not None
         }
 
-    def keep(self, layer: Layer, reference: str, rows: Mapping[str, Rows]) -> None:
-        """Keep rows by target, each with what it was made by, beside those that the stores have."""
-        how = circumstances(self._hardware)
+    def keep(self, layer: Layer, reference: str, rows: Mapping[str, Rows], **seconds: float) -> None:
+        """Keep rows by target, each with what it was made by, beside those that the stores have.
+
+        Args:
+            seconds: that each target took, by stage.
+        """
+        how = circumstances(self._hardware, **seconds)
         self._record(layer, reference).merge(
             {
                 self._place(layer, target): {"rows": [_without_names(row) for row in each], "how": how}

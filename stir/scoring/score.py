@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, product
 from typing import Any
@@ -184,16 +185,21 @@ def _measure_missing(
     evaluations = [Evaluation(question, order) for question in questions]
     missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
     for group in [missing] if kept is None else in_groups(missing, questions[0].options.device):
+        start = time.perf_counter()
         drawn = draw_all(questions, group, models)
-        for number, question in enumerate(questions):
+        inverted = time.perf_counter()
+        pairs = [*_pairs(group)]
+        for number, evaluation in enumerate(evaluations):
             draws = [each for (asking, *_), each in zip(group, drawn, strict=True) if asking == number]
-            results = evaluations[number].scores(draws, models, models)
+            results = evaluation.scores(draws, models, models)
             for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
                 rows[number, name, target] = [result.as_row() for result in some]
-            if kept is not None:
-                for each in draws:
-                    measured = {target: rows[number, each.reference, target] for target in each.targets}
-                    kept.keep(question.given_layer, each.reference, measured)
+        if kept is not None:
+            scored = time.perf_counter()
+            seconds = {"inversion": (inverted - start) / len(pairs), "scores": (scored - inverted) / len(pairs)}
+            for number, name, targets in group:
+                measured = {target: rows[number, name, target] for target in targets}
+                kept.keep(questions[number].given_layer, name, measured, **seconds)
 
 
 def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[int, str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from stir.inversion.controversial import Controversy, controversial
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
-from stir.kept import Record
+from stir.kept import Record, circumstances
 from stir.scoring.kept_pairs import determining
 from stir.training.trained import TrainedModels
 
@@ -29,9 +30,10 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
     record = _record(models, images, layer, InversionOptions(**options), reference=name)
     found = record.find()
     if found is None:
+        start = time.perf_counter()
         inversion = invert(models[name], images, layer=layer, **options)
         record = _record(models, images, layer, InversionOptions(**options), reference=name)  # trained now, perhaps
-        _keep(record, inversion, options, {})
+        _keep(record, inversion, options, {}, time.perf_counter() - start)
         return inversion
     return Inversion(**_fields(found.content, found.tensors, images, options))
 
@@ -50,9 +52,11 @@ def disagreeing(
     record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
     found = None if options.get("solver") else record.find()  # a solver is refused
     if found is None:
+        start = time.perf_counter()
         images_found = controversial(models[given], models[target], images, layer=layer, **options)
         record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
-        _keep(record, images_found, options, {"target_distance": images_found.target_distance})
+        more = {"target_distance": images_found.target_distance}
+        _keep(record, images_found, options, more, time.perf_counter() - start)
         return images_found
     return Controversy(
         **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
@@ -67,11 +71,13 @@ def _record(
     return Record({"kind": "pictures", "images": fingerprint(images), "layer": layer or PENULTIMATE, **about, **keys})
 
 
-def _keep(record: Record, inversion: Inversion, options: dict[str, Any], more: dict[str, Tensor]) -> None:
+def _keep(
+    record: Record, inversion: Inversion, options: dict[str, Any], more: dict[str, Tensor], seconds: float
+) -> None:
     tensors = {name: getattr(inversion, name) for name in ("images", "distance", "converged")}
     content = {name: getattr(inversion, name) for name in ("solver", "steps", "tolerance")}
     device = resolve_device(options.get("device", "auto"))
-    record.keep(content, tensors | more, hardware=hardware(device))
+    record.keep(content, tensors | more, how=circumstances(hardware(device), inversion=seconds))
 
 
 def _fields(
