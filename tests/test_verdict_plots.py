@@ -14,11 +14,24 @@ from stir.study import verdict_plots
 def judged():
     values = {"supported": (0.3, 0.2, 0.4), "not supported": (0.1, -0.1, 0.3), "contradicted": (-0.3, -0.5, -0.1)}
     rows = [
-        {"claim": f"claim {verdict}", "verdict": verdict}
+        {"scale": "one", "finding": "loss", "claim": f"claim {verdict}", "verdict": verdict}
         | dict(zip(("difference_value", "difference_low", "difference_high"), each, strict=True))
         for verdict, each in values.items()
     ]
     return pd.DataFrame(rows)
+
+
+def test_a_scale_has_a_panel_and_a_hypothesis_the_same_line_in_each(judged):
+    other = judged.iloc[[2]].assign(scale="two", difference_value=-0.2)
+    one, two = verdict_plots.verdict_rows(pd.concat([judged, other])).axes
+    assert (one.get_title(), two.get_title()) == ("one", "two")
+
+    def place(axis, value):
+        return next(
+            y for line in axis.lines for x, y in zip(*line.get_data(), strict=True) if round(float(x), 3) == value
+        )
+
+    assert place(two, -0.2) == place(one, -0.3)
 
 
 def test_verdict_rows_draw_differences_from_top_to_bottom(judged):

@@ -15,7 +15,7 @@ from stir.book.staging import is_whole
 from stir.study.conclusions import tables_in
 
 # Parameters that name a folder which the notebook reads, and the files there that it depends on.
-FOLDERS = {"tables": tables_in, "benchmarks": lambda folder: sorted(folder.glob("*.jsonl"))}
+FOLDERS = {"tables": tables_in, "beside": tables_in, "benchmarks": lambda folder: sorted(folder.glob("*.jsonl"))}
 
 VERSIONS = ("stir-companion", "torch", "torchvision", "numpy", "papermill")
 
@@ -59,7 +59,7 @@ def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
         return value
 
     resolved = {name: absolute(value) for name, value in values.items()}
-    return resolved | {name: str(_path(resolved[name]).resolve()) for name in FOLDERS if name in resolved}
+    return resolved | {name: str(_path(resolved[name]).resolve()) for name in FOLDERS if resolved.get(name)}
 
 
 def _path(text: str) -> Path:
@@ -73,7 +73,7 @@ def _files_read(declared: dict[str, parameters.Parameter], values: dict[str, Any
         if name in FOLDERS:
             # A relative default starts where the notebook runs, in a folder inside `folder`.
             path = absolute_paths(values).get(name, parameter.value)
-            files += FOLDERS[name]((folder / "running" / path).resolve())
+            files += FOLDERS[name]((folder / "running" / path).resolve()) if path else []
     return files
 
 

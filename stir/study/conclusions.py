@@ -154,14 +154,14 @@ def beyond_pixels_summary(judged: pd.DataFrame) -> str:
         f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
     )
     changes = [
-        f"- *{_as_text(claim)}*: {verdict}; beyond the pixels {beyond}."
+        f"- *{as_markdown(claim)}*: {verdict}; beyond the pixels {beyond}."
         for claim, (verdict, beyond) in both.items()
         if beyond != verdict
     ]
     return "\n".join([counts, "", *changes])
 
 
-def _as_text(text: str) -> str:
+def as_markdown(text: str) -> str:
     """Markdown that shows `text` letter for letter: neither as HTML, nor as Markdown or mathematics."""
     text = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"&#{ord(each)};" if each in "\\`*_{}[]|$~" else each for each in text)
@@ -226,7 +226,7 @@ def mixture(judged: pd.DataFrame) -> str:
         if len(each) > 1
     ]
     text = f"Not all networks were trained alike: {'; '.join(parts)}." if parts else ""
-    return _as_text(text)
+    return as_markdown(text)
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:

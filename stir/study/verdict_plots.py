@@ -25,31 +25,33 @@ VERDICT_STYLES = {
 
 
 def verdict_rows(judged: pd.DataFrame) -> Figure:
-    """The difference behind each verdict with its 95% interval, one line for each hypothesis.
+    """The difference behind each verdict with its 95% interval, one line for each hypothesis, one panel for each scale.
 
     Args:
-        judged: table of `stir.study.verdict.judge`.
+        judged: table that `stir.study.scales.at_scales` returns.
     """
-    figure, axis = plt.subplots(figsize=(8.2, 1.1 + 0.44 * len(judged)))
-    heights = np.arange(len(judged))[::-1]
-    styles = {verdict: style for verdict, style in VERDICT_STYLES.items() if verdict in set(judged.verdict)}
-    for verdict, (colour, marker) in styles.items():
-        selected = (judged.verdict == verdict).to_numpy()
-        rows = judged[selected]
-        errors = np.stack([rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value])
-        axis.errorbar(
-            rows.difference_value, heights[selected], xerr=errors, fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
-        )
-    axis.axvline(0, color="0.4", lw=1)
-    claims = [as_text(textwrap.fill(claim, 50)) for claim in judged.claim]
-    axis.set(
-        yticks=heights,
-        yticklabels=claims,
-        ylim=(-0.6, len(judged) - 0.4),
-        xlabel="difference that the hypothesis says is above 0",
+    scales = list(dict.fromkeys(judged.scale))
+    lines = list(dict.fromkeys(zip(judged.finding, judged.claim, strict=True)))
+    heights = {line: len(lines) - 1 - place for place, line in enumerate(lines)}
+    figure, axes = plt.subplots(
+        ncols=len(scales), figsize=(4.4 + 3.8 * len(scales), 1.2 + 0.44 * len(lines)), sharey=True, squeeze=False
     )
-    axis.tick_params(axis="y", labelsize=9)
-    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(styles))
+    styles = {verdict: style for verdict, style in VERDICT_STYLES.items() if verdict in set(judged.verdict)}
+    for axis, scale in zip(axes[0], scales, strict=True):
+        for verdict, (colour, marker) in styles.items():
+            rows = judged[(judged.scale == scale) & (judged.verdict == verdict)]
+            at = [heights[line] for line in zip(rows.finding, rows.claim, strict=True)]
+            errors = [rows.difference_value - rows.difference_low, rows.difference_high - rows.difference_value]
+            axis.errorbar(
+                rows.difference_value, at, xerr=np.stack(errors), fmt=marker, ms=6, lw=1.6, color=colour, label=verdict
+            )
+        axis.axvline(0, color="0.4", lw=1)
+        axis.set(title=as_text(scale), xlabel="difference that the\nhypothesis says is above 0")
+    claims = [as_text(textwrap.fill(claim, 50)) for _, claim in lines]
+    axes[0, 0].set(yticks=list(heights.values()), yticklabels=claims, ylim=(-0.6, len(lines) - 0.4))
+    axes[0, 0].tick_params(axis="y", labelsize=9)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="upper left", ncols=2, fontsize=9)
     sns.despine(figure)
     figure.tight_layout()
     return figure

@@ -1,0 +1,111 @@
+"""Verdicts of several scales stand side by side, each where it belongs."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from stir.study import scales
+from stir.study.multiplicity import after_holm
+
+
+def verdicts(finding, **words):
+    """A finding's table of verdicts; claim -> its word."""
+    rows = [
+        {
+            "finding": finding, "question": f"{finding}?", "dataset": "one", "claim": claim, "verdict": word,
+            "difference_value": 0.25, "difference_low": 0.125, "difference_high": 0.5, "p_value": 0.04,
+            "otherwise": "", "networks": 6, "images": 20,
+        }
+        for claim, word in words.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    tables = {
+        "one": [
+            verdicts("loss", a="supported", b="not supported", c="supported"),
+            verdicts("initialization", d="not judged"),
+        ],
+        "two": [
+            verdicts("loss", a="supported", b="supported", c="contradicted", e="supported"),
+            verdicts("initialization", d="supported"),
+        ],
+    }
+    for name, each in tables.items():
+        (tmp_path / name).mkdir()
+        for table in each:
+            table.to_csv(tmp_path / name / f"{table.finding.iloc[0]}-verdicts.csv", index=False)
+    return {name: tmp_path / name for name in tables}
+
+
+def test_findings_are_in_the_order_of_the_book_and_corrected_by_scale(folders):
+    judged = scales.at_scales(folders)
+    assert list(judged.finding) == 2 * ["initialization"] + 7 * ["loss"]
+    assert list(judged.scale) == ["one", "two"] + 3 * ["one"] + 4 * ["two"]
+    for _, rows in judged.groupby("scale"):
+        assert list(rows.after_holm) == list(after_holm(rows))
+    assert "not supported" in set(judged[judged.verdict == "supported"].after_holm)
+
+
+def test_agreement_is_of_what_both_judged(folders):
+    both = scales.disagreements(scales.at_scales(folders))
+    assert list(both.columns) == ["finding", "claim", "one", "two", "agreement"]
+    known = {claim: tuple(rest) for claim, *rest in both[["claim", "one", "two", "agreement"]].itertuples(index=False)}
+    assert known == {
+        "d": ("not judged", "supported", ""),
+        "a": ("supported", "supported", "same"),
+        "b": ("not supported", "supported", "differs"),
+        "c": ("supported", "contradicted", "opposite"),
+        "e": ("", "supported", ""),
+    }
+    text = scales.agreement_summary(both)
+    assert "at both scales: 3. The verdict is the same for 1, another for 2, and the opposite for 1" in text
+    assert re.findall(r"^- (\w):", text, re.MULTILINE) == ["b", "c"]
+    assert scales.in_words(both[both.claim == "e"].iloc[0]) == "e: supported with two"
+
+
+def test_one_scale_agrees_with_nothing(folders):
+    both = scales.disagreements(scales.at_scales({"one": folders["one"]}))
+    assert set(both.agreement) == {""}
+    assert scales.agreement_summary(both) == "No hypothesis was judged at more than one scale."
+
+
+def test_a_cell_is_in_the_row_of_its_claim_and_the_column_of_its_scale(folders):
+    judged = scales.at_scales(folders)
+    judged.loc[(judged.claim == "b") & (judged.scale == "two"), "otherwise"] = "not by the solver paper"
+    judged.loc[(judged.claim == "c") & (judged.scale == "two"), "otherwise"] = "unchecked by the solver paper (1% <)"
+    html = scales.as_html(judged, "loss")
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr class.*?</tr>", html, re.DOTALL)]
+    assert [row[0] for row in rows] == ["a", "b", "c", "e"]
+    words = [[re.sub("<br>.*|<[^>]*>", "", cell) for cell in row[1:]] for row in rows]
+    assert words == [
+        ["supported°", "supported°"],
+        ["not supported", "supported†°"],
+        ["supported°", "contradicted‡°"],
+        ["not measured", "supported°"],
+    ]
+    assert rows[0][1].endswith("<br>0.25 [0.12, 0.50]")
+    assert "(1% &lt;)" in html
+
+
+def test_counts_are_of_verdicts(folders):
+    judged = scales.at_scales(folders)
+    counted = scales.counts(judged[judged.scale == "two"])
+    assert counted["n_hypotheses"] == 5 and counted["n_findings"] == 2
+    assert (counted["supported"], counted["not_supported"], counted["contradicted"], counted["not_judged"]) == (
+        4,
+        0,
+        1,
+        0,
+    )
+    assert counted["n_decided"] == 5 and counted["n_after_holm"] == 0  # five p-values of 0.04
+
+
+def test_scales_of_one_data_set_are_called_by_their_folders(folders):
+    assert list(scales.labelled([*folders.values()])) == ["one, one", "one, two"]
+    assert list(scales.labelled([folders["two"]])) == ["one"]
+    with pytest.raises(ValueError, match="is named twice"):
+        scales.labelled(2 * [folders["one"]])
