@@ -126,8 +126,8 @@ def test_the_page_of_the_networks_says_which_are_at_chance_level(executed):
     cells = json.loads((executed / "networks.ipynb").read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
     said = "".join("".join(output["text"]) for output in outputs)
-    table, labels = pd.read_csv(executed / "networks.csv"), load_dataset("digits").test.labels
-    low = table[[is_at_chance(each, labels) for each in table.accuracy]]
+    table, counts = pd.read_csv(executed / "networks.csv"), load_dataset("digits").test.counts
+    low = table[[is_at_chance(each, counts) for each in table.accuracy]]
     assert f"Of 3 networks {len(low) or 'none'} classify at chance level, 10.3%" in said
     assert all(f"{row.network} by " in said and f"({row.accuracy:.1%})" in said for row in low.itertuples())
 

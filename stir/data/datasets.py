@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stir.data.classes import quoted, selected_numbers
-from stir.data.deferred import DeferredSplit, describe
+from stir.data.deferred import CARD_FORMAT, DeferredSplit, describe
 from stir.data.folders import UNREADABLE, decode_folder, folder_state, list_folder, refuse_same_files
 from stir.files import store_folder
 from stir.kept import Found, Record
@@ -66,6 +66,11 @@ class Split:
     def shape(self) -> torch.Size:
         """(N, C, H, W)."""
         return self.images.shape
+
+    @property
+    def counts(self) -> list[int]:
+        """The number of images of each class, up to the last that has any."""
+        return self.labels.bincount().tolist()
 
     @cached_property
     def normalization(self) -> dict[str, list[float]]:
@@ -187,7 +192,7 @@ def load_dataset(
     if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         return load()
     asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
-    record = Record({"kind": "data set", "name": name, **asked})
+    record = Record({"kind": "data set", "format": CARD_FORMAT, "name": name, **asked})
     found, state = record.find(), _state_of_downloads(name)
     if found is None or state not in (None, found.content["state"]):
         dataset = load()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 FIRST = 1_024  # images of a split that are known one by one
+CARD_FORMAT = 2  # of what `describe` returns; raise it with a change
 GALLERY = 10  # images of a split that are kept for galleries
 
 
@@ -53,6 +54,7 @@ def describe(split: Any) -> tuple[dict[str, Any], Tensor]:
     card = {
         "shape": list(split.images.shape),
         "fingerprint": split.fingerprint,
+        "counts": split.counts,
         "normalization": split.normalization,
         "first": image_fingerprints(split.images[:FIRST]),
     }
@@ -72,6 +74,7 @@ class DeferredSplit:
     def __init__(self, card: Mapping[str, Any], gallery: Tensor, load: Callable[[], Any]) -> None:
         self.shape = torch.Size(card["shape"])
         self.fingerprint: str = card["fingerprint"]
+        self.counts: list[int] = card["counts"]
         self.normalization: dict[str, list[float]] = card["normalization"]
         self._first: list[str] = card["first"]
         self._gallery = gallery / 255 if gallery.dtype == torch.uint8 else gallery
