@@ -15,14 +15,19 @@ from stir.book.staging import is_whole
 from stir.study.conclusions import tables_in
 
 # Parameters that name a folder which the notebook reads, and the files there that it depends on.
-FOLDERS = {"tables": tables_in, "beside": tables_in, "benchmarks": lambda folder: sorted(folder.glob("*.jsonl"))}
+FOLDERS = {
+    "tables": tables_in,
+    "beside": tables_in,
+    "pages": lambda folder: sorted(folder.glob(f"*{evidence.USED}")),
+    "benchmarks": lambda folder: sorted(folder.glob("*.jsonl")),
+}
 
 VERSIONS = ("stir-companion", "torch", "torchvision", "numpy", "papermill")
 
 
 def reads_tables(notebook: Path) -> bool:
-    """Return whether the notebook reads the tables of others in its folder, and so has to run after them."""
-    return "tables" in parameters.declared(notebook)
+    """Return whether the notebook reads what others write into its folder, and so has to run after them."""
+    return not {"tables", "pages"}.isdisjoint(parameters.declared(notebook))
 
 
 def is_current(notebook: Path, values: dict[str, Any], folder: Path) -> bool:

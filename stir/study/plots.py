@@ -298,3 +298,20 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
         axis.yaxis.set_major_formatter("{x:g}")
         axis.legend(**LEGEND, fontsize="small")
     return _finished(figure)
+
+
+def stages(table: pd.DataFrame, xlabel: str) -> Figure:
+    """A bar for each row, parted into the columns.
+
+    Args:
+        table: rows from top to bottom, columns from left to right; not negative.
+    """
+    figure, axis = plt.subplots(figsize=(7.2, 1.2 + 0.36 * len(table)))
+    left = pd.Series(0.0, index=table.index)
+    for column, colour in zip(table.columns, sns.color_palette("colorblind", len(table.columns)), strict=True):
+        axis.barh([as_text(str(name)) for name in table.index], table[column], left=left, color=colour, label=column)
+        left += table[column]
+    axis.invert_yaxis()
+    axis.set(xlabel=xlabel)
+    axis.legend(**LEGEND)
+    return _finished(figure)

@@ -47,6 +47,7 @@ TINY = {
     "updates": {name: value for name, value in LITTLE.items() if name != "n_train"} | {"sizes": [100, 150, 200]},
     "controversial": {name: value for name, value in LITTLE.items() if name != "solver_images"} | {"worst_steps": 3},
     "glance": {},
+    "cost": {},
     "measures": {},
     "solvers": {},
 }
