@@ -7,6 +7,7 @@ from jaxtyping import install_import_hook
 # Before anything imports stir: every `Float[Tensor, "n c h w"]` is then checked at each call.
 install_import_hook("stir", "beartype.beartype")
 
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -100,9 +101,10 @@ def executed(tmp_path_factory) -> Path:
     measuring = [name for name in TINY if not reads_tables(notebook(name))]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # half of their time is that of starting
         list(pool.map(execute_tiny, measuring, [folder] * len(measuring)))
+    beside = shutil.copytree(folder, tmp_path_factory.mktemp("beside") / "others")  # as if of another scale
     for name in TINY:
         if name not in measuring:
-            execute_tiny(name, folder)
+            execute_tiny(name, folder, **({"beside": str(beside)} if name == "glance" else {}))
     return folder
 
 

@@ -13,7 +13,7 @@ def verdicts(finding, **words):
     """A finding's table of verdicts; claim -> its word."""
     rows = [
         {
-            "finding": finding, "question": f"{finding}?", "dataset": "one", "claim": claim, "verdict": word,
+            "finding": finding, "question": f"{finding}?", "dataset": "one, 20 images", "claim": claim, "verdict": word,
             "difference_value": 0.25, "difference_low": 0.125, "difference_high": 0.5, "p_value": 0.04,
             "otherwise": "", "networks": 6, "images": 20,
         }

@@ -107,7 +107,8 @@ def labelled(folders: Sequence[Path]) -> dict[str, Path]:
     """
     if len(set(folders)) < len(folders):
         raise ValueError(f"{folders[0]} is named twice; name the folder of another scale, or none")
-    names = [str(read_verdicts(folder).dataset.mode().iloc[0]) for folder in folders]
+    # A name may go on with the number of images: "CIFAR-10 (JPEG), 20000 images".
+    names = [str(read_verdicts(folder).dataset.mode().iloc[0]).partition(", ")[0] for folder in folders]
     if len(set(names)) < len(names):
         names = [f"{name}, {folder.name}" for name, folder in zip(names, folders, strict=True)]
     return dict(zip(names, folders, strict=True))

@@ -58,6 +58,6 @@ def notebook(name: str) -> Path:
     return PROJECT / "notebooks" / f"{name}.ipynb"
 
 
-def execute_tiny(name: str, folder: Path) -> None:
-    """Execute a notebook with its parameters in `TINY`."""
-    runner.execute(notebook(name), TINY[name], folder, scale="digits")
+def execute_tiny(name: str, folder: Path, **more) -> None:
+    """Execute a notebook with its parameters in `TINY`, and more."""
+    runner.execute(notebook(name), TINY[name] | more, folder, scale="digits")
