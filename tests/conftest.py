@@ -16,6 +16,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from helpers.project import TINY, execute_tiny, notebook
 from hypothesis import settings
 from PIL import Image
@@ -95,17 +96,27 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def executed(tmp_path_factory) -> Path:
-    """A folder with every page of the book, from tiny runs."""
-    folder = tmp_path_factory.mktemp("runs")
+def executed(tmp_path_factory, worker_id) -> Path:
+    """A folder with every page of the book, from tiny runs; made by the first process of pytest-xdist that wants it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "executed"
+    with FileLock(shared.with_suffix(".lock")):
+        if not (shared / "done").exists():
+            shared.mkdir()
+            _execute_all(shared)
+            (shared / "done").touch()
+    return shared / "runs"
+
+
+def _execute_all(shared: Path) -> None:
+    folder = shared / "runs"
     measuring = [name for name in TINY if not reads_tables(notebook(name))]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # half of their time is that of starting
         list(pool.map(execute_tiny, measuring, [folder] * len(measuring)))
-    beside = shutil.copytree(folder, tmp_path_factory.mktemp("beside") / "others")  # as if of another scale
+    beside = shutil.copytree(folder, shared / "others")  # as if of another scale
     for name in TINY:
         if name not in measuring:
             execute_tiny(name, folder, **({"beside": str(beside)} if name == "glance" else {}))
-    return folder
 
 
 @pytest.fixture

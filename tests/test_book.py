@@ -12,11 +12,11 @@ import pytest
 from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
-from stir.book import build
+from stir.book import build, contents
 from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = ["index", *re.findall(r"file: (\S+)", (PROJECT / "book" / "_toc.yml").read_text())]
+PAGES = contents.pages(PROJECT)
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,23 @@ OF_TABLES = ("glance", "measures", "solvers")
 
 
 def test_pages_of_tables_follow_the_tables(executed, tmp_path):
-    folder = tmp_path / "runs"
+    folder, others = tmp_path / "runs", tmp_path / "others"
     shutil.copytree(executed, folder)
-    assert all(freshness.reads_tables(notebook(name)) for name in OF_TABLES) and not freshness.reads_tables(NOTEBOOK)
-    assert all(freshness.is_current(notebook(name), {}, folder) for name in OF_TABLES)
+    assert all(freshness.reads_tables(notebook(name)) for name in (*OF_TABLES, "cost"))
+    assert not freshness.reads_tables(NOTEBOOK)
+    beside = {"beside": str(executed.parent / "others")}
+    values = {name: beside if name == "glance" else {} for name in OF_TABLES}
+    assert all(freshness.is_current(notebook(name), each, folder) for name, each in values.items())
     table = folder / "loss-verdicts.csv"
     table.write_text(table.read_text().replace("supported", "contradicted"))
-    assert not freshness.is_current(notebook("glance"), {}, folder)
+    assert not freshness.is_current(notebook("glance"), beside, folder)
     # Nor is the page vouched for any more that wrote the table; the others are.
     assert not freshness.is_current(notebook("loss"), TINY["loss"], folder)
     assert freshness.is_current(notebook("dataset"), TINY["dataset"], folder)
+    shutil.copytree(executed.parent / "others", others)
+    before = freshness.fingerprint(notebook("glance"), {"beside": str(others)}, folder)
+    (others / "loss-verdicts.csv").write_text("")
+    assert freshness.fingerprint(notebook("glance"), {"beside": str(others)}, folder) != before
 
 
 def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):

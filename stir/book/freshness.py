@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stir.book import evidence, parameters
+from stir.book import contents, evidence, parameters
 from stir.book.staging import is_whole
 from stir.study.conclusions import tables_in
 
@@ -38,6 +38,7 @@ def is_current(notebook: Path, values: dict[str, Any], folder: Path) -> bool:
 def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> str:
     """Hash the notebook, its parameters, the files that it reads, the package and the versions of libraries."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    digest.update(contents.about(notebook, folder).encode())
     declared = parameters.declared(notebook)
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     for path in [notebook, *_files_read(declared, values, folder), *kept]:

@@ -28,7 +28,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
-from stir.book import evidence, parameters
+from stir.book import contents, evidence, parameters
 from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
 from stir.book.staging import move_files, staging
 from stir.computing.devices import hardware, resolve_device
@@ -149,7 +149,8 @@ def execute(
             )  # fmt: skip
         used = evidence.read_log(log)
         provenance = _provenance(declared, values, scale, time.perf_counter() - start)
-        _annotate(executed, notebook, provenance, evidence.described(used, evidence_folder))
+        about = contents.about(notebook, folder)
+        _annotate(executed, notebook, about, provenance, evidence.described(used, evidence_folder))
         log.unlink(missing_ok=True)
         shutil.rmtree(staged / ".store", ignore_errors=True)
         if used:

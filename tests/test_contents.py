@@ -1,0 +1,43 @@
+"""The table of contents tells which pages there are, and a page which others are its like."""
+
+import re
+
+import pytest
+from helpers.project import PROJECT
+
+from stir.book import contents
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "notebooks" / "scales").mkdir(parents=True)
+    (tmp_path / "notebooks" / "scales" / "big.yml").write_text("# Large images: for hours.\nn: 1\n")
+    (tmp_path / "notebooks" / "scales" / "small.yml").write_text("n: 1\n")
+    (tmp_path / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nparts:\n- caption: One\n  chapters:\n  - file: runs/big/loss\n    sections:\n"
+        "    - file: runs/small/loss\n      title: Small\n  - file: runs/small/dataset\n"
+        "- caption: Two\n  chapters:\n  - file: idea\n"
+    )
+    return tmp_path
+
+
+def test_pages_are_in_their_order(project):
+    assert contents.pages(project) == ["index", "runs/big/loss", "runs/small/loss", "runs/small/dataset", "idea"]
+    assert contents.pages(project / "nowhere") == []
+    toc = (PROJECT / "book" / "_toc.yml").read_text()
+    assert contents.pages(PROJECT) == re.findall(r"^(?:root| *- file): (\S+)", toc, re.MULTILINE)
+
+
+def test_a_page_links_to_its_like_at_other_scales(project):
+    loss, dataset = (project / "notebooks" / f"{name}.ipynb" for name in ("loss", "dataset"))
+    runs = project / "book" / "runs"
+    assert contents.about(loss, runs / "big") == "**Large images.** The same with: [small](../small/loss.ipynb)."
+    assert contents.about(loss, runs / "small") == "**small.** The same with: [Large images](../big/loss.ipynb)."
+    assert contents.about(dataset, runs / "small") == "**small.**"
+    assert contents.about(loss, project / "runs" / "big") == ""  # of other parameters than the scale's, perhaps
+
+
+def test_each_scale_says_what_it_is():
+    for path in (PROJECT / "notebooks" / "scales").glob("*.yml"):
+        assert contents.title(PROJECT, path.stem) != path.stem
