@@ -38,6 +38,14 @@ def test_a_page_links_to_its_like_at_other_scales(project):
     assert contents.about(loss, project / "runs" / "big") == ""  # of other parameters than the scale's, perhaps
 
 
+def test_links_lead_to_pages_that_there_are(project):
+    text = "[](loss.ipynb), [them](dataset.ipynb) and [](other.ipynb), [](../../idea.md)"
+    big, small = (project / "book" / "runs" / scale for scale in ("big", "small"))
+    assert contents.with_links(text, project, small) == text
+    assert contents.with_links(text, project, big) == text.replace("(dataset", "(../small/dataset")
+    assert contents.with_links(text, project, project / "runs" / "big") == text
+
+
 def test_each_scale_says_what_it_is():
     for path in (PROJECT / "notebooks" / "scales").glob("*.yml"):
         assert contents.title(PROJECT, path.stem) != path.stem

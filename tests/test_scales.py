@@ -109,3 +109,27 @@ def test_scales_of_one_data_set_are_called_by_their_folders(folders):
     assert list(scales.labelled([folders["two"]])) == ["one"]
     with pytest.raises(ValueError, match="is named twice"):
         scales.labelled(2 * [folders["one"]])
+
+
+def test_what_failed_is_told_with_what_others_say(folders, monkeypatch):
+    def again(folder, by):
+        assert by == "measure"
+        words = {"linear-cka": "not supported", "rsa": "supported", "svcca": "contradicted"}
+        rows = [
+            dict(finding="loss", claim=claim, measure=name, verdict=word)
+            for claim in "abce"
+            for name, word in words.items()
+        ]
+        return pd.DataFrame(
+            [*rows, dict(finding="initialization", claim="d", measure="linear-cka", verdict="supported")]
+        )
+
+    monkeypatch.setattr(scales, "judge_again", again)
+    judged = scales.at_scales(folders).assign(converged=0.9)
+    judged.loc[judged.claim == "b", "otherwise"] = "supported by the solver paper"
+    failed = scales.failures(judged, folders)
+    assert failed.drop(columns="converged").to_numpy().tolist() == [
+        ["loss", "b", "one", "not supported", "supported by the solver paper", "1 of 2"],
+        ["loss", "c", "two", "contradicted", "the same", "1 of 2"],
+    ]
+    assert set(failed.converged) == {0.9}

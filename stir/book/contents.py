@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,33 @@ def about(notebook: Path, folder: Path) -> str:
         folder: of the page; unless it is `book/runs/<scale>`, the text is empty.
     """
     project, scale = notebook.parents[1], folder.name
-    if folder.resolve().parent != (project / "book" / "runs").resolve():
+    if not _is_of_book(project, folder):
         return ""
-    parts = [page.split("/") for page in pages(project)]
-    scales = [part[1] for part in parts if part[0] == "runs" and part[-1] == notebook.stem]
-    links = [f"[{title(project, each)}](../{each}/{notebook.name})" for each in scales if each != scale]
+    others = [each for each in _scales_of(project, notebook.stem) if each != scale]
+    links = [f"[{title(project, each)}](../{each}/{notebook.name})" for each in others]
     return f"**{title(project, scale)}.**" + (f" The same with: {', '.join(links)}." if links else "")
+
+
+def with_links(text: str, project: Path, folder: Path) -> str:
+    """Lead links to notebooks that the book has no page of at the scale of `folder` to those at another scale.
+
+    Args:
+        text: Markdown of a notebook, which links to others by their file's name.
+        folder: of the page; unless it is `book/runs/<scale>`, the text stays as it is.
+    """
+
+    def link(match: re.Match) -> str:
+        scales = _scales_of(project, match[1])
+        return match[0] if folder.name in scales or not scales else f"](../{scales[0]}/{match[1]}.ipynb)"
+
+    return re.sub(r"\]\((\w+)\.ipynb\)", link, text) if _is_of_book(project, folder) else text
+
+
+def _is_of_book(project: Path, folder: Path) -> bool:
+    return folder.resolve().parent == (project / "book" / "runs").resolve()
+
+
+def _scales_of(project: Path, name: str) -> list[str]:
+    """The scales at which the book has a page of a notebook, in their order."""
+    parts = [page.split("/") for page in pages(project)]
+    return [part[1] for part in parts if part[0] == "runs" and part[-1] == name]

@@ -38,7 +38,8 @@ def is_current(notebook: Path, values: dict[str, Any], folder: Path) -> bool:
 def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> str:
     """Hash the notebook, its parameters, the files that it reads, the package and the versions of libraries."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    digest.update(contents.about(notebook, folder).encode())
+    links = contents.with_links(notebook.read_text(encoding="utf-8"), notebook.parents[1], folder)
+    digest.update((contents.about(notebook, folder) + links).encode())
     declared = parameters.declared(notebook)
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     for path in [notebook, *_files_read(declared, values, folder), *kept]:

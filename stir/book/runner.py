@@ -150,7 +150,7 @@ def execute(
         used = evidence.read_log(log)
         provenance = _provenance(declared, values, scale, time.perf_counter() - start)
         about = contents.about(notebook, folder)
-        _annotate(executed, notebook, about, provenance, evidence.described(used, evidence_folder))
+        _annotate(executed, notebook, folder, about, provenance, evidence.described(used, evidence_folder))
         log.unlink(missing_ok=True)
         shutil.rmtree(staged / ".store", ignore_errors=True)
         if used:
@@ -237,10 +237,15 @@ def _end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _annotate(executed: Path, source: Path, *provenance: str) -> None:
-    """Add the provenance below the title, hide the cell of injected parameters, and drop this machine's paths."""
+def _annotate(executed: Path, source: Path, folder: Path, *provenance: str) -> None:
+    """Add the provenance below the title, hide the cell of injected parameters, and drop this machine's paths.
+
+    Links lead to pages that the book has, if it is to be a page of it, in `folder`.
+    """
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = contents.with_links(cell.source, source.parents[1], folder)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-input")
     text = "\n\n".join(filter(None, provenance))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stir.study.conclusions import ORDER, as_markdown, read_verdicts
+from stir.study.conclusions import ORDER, as_markdown, judge_again, read_verdicts
 from stir.study.estimates import number
 from stir.study.multiplicity import after_holm
 
@@ -159,3 +159,30 @@ def agreement_summary(both: pd.DataFrame) -> str:
     ]
     others = judged.loc[judged.agreement != "same"]
     return "\n".join([*lines, *(f"- {as_markdown(in_words(row))}." for _, row in others.iterrows())])
+
+
+def failures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
+    """Hypotheses that were judged and not supported, with what tells whether the inversion or the measure is at fault.
+
+    Args:
+        judged: table that `at_scales` returns for `folders`.
+
+    Returns:
+        One row for each, with the columns finding, claim, scale, verdict; converged, the least share of images among
+        the means; other solvers, their words where they differ; and other measures, how many of them support it.
+    """
+    failed = judged.loc[judged.verdict.isin(["not supported", "contradicted"])].copy()
+    support = []
+    for scale, folder in folders.items():
+        again = judge_again(folder, "measure")
+        first = again.groupby("finding", sort=False).measure.transform("first")
+        others = again[again.measure != first]
+        found = others.groupby(["finding", "claim"]).verdict.agg(
+            lambda words: f"{(words == 'supported').sum()} of {len(words)}"
+        )
+        support.append(pd.concat({scale: found}, names=["scale"]))
+    measures = pd.concat(support)
+    failed["other solvers"] = failed.otherwise.replace("", "the same")
+    places = failed[["scale", "finding", "claim"]].itertuples(index=False, name=None)
+    failed["other measures"] = [measures.get(place, "") for place in places]
+    return failed[["finding", "claim", "scale", "verdict", "converged", "other solvers", "other measures"]]
