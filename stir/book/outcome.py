@@ -56,9 +56,9 @@ def _files(page: Path) -> Iterator[str]:
     folder = page.parent.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page.parent
     yield f"page     {folder / page.name}"
     for word, suffix in {"tables": ".csv", "figures": ".png"}.items():
-        files = [name for name in names if name.endswith(suffix)]
+        files = sorted((name for name in names if name.endswith(suffix)), key=len)
         if files:
-            yield f"{word:<9}{folder / (files[0] if len(files) == 1 else '{' + ','.join(files) + '}')}"
+            yield f"{word:<9}beside it: {', '.join(files)}"
 
 
 def what_failed(error: Any) -> str:

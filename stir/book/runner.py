@@ -143,7 +143,7 @@ def execute(
         environment |= {"STIR_STORE": str(staged / ".store")} if alone else {}
         environment |= {"STIR_FRESH": "1"} if fresh else {}
         start = time.perf_counter()
-        follow = following(notebook.stem, _cells(notebook, values), told) if show else nullcontext({})
+        follow = following(notebook.stem, _cells(notebook, values), told) if show else nullcontext[dict[str, Any]]({})
         try:
             with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
                 papermill.execute_notebook(

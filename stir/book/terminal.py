@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,9 +17,7 @@ REFRESH, REPORT = 0.5, 60.0  # seconds between two looks: in a terminal's one li
 
 
 @contextmanager
-def following(
-    name: str, cells: Sequence[Any], folder: Path, stream: TextIO | None = None
-) -> Iterator[dict[str, Callable]]:
+def following(name: str, cells: Sequence[Any], folder: Path, stream: TextIO | None = None) -> Iterator[dict[str, Any]]:
     """Follow a run in one line while it lasts; where the stream is no terminal, in a new line a minute.
 
     Args:
@@ -87,7 +85,7 @@ def _outline(cells: Sequence[Any]) -> tuple[list[int], dict[int, str]]:
             number += 1
             headings[number] = heading
         else:
-            titles = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+            titles = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("##")]
             heading = titles[-1] if titles else heading
         numbers.append(number)
     return numbers, headings

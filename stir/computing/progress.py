@@ -62,7 +62,7 @@ class Told:
         if self._total is None:
             return self._desc
         few = self._total < 1_000
-        return f"{self._desc} " + (f"{self._done} of {self._total}" if few else f"{self._done / self._total:.0%}")
+        return f"{self._desc}: " + (f"{self._done} of {self._total}" if few else f"{self._done / self._total:.0%}")
 
 
 Bar = tqdm | Told
