@@ -212,7 +212,7 @@ def _check_inversion(values: Values) -> None:
     unseen = torch.empty(values.get("n_images", 5), 0)
     asked = {"measure": measurement["measure"], "also": tuple(measurement["also"]), "draws": measurement["draws"]}
     for layer in measurement["layers"]:
-        Question(unseen, layer, layer, options=InversionOptions(**inversion), **asked)
+        Question(unseen, layer, measurement.get("given_layer", layer), options=InversionOptions(**inversion), **asked)
 
 
 def _data(values: Values) -> Iterator[tuple[str, dict[str, Any]]]:
