@@ -44,6 +44,7 @@ TESTED_WITH = {
     "classes": "datasets",
     "evaluation": "score",
     "hypothesis": "verdict",
+    "kernels": "runner",
     "result": "score",
     "result_plot": "score",
     "style": "plots",

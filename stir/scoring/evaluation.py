@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from stir.computing.progress import progress_bar
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
@@ -65,8 +65,7 @@ class Evaluation:
                         own_features[draws] = _OwnFeatures(of_x, of_draws, represent.taken)
         results: dict[tuple[Draws, str], list[StirResult]] = {}
         pairs = [(draws, name) for draws in all_draws for name in draws.targets]
-        bar = tqdm(total=len(pairs), desc="scores", unit="pair", disable=not question.options.progress, leave=False)
-        with bar:
+        with progress_bar(total=len(pairs), desc="scores", unit="pair", show=question.options.progress) as bar:
             for name in dict.fromkeys(name for _, name in pairs):
                 draws_of_target = [draws for draws, other in pairs if other == name]
                 untrained = baselines.untrained(name, targets[name], draws_of_target)
@@ -128,7 +127,8 @@ class Evaluation:
         question = self._question
         compare = get_measure(question.measure)
         value, interval = mean_similarity(compare, of_x, of_draws, question.seeds == "gaussian-shared")
-        if callable(question.measure):  # one of the user's own, which need not be symmetric as the named ones are
+        # A measure of the user's own need not be symmetric as the named ones are; nor are layers that differ by side.
+        if callable(question.measure) or question.given_layer != question.layer:
             cka, cka_interval = mean_similarity(compare, own, [of_x])
         else:
             pair = frozenset((reference, target))
