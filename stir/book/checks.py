@@ -91,14 +91,25 @@ ALLOWED: dict[str, Choice | Range] = {
 }
 
 
+class ParameterError(ValueError):
+    """Parameters with which a notebook cannot run; shown in it without a traceback, whose lines would not help."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Hook of IPython's."""
+        return [f"{type(self).__name__}: {self}"]
+
+
 def check_notebook(name: str, namespace: Values) -> None:
     """Check the parameters inside the running notebook called `name`; `namespace` is its `globals()`.
 
     Raises:
-        ValueError: as `stir.book.parameters.check_notebook` and `check_together`.
+        ParameterError: with the message of `stir.book.parameters.check_notebook` or `check_together`.
     """
-    parameters.check_notebook(namespace)
-    check_together(name, {each: namespace[each] for each in namespace.get("__annotations__", {})})
+    try:
+        parameters.check_notebook(namespace)
+        check_together(name, {each: namespace[each] for each in namespace.get("__annotations__", {})})
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
 
 
 def check_values(notebook: Path, values: Values) -> None:
