@@ -19,6 +19,7 @@ import click
 from stir.book.staging import leftovers, remove_leftovers
 from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
+from stir.sweep.commands import sweep
 from stir.training import store
 
 BOOK_SCALE = "digits"
@@ -249,3 +250,8 @@ def _list_models() -> None:
     click.echo(table.to_string(index=False, na_rep="-", formatters=formats))
     click.echo(f"\n{len(table)} networks, {table.megabytes.sum():.0f} MB, in {store_folder()}")
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")
+
+
+for _command in (sweep,):
+    _command.callback = _book_packages()(_one_message()(_command.callback or main))
+    main.add_command(_command)

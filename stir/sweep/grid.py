@@ -75,7 +75,7 @@ def _with_ranges(values: Sequence[Any], parameter: Parameter) -> list[Any]:
         if isinstance(value, list):
             expanded.append(_with_ranges(value, parameter))
         elif match:
-            expanded += _numbers(*match.groups(), parameter.name)
+            expanded += _numbers(match[1], match[2], match[3], parameter.name)
         else:
             expanded.append(value)
     return expanded
