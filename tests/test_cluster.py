@@ -1,8 +1,12 @@
 """Clusters: shares of cores and GPUs, files for queueing systems, and jobs of a stand-in for SLURM that really run."""
 
+import os
+import subprocess
 import sys
 
+import psutil
 import pytest
+from helpers.processes import ENVIRONMENT, left
 from helpers.project import PROJECT
 
 from stir.sweep import cluster
@@ -70,3 +74,70 @@ def test_the_job_of_the_documented_file():
     assert "export OMP_NUM_THREADS=4" in lines
     assert f"{sys.executable} -m distributed.cli.dask_worker tcp://127.0.0.1:" in lines[-1]
     assert "--nthreads 1 " in lines[-1] and "--interface lo" in lines[-1]
+
+
+SBATCH = """#!{python}
+import subprocess, sys
+with open(sys.argv[-1]) as script, open("{log}", "a") as log:
+    log.write(script.read())
+    job = subprocess.Popen(["bash", sys.argv[-1]], start_new_session=True, stdout=log, stderr=log)
+with open("jobs", "a") as jobs:
+    print(job.pid, file=jobs)
+print("Submitted batch job", job.pid)
+"""
+SCANCEL = "#!/usr/bin/env bash\nkill -- -$1\n"
+SWEEP = """
+from pathlib import Path
+from stir.sweep import cluster
+
+with cluster.queued(Path("own.yml"), 1) as client:
+    print(client.submit(sum, [1, 2]).result(timeout=120))
+    print(*{each["nthreads"] for each in client.scheduler_info()["workers"].values()})
+"""
+
+
+def test_a_job_of_a_stand_in_for_slurm_works_and_is_cancelled(tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "bin").mkdir()
+    for name, code in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        file = tmp_path / "bin" / name
+        file.write_text(code.replace("{python}", sys.executable).replace("{log}", str(tmp_path / "log")))
+        file.chmod(0o755)
+    (tmp_path / "own.yml").write_text(SLURM.read_text().replace("ib0", "lo"))
+    environment = ENVIRONMENT | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "3\n1\n", done.stderr + (tmp_path / "log").read_text()
+    jobs = [int(pid) for pid in (tmp_path / "jobs").read_text().split()]
+    assert len(jobs) == 1 and left([psutil.Process(pid) for pid in jobs if psutil.pid_exists(pid)]) == []
+
+
+def test_an_existing_cluster_has_to_answer_and_to_have_workers_of_one_task(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
+    with (
+        pytest.raises(ValueError, match="scheduler='tcp://127.0.0.1:1' does not answer; "),
+        cluster.existing("tcp://127.0.0.1:1"),
+    ):
+        pass
+    options = dict(threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None)
+    monkeypatch.setattr(cluster, "TIMEOUT", 30)
+    with distributed.LocalCluster(n_workers=0, **options) as made:
+        address = made.scheduler_address
+        with (
+            pytest.raises(ValueError, match=f"has no workers; start some: dask worker {address} "),
+            cluster.existing(address),
+        ):
+            pass
+        made.scale(1)
+        made.wait_for_workers(1)
+        with cluster.existing(address) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+    with distributed.LocalCluster(n_workers=1, **(options | {"threads_per_worker": 2})) as made:
+        address = made.scheduler_address
+        with (
+            pytest.raises(ValueError, match="runs 2 tasks at a time; start workers with --nthreads 1"),
+            cluster.existing(address),
+        ):
+            pass

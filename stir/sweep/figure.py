@@ -54,5 +54,4 @@ def column_against(table: pd.DataFrame, column: str, against: str, *, lines: pd.
     if groups != [""]:
         axis.legend(**LEGEND, fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     return figure

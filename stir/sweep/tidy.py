@@ -39,7 +39,7 @@ def collect(sweep: Sweep, done: Sequence[Combination], ending: str = ".csv") -> 
             parts.append(pd.read_csv(path).assign(**{f"{PREFIX}{name}": text for name, text in texts.items()}))
     if not parts:
         return pd.DataFrame()
-    table = pd.concat(parts, ignore_index=True)
+    table: Any = pd.concat(parts, ignore_index=True)
     first = [f"{PREFIX}{name}" for name in sweep.varied]
     table = table[[*first, *table.columns.drop(first)]]
     return table.rename(columns={f"{PREFIX}{name}": name for name in sweep.varied if name not in table})
@@ -99,7 +99,7 @@ def _lines(sweep: Sweep, table: pd.DataFrame, against: str) -> pd.Series:
     """What the rows of one line have in common: their claim, or the other parameters, if these part few lines."""
     if "claim" in table:
         return table["claim"].astype(str)
-    lines = pd.Series("", index=table.index)
+    lines: Any = pd.Series("", index=table.index)
     for name in sweep.varied:
         if name != against:
             lines = lines + ", " * bool(lines.any()) + f"{name} = " + table[column_of(name, table)].astype(str)
