@@ -1,16 +1,16 @@
-"""Command line: `stir run` executes a notebook, `stir keep` keeps what it measured, `stir book` builds the book, and
-`stir models` lists trained networks."""
+"""Command line: `stir list`, `stir check` and `stir run` find, check and execute notebooks, `stir keep` keeps what one
+measured, `stir book` builds the book, and `stir models` lists trained networks."""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ BOOK_SCALE = "digits"
 
 
 @click.group()
+@click.version_option(version("stir-companion"), prog_name="stir")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Shared invariances of neural networks, measured."""
@@ -79,41 +80,32 @@ def _project() -> Path:
     return project
 
 
-def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, **how: bool) -> None:
+def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, **how: bool) -> Path:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    from stir.book import runner
+    from stir.book import outcome, runner
 
     # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback; what
     # papermill would tell, the message below says.
-    for name in ("asyncio", "papermill"):
+    for name in ("asyncio", "papermill", "traitlets"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Not beside the book's pages: one that failed would be built into it.
+    place = _project() / "runs" / scale if folder.parent == _project() / "book" / "runs" else folder
+    failed = place / f"{notebook.stem}-failed.ipynb"
     try:
-        executed = runner.execute(notebook, values, folder, scale=scale, cell_timeout=cell_timeout, **how)
+        return runner.execute(
+            notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
+        )
     except PapermillExecutionError as error:
-        reason = _what_failed(error)
+        reason = outcome.what_failed(error)
     except DeadKernelError as error:
         reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
-    else:
-        click.echo(f"{executed} and, beside it, its table and figures")
-        return
-    raise click.ClickException(f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}")
-
-
-def _what_failed(error: Any) -> str:
-    """Describe a cell's exception: the cell, its line, and the exception's own words.
-
-    Args:
-        error: papermill's PapermillExecutionError.
-    """
-    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    line = re.search(r"^-+> *\d+ (.*)$", traceback, re.MULTILINE)
-    place = f"cell {error.exec_count}" + (f", `{line[1].strip()}`" if line else "")
-    message = f"{error.ename}: {error.evalue}" if error.evalue.strip() else error.ename
-    return f"{place}: {message if len(message) < 2_000 else message[:2_000] + ' ...'}"
+    partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
+    told = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
+    raise click.ClickException(f"{told}{partial}")
 
 
 cell_timeout_option = click.option(
@@ -126,10 +118,10 @@ cell_timeout_option = click.option(
 )
 
 
-@main.command()
-@click.argument("name", metavar="NOTEBOOK")
-@click.option("--scale", default=BOOK_SCALE, show_default=True, help="A parameter file, notebooks/scales/SCALE.yml.")
-@click.option(
+scale_option = click.option(
+    "--scale", default=BOOK_SCALE, show_default=True, help="A parameter file, notebooks/scales/SCALE.yml."
+)
+parameter_option = click.option(
     "-p",
     "--parameter",
     "given",
@@ -138,29 +130,103 @@ cell_timeout_option = click.option(
     metavar="NAME VALUE",
     help="Set one parameter; lists as YAML: -p seeds '[0, 1]'.",
 )
+Given = tuple[tuple[str, str], ...]
+
+
+class _WithParameters(click.Command):
+    """A command of a notebook whose `--help` lists the parameters of the one that is named before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["stir.arguments"] = [*args]
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with suppress(ImportError, ValueError, click.ClickException):
+            from stir.book import listing, runner
+
+            notebook = runner.find_notebook(_project(), ctx.meta["stir.arguments"][0])
+            formatter.write(f"\n{listing.parameters_table(notebook)}\n")
+
+
+def _values(notebook: Path, scale: str, given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a scale, and those with the parameters that are given."""
+    from stir.book import parameters, runner
+
+    declared = parameters.declared(notebook)
+    base = runner.load_scale(_project(), scale, notebook)
+    return base, base | {key: parameters.parse_value(text, key, declared) for key, text in given}
+
+
+@main.command("list")
+@click.argument("name", metavar="[NOTEBOOK]", required=False)
+@scale_option
+def list_notebooks(name: str | None, scale: str) -> None:
+    """List the notebooks, each with the time that its last run took; or the parameters of NOTEBOOK at a scale."""
+    with _book_packages():
+        from stir.book import listing, runner
+    project = _project()
+    with _one_message():
+        if name is None:
+            click.echo(listing.notebooks_table(project, runner.own_files(project, "notebooks/*.ipynb"), scale))
+        else:
+            notebook = runner.find_notebook(project, name)
+            click.echo(f"{listing.title(notebook)}\n")
+            click.echo(listing.parameters_table(notebook, runner.load_scale(project, scale, notebook)))
+
+
+@main.command(cls=_WithParameters)
+@click.argument("name", metavar="NOTEBOOK")
+@scale_option
+@parameter_option
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
-    help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE if -p is used]",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results.  [default: book/runs/SCALE, or runs/SCALE/NOTEBOOK-PARAMETERS if any differ]",
 )
 @click.option("--fresh", is_flag=True, help="Measure again what was kept of earlier runs.")
 @cell_timeout_option
-def run(
-    name: str, scale: str, given: tuple[tuple[str, str], ...], output: Path | None, fresh: bool, cell_timeout: int
-) -> None:
-    """Execute NOTEBOOK, such as `initialization`, with its parameters checked."""
+def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, cell_timeout: int) -> None:
+    """Execute NOTEBOOK, such as `initialization`, with its parameters checked; `stir list` lists them.
+
+    Each set of parameters has a folder of its own, named by what differs from the scale.
+    """
     with _book_packages():
-        from stir.book import parameters, runner
+        from stir.book import outcome, places, runner
     project = _project()
     with _one_message():
         notebook = runner.find_notebook(project, name)
-        declared = parameters.declared(notebook)
-        values = runner.load_scale(project, scale, notebook)
-        values |= {key: parameters.parse_value(text, key, declared) for key, text in given}
-        parameters.check_values(values, declared)
-        # A run with other parameters must not replace a page of the book.
-        folder = output or project / ("runs" if given else "book/runs") / scale
-        _execute(notebook, values, folder, scale, cell_timeout, fresh=fresh)
+        base, values = _values(notebook, scale, given)
+        folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
+        if output:
+            places.check_free(folder, notebook, values)
+        page = _execute(notebook, values, folder, scale, cell_timeout, fresh=fresh)
+        click.echo(outcome.summary(page))
+
+
+@main.command(cls=_WithParameters)
+@click.argument("name", metavar="[NOTEBOOK]", required=False)
+@click.option("--scale", help="A parameter file, notebooks/scales/SCALE.yml.  [default: digits]")
+@parameter_option
+def check(name: str | None, scale: str | None, given: Given) -> None:
+    """Check the parameters of NOTEBOOK, or of all notebooks at a scale, without running; or which pages are stale."""
+    with _book_packages():
+        from stir.book import checking, runner
+    project = _project()
+    if given and name is None:
+        raise click.UsageError("-p is of one notebook; name it")
+    with _one_message():
+        if name is not None:
+            notebook = runner.find_notebook(project, name)
+            click.echo(
+                checking.check_run(
+                    project, notebook, scale or BOOK_SCALE, *_values(notebook, scale or BOOK_SCALE, given)
+                )
+            )
+            return
+        lines, good = checking.scale(project, scale) if scale else checking.pages(project)
+    click.echo("\n".join(lines))
+    if not good:
+        raise click.exceptions.Exit(1)
 
 
 @main.command()
@@ -187,7 +253,7 @@ def keep(name: str, scale: str) -> None:
 def book(cell_timeout: int) -> None:
     """Execute the findings whose pages are stale, then build the book."""
     with _book_packages():
-        from stir.book import build, evidence, freshness, runner
+        from stir.book import build, evidence, freshness, pages, runner
     project = _project()
     with _one_message():
         notebooks = runner.own_files(project, "notebooks/*.ipynb")
@@ -209,7 +275,7 @@ def book(cell_timeout: int) -> None:
                         if scale == BOOK_SCALE:
                             raise
                         click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
-                        runner.write_notice(notebook, folder, scale, error.message)
+                        pages.write_notice(notebook, folder, scale, error.message)
         page = build.build_book(project)
     click.echo(f"The book: {page.relative_to(project)}")
 

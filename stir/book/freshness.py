@@ -1,9 +1,8 @@
-"""Freshness of executed notebooks: a fingerprint of everything that a page depends on."""
+"""Freshness of executed notebooks: everything that a page depends on, and what of it has changed."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stir.book import evidence, parameters
-from stir.book.staging import is_whole
+from stir.book.staging import is_whole, made_from, spoilt_files
 from stir.study.conclusions import tables_in
 
 # Parameters that name a folder which the notebook reads, and the files there that it depends on.
@@ -30,22 +29,70 @@ def is_current(notebook: Path, values: dict[str, Any], folder: Path) -> bool:
     return is_whole(folder / f"{notebook.stem}.json", folder, fingerprint(notebook, values, folder))
 
 
-def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> str:
-    """Hash the notebook, its parameters, the files that it reads, the package and the versions of libraries."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Hashes of the notebook, the files that it reads and the package, its parameters and the versions of libraries."""
     declared = parameters.declared(notebook)
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
-    for path in [notebook, *_files_read(declared, values, folder), *kept]:
-        digest.update(path.name.encode() + path.read_bytes())
-    for root in _image_folders([parameter.value for parameter in declared.values()] + [*values.values()]):
-        for line in _listing(root):
-            digest.update(line.encode(errors="surrogateescape"))
+    roots = _image_folders([parameter.value for parameter in declared.values()] + [*values.values()])
     package = Path(__file__).parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    for name in VERSIONS:
-        digest.update(version(name).encode())
-    return digest.hexdigest()
+    return {
+        "notebook": {notebook.name: _short(notebook.read_bytes())},
+        "parameters": values,
+        "tables": {path.name: _short(path.read_bytes()) for path in _files_read(declared, values, folder)},
+        "evidence": {f"{path.parent.name}/{path.name}": _short(path.read_bytes()) for path in kept},
+        "images": {
+            str(root): _short(*(line.encode(errors="surrogateescape") for line in _listing(root))) for root in roots
+        },
+        "package": {
+            path.relative_to(package).as_posix(): _short(path.read_bytes()) for path in sorted(package.rglob("*.py"))
+        },
+        "versions": {name: version(name) for name in VERSIONS},
+    }
+
+
+def _short(*contents: bytes) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+# What a part of `fingerprint` is called, of which some entries differ.
+WORDS = {
+    "notebook": "the notebook",
+    "parameters": "parameters",
+    "tables": "tables that it reads",
+    "evidence": "the evidence",
+    "images": "images",
+    "package": "the package",
+    "versions": "versions",
+}
+
+
+def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list[str]:
+    """Why the page of `notebook` in `folder` is stale, in words; empty if it is current.
+
+    Args:
+        values: the parameters that it should have been executed with; None for those that it was.
+    """
+    manifest = folder / f"{notebook.stem}.json"
+    made_of = made_from(manifest)
+    if not made_of:
+        return ["nothing tells what it was made of"]
+    now = fingerprint(notebook, made_of.get("parameters", {}) if values is None else values, folder)
+    reasons = []
+    for part, word in WORDS.items():
+        before, after = made_of.get(part, {}), now[part]
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        if part == "parameters":
+            names = [f"{name}={after.get(name, 'default')}, not {before.get(name, 'default')}" for name in names]
+        if names:
+            some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            reasons.append(word if part == "notebook" else f"{word} ({some})")
+    spoilt = spoilt_files(manifest, folder)
+    if spoilt:
+        reasons.append(f"files of the page itself ({', '.join(spoilt[:3])})")
+    return reasons
 
 
 def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import ast
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -207,9 +207,18 @@ def check_values(values: Mapping[Any, object], parameters: Mapping[str, Paramete
 
 
 def _unknown(name: object, parameters: Mapping[str, Parameter]) -> ValueError:
-    near = difflib.get_close_matches(str(name), parameters, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(parameters)}"
-    return ValueError(f"parameter {name!r} does not exist; {hint}")
+    return ValueError(f"parameter {name!r} does not exist; {nearest(name, parameters)}")
+
+
+def nearest(name: object, known: Iterable[str], shown: Iterable[str] = ()) -> str:
+    """Remedy for an unknown name: the one that may be meant, or else all that there are.
+
+    Args:
+        shown: the names to list, where `known` are too many.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join([*shown] or known)}"
 
 
 def check_notebook(namespace: Mapping[str, Any]) -> None:

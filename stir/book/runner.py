@@ -9,35 +9,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import string
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
 
-from stir.book import evidence, parameters
-from stir.book.freshness import VERSIONS, absolute_paths, fingerprint
+from stir.book import checks, evidence, pages, parameters
+from stir.book.freshness import absolute_paths, fingerprint
+from stir.book.kernels import START_TIMEOUT, kernels_that_end
 from stir.book.staging import move_files, staging
-from stir.computing.devices import hardware, resolve_device
-from stir.files import write_atomically
+from stir.book.terminal import following
 
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
 THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
-START_TIMEOUT = 600  # seconds; on a busy machine a kernel may take one minute to start
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
 
@@ -47,11 +36,14 @@ def own_files(project: Path, pattern: str) -> list[Path]:
 
 
 def find_notebook(project: Path, name: str) -> Path:
-    """Return the path of the notebook called `name`, one of the project's own."""
+    """Return the path of the notebook called `name`, one of the project's own; its file's name or path does as well."""
     notebooks = {path.stem: path for path in own_files(project, "notebooks/*.ipynb")}
-    if name not in notebooks:
-        raise ValueError(f"notebook={name!r} is unknown; use one of {', '.join(sorted(notebooks))}")
-    return notebooks[name]
+    path = Path(name)
+    inside = (project / path.parent).resolve() == (project / "notebooks").resolve()
+    stem = path.name.removesuffix(".ipynb") if inside or path.parent == Path() else name
+    if stem not in notebooks:
+        raise ValueError(f"notebook={name!r} is unknown; {parameters.nearest(stem, sorted(notebooks))}")
+    return notebooks[stem]
 
 
 def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
@@ -64,7 +56,9 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
     folder = project / "notebooks" / "scales"
     scales = {path.stem: path for path in own_files(project, "notebooks/scales/*.yml")}
     if scale not in scales:
-        raise ValueError(f"scale={scale!r} is unknown; use one of {', '.join(sorted(scales))}, or add one to {folder}")
+        raise ValueError(
+            f"scale={scale!r} is unknown; {parameters.nearest(scale, sorted(scales))} (or add one to {folder})"
+        )
     path = scales[scale]
     try:
         values = parameters.load_yaml(path.read_text(encoding="utf-8"))
@@ -104,6 +98,8 @@ def execute(
     cell_timeout: int = CELL_TIMEOUT,
     fresh: bool = False,
     alone: bool = False,
+    show: bool = False,
+    failed: Path | None = None,
 ) -> Path:
     """Execute `notebook` with the parameters `values`; move it and all files that it writes to `folder`.
 
@@ -113,163 +109,93 @@ def execute(
         cell_timeout: seconds that a cell may take, at least 1.
         fresh: measure again what was kept.
         alone: use no store but the evidence, so that the page is the same on every machine.
+        show: tell of its progress on stderr.
+        failed: where the notebook goes, as far as it came, if it does not come to its end; one of an earlier run is
+            removed.
 
     Returns:
         The executed notebook, which opens with the hardware, the duration, the parameters, and how many measurements
         were made now. Beside it `<notebook>-used.json` lists the files of the stores that the run has used, if any.
 
     Raises:
-        ValueError: a parameter that the notebook does not declare, or of another type; nothing runs then.
+        ValueError: a parameter that the notebook does not declare or that is not allowed; nothing runs then.
         papermill.PapermillExecutionError: a cell failed; `folder` is as it was, as after the next two.
         nbclient.exceptions.DeadKernelError: the notebook's process died, or did not start; the message says of what.
         nbclient.exceptions.CellTimeoutError: a cell took longer than `cell_timeout`.
         OSError: a file could not be written, as on a full disk.
     """
     declared = parameters.declared(notebook)
-    parameters.check_values(values, declared)
+    project = notebook.parents[1]
+    with with_evidence(project):
+        checks.check_values(notebook, values)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
     for name, value in THREAD_SETTINGS.items():
         os.environ.setdefault(name, value)  # the process of the notebook inherits it
     # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
     made_of = fingerprint(notebook, values, folder)
+    if failed is not None:
+        failed.unlink(missing_ok=True)
     with staging(folder, ".running-") as staged:
-        executed, log = staged / notebook.name, staged / ".used"
-        evidence_folder = evidence.folder_of(notebook.parents[1])
-        environment = {"STIR_USED": str(log)}
-        environment |= {"STIR_EVIDENCE": str(evidence_folder)} if evidence_folder.is_dir() else {}
-        environment |= {"STIR_FRESH": "1"} if fresh else {}
+        executed, log, told = staged / notebook.name, staged / ".used", staged / ".progress"
+        environment = {**_evidence(project), "STIR_USED": str(log)}
+        environment |= {"STIR_PROGRESS": str(told)} if show else {}
         environment |= {"STIR_STORE": str(staged / ".store")} if alone else {}
+        environment |= {"STIR_FRESH": "1"} if fresh else {}
         start = time.perf_counter()
-        with _kernels_that_end(staged, environment) as kernel_manager_class:
-            papermill.execute_notebook(
-                str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3", cwd=str(staged),
-                progress_bar=True, request_save_on_cell_execute=False, execution_timeout=cell_timeout,
-                start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class,
-            )  # fmt: skip
+        follow = following(notebook.stem, _cells(notebook, values), told) if show else nullcontext[dict[str, Any]]({})
+        try:
+            with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
+                papermill.execute_notebook(
+                    str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
+                    cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout, start_timeout=START_TIMEOUT,
+                    kernel_manager_class=kernel_manager_class, **hooks,
+                )  # fmt: skip
+        except Exception:
+            if failed is not None:
+                _keep_partial(executed, failed)
+            raise
         used = evidence.read_log(log)
-        provenance = _provenance(declared, values, scale, time.perf_counter() - start)
-        _annotate(executed, notebook, provenance, evidence.described(used, evidence_folder))
+        how = pages.provenance(declared, values, scale, time.perf_counter() - start)
+        pages.annotate(executed, notebook, folder, how, evidence.described(used, evidence.folder_of(project)))
         log.unlink(missing_ok=True)
-        shutil.rmtree(staged / ".store", ignore_errors=True)
+        for beside in (staged / ".store", told):
+            shutil.rmtree(beside, ignore_errors=True)
         if used:
             (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
 
 
-def write_notice(notebook: Path, folder: Path, scale: str, reason: str) -> None:
-    """Write a page that says why the evidence does not make the page of `notebook`, unless an earlier page is there.
-
-    Nothing vouches for it, so that the notebook is tried again.
-    """
-    page = folder / notebook.name
-    if page.exists():
-        return
-    title = nbformat.read(notebook, as_version=4).cells[0]
-    text = f"The evidence at the scale `{scale}` does not make this page: {_code(reason)}"
-    notice = nbformat.v4.new_notebook(cells=[title, nbformat.v4.new_markdown_cell(text)])
-    write_atomically(page, lambda partial: nbformat.write(notice, partial))
+def _evidence(project: Path) -> dict[str, str]:
+    """The environment variable that names the project's evidence, if it has any."""
+    folder = evidence.folder_of(project)
+    return {"STIR_EVIDENCE": str(folder)} if folder.is_dir() else {}
 
 
 @contextmanager
-def _kernels_that_end(staged: Path, environment: dict[str, str]) -> Iterator[type[AsyncKernelManager]]:
-    """Yield a class of kernel managers; at the end, end what is left of the process groups of their kernels.
-
-    The kernels have `environment` beside this process's. One that is killed leaves processes that its cells have
-    started. (It ends itself if this process is killed.)
-
-    Raises:
-        DeadKernelError: a kernel died, or did not start; with the reason in words.
-    """
-    processes: list[Any] = []
-
-    # Outputs of cells come another way. What a kernel says of its interruption would hide why it was.
-    with tempfile.TemporaryFile() as said:
-
-        class KernelManager(AsyncKernelManager):
-            @property
-            def kernel_spec(self) -> KernelSpec:
-                """Of this Python, whatever kernels others have installed under its name."""
-                return KernelSpec(**get_kernel_dict())
-
-            async def start_kernel(self, **options: Any) -> None:
-                self.connection_file = str(staged / ".kernel.json")
-                options["env"] = {**(options.get("env") or os.environ), **environment}
-                await super().start_kernel(**options, stderr=said)
-                provisioner: Any = self.provisioner
-                processes.append(provisioner.process)
-
-        try:
-            yield KernelManager
-        except RuntimeError as error:
-            if not str(error).startswith("Kernel d"):
-                raise
-            how = "did not answer" if "respond" in str(error) else _end(processes[-1].returncode)
-            reason = f"its process {how}"
-            if not isinstance(error, DeadKernelError):  # it never ran
-                said.seek(0)
-                lines = said.read().decode(errors="replace").strip().splitlines() or ["no reason is given"]
-                reason += f" before its first cell: {lines[-1]}"
-            raise DeadKernelError(reason) from error
-        finally:
-            for process in processes:
-                _end_group(process.pid)
+def with_evidence(project: Path) -> Iterator[None]:
+    """Look things up in the project's evidence too, within the `with` block."""
+    before = os.environ.get("STIR_EVIDENCE")
+    os.environ.update(_evidence(project))
+    try:
+        yield
+    finally:
+        os.environ.pop("STIR_EVIDENCE", None)
+        if before is not None:
+            os.environ["STIR_EVIDENCE"] = before
 
 
-def _end(code: int | None) -> str:
-    """Describe in words how a process ended."""
-    if code == -9:
-        return "was killed, most often for want of memory"
-    return f"died of {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
+    """The cells of a notebook, with the one that papermill adds for values."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    place = next(number for number, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+    return [*cells[: place + 1], *([nbformat.v4.new_code_cell()] if values else []), *cells[place + 1 :]]
 
 
-def _end_group(group: int) -> None:
-    """End the processes of a group, if any is left."""
-    if os.name != "posix":
-        return
-    with suppress(ProcessLookupError, PermissionError):  # gone, as it should be
-        os.killpg(group, signal.SIGTERM)
-        for _ in range(100):  # joblib removes what it shares between workers once they are gone
-            os.killpg(group, 0)
-            time.sleep(0.02)
-        os.killpg(group, signal.SIGKILL)
-
-
-def _annotate(executed: Path, source: Path, *provenance: str) -> None:
-    """Add the provenance below the title, hide the cell of injected parameters, and drop this machine's paths."""
-    notebook = nbformat.read(executed, as_version=4)
-    for cell in notebook.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("remove-input")
-    text = "\n\n".join(filter(None, provenance))
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="provenance"))
-    notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
-    nbformat.write(notebook, executed)
-
-
-def _provenance(declared: dict[str, parameters.Parameter], values: dict[str, Any], scale: str, seconds: float) -> str:
-    """Text of the scale, hardware, duration, date, versions and parameters of a run."""
-    device = resolve_device(values.get("device", "auto"))
-    versions = ", ".join(f"{package} {version(package)}" for package in VERSIONS)
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [
-        f"*Ran at the scale `{scale}` on {hardware(device)} in {seconds:.0f} s, {date}, "
-        f"Python {sys.version.split()[0]}, {versions}.*",
-        "",
-        ":::{dropdown} Parameters of this run",
-        "| parameter | value | what it is |",
-        "| --- | --- | --- |",
-    ]
-    for name, parameter in declared.items():
-        value = str(values.get(name, parameter.default)).replace(str(Path.home()), "~")
-        lines.append(f"| `{name}` | {_code(value)} | {parameter.help} |")
-    return "\n".join([*lines, ":::"])
-
-
-def _code(value: str) -> str:
-    """Markdown of a value in a cell of a table, whatever it holds."""
-    if not set(value) & set("`|\\\n\r"):
-        return f"`{value}`"
-    text = " ".join(value.split())
-    return f"<code>{''.join(f'&#{ord(each)};' if each in string.punctuation else each for each in text)}</code>"
+def _keep_partial(executed: Path, place: Path) -> None:
+    """Keep a notebook that came to no end, if it is whole as a file."""
+    with suppress(OSError, ValueError, nbformat.ValidationError):
+        nbformat.read(executed, as_version=4)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(executed, place)

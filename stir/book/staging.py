@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -51,7 +52,7 @@ def remove_leftovers(folder: Path, prefix: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def move_files(staged: Path, manifest: Path, made_of: str) -> None:
+def move_files(staged: Path, manifest: Path, made_of: object) -> None:
     """Move all files from `staged` to the folder of `manifest`, and vouch for them.
 
     The manifest comes last, with a hash of each file: files of two runs, as a kill leaves them, do not count as
@@ -59,7 +60,7 @@ def move_files(staged: Path, manifest: Path, made_of: str) -> None:
     """
     folder = manifest.parent
     files = [path.relative_to(staged) for path in sorted(staged.rglob("*")) if path.is_file() and path.name != LOCK]
-    before = _read(manifest).get("files", {})
+    before = read_manifest(manifest).get("files", {})
     manifest.unlink(missing_ok=True)
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -70,26 +71,45 @@ def move_files(staged: Path, manifest: Path, made_of: str) -> None:
     vouch(staged, manifest, folder, files, made_of)
 
 
-def vouch(staged: Path, manifest: Path, folder: Path, files: Iterable[Path], made_of: str) -> None:
-    """Write, by way of `staged`, the hashes of `files`, relative to `folder`, and of what they were made of."""
+def vouch(staged: Path, manifest: Path, folder: Path, files: Iterable[Path], made_of: object) -> None:
+    """Write, by way of `staged`, the hashes of `files`, relative to `folder`, and what they were made of, as JSON."""
     content = {"made_of": made_of, "files": {file.as_posix(): digest(folder / file) for file in files}}
     (staged / manifest.name).write_text(json.dumps(content), encoding="utf-8")
     os.replace(staged / manifest.name, manifest)
 
 
-def is_whole(manifest: Path, folder: Path, made_of: str) -> bool:
+def is_whole(manifest: Path, folder: Path, made_of: object) -> bool:
     """Return whether `folder` holds each file that the manifest vouches for, unchanged and made of `made_of`."""
-    content = _read(manifest)
+    content = read_manifest(manifest)
+    if not content.get("files") or spoilt_files(manifest, folder):
+        return False
+    return content.get("made_of") == json.loads(json.dumps(made_of))
+
+
+def made_from(manifest: Path) -> dict[str, Any]:
+    """What the manifest says that its files were made of; empty if it says nothing of this kind."""
+    made_of = read_manifest(manifest).get("made_of")
+    return made_of if isinstance(made_of, dict) else {}
+
+
+def spoilt_files(manifest: Path, folder: Path) -> list[str]:
+    """Names of the files that the manifest vouches for and that are gone, or others now."""
+    files = read_manifest(manifest).get("files", {})
+    return [name for name, sha256 in files.items() if not _is_as_it_was(folder / name, sha256)]
+
+
+def _is_as_it_was(file: Path, sha256: str) -> bool:
     try:
-        same = all(digest(folder / name) == sha256 for name, sha256 in content["files"].items())
-        return same and bool(content["files"]) and content["made_of"] == made_of
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return digest(file) == sha256
+    except OSError:
         return False
 
 
-def _read(manifest: Path) -> dict:
+def read_manifest(manifest: Path) -> dict[str, Any]:
+    """The content of a manifest; empty if there is none, or it is damaged."""
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    whole = isinstance(content, dict) and isinstance(content.get("files", {}), dict)
+    return content if whole else {}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stir.data.classes import quoted, selected_numbers
 from stir.data.deferred import DeferredSplit, describe
-from stir.data.folders import UNREADABLE, decode_folder, folder_state, list_folder, refuse_same_files
+from stir.data.folders import UNREADABLE, ImageFolder, decode_folder, folder_state, list_folder, refuse_same_files
 from stir.files import store_folder
 from stir.kept import Found, Record
 
@@ -186,8 +186,7 @@ def load_dataset(
     load = partial(_load, name, classes, n_train, seed, size, unreadable, progress)
     if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         return load()
-    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
-    record = Record({"kind": "data set", "name": name, **asked})
+    record = _record(name, classes, n_train, seed, size, unreadable)
     found, state = record.find(), _state_of_downloads(name)
     if found is None or state not in (None, found.content["state"]):
         dataset = load()
@@ -196,6 +195,19 @@ def load_dataset(
         record.keep(card, {"train": train_gallery, "test": test_gallery})
         return dataset
     return _deferred(found, load)
+
+
+def _record(
+    name: str,
+    classes: str | Sequence[str] | None,
+    n_train: int | None,
+    seed: int,
+    size: tuple[int, int] | None,
+    unreadable: str,
+) -> Record:
+    """Place of a data set's card in the stores."""
+    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
+    return Record({"kind": "data set", "name": name, **asked})
 
 
 class _Loader:
@@ -246,16 +258,13 @@ def _load(
     elif name.startswith("folder:"):
         dataset = _folder(name, size, unreadable, progress)
     else:
-        named = ["digits", *TORCHVISION_DATASETS, *FOLDER_DATASETS]
-        raise ValueError(f"dataset={name!r} is unknown; use {', '.join(map(repr, named))} or 'folder:PATH'")
+        raise _unknown(name)
     if classes is not None:
         dataset = _with_classes(dataset, classes)
     if n_train is None:
         return dataset
     if not 1 <= n_train <= len(dataset.train):
-        raise ValueError(
-            f"n_train={n_train} must lie between 1 and the {len(dataset.train)} training images of {dataset.name!r}"
-        )
+        raise _too_few(n_train, len(dataset.train), dataset.name)
     subset = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))[:n_train]
     train = dataset.train[subset]
     empty = sorted(set(range(len(dataset.classes))) - set(train.labels.tolist()))
@@ -265,6 +274,57 @@ def _load(
             f"with seed={seed}; take more images, another seed or fewer classes"
         )
     return replace(dataset, name=f"{dataset.name}, {n_train} images", train=train)
+
+
+def check_dataset(
+    name: str,
+    *,
+    classes: str | Sequence[str] | None = None,
+    n_train: int | None = None,
+    image_size: int | Sequence[int] | None = None,
+    unreadable: str = "refuse",
+) -> int | None:
+    """Check what can be known of a data set without reading its images.
+
+    Args:
+        as of `load_dataset`.
+
+    Returns:
+        The number of test images; None where that is not known: of torchvision's, or of some of a folder's classes.
+
+    Raises:
+        ValueError: as `load_dataset`, of the name, the layout of a folder, the arguments, or data that are not there.
+    """
+    size = _height_and_width(image_size)
+    if name == "digits":
+        return len(_load(name, classes, n_train, 0, size, unreadable, progress=False).test)
+    if name in TORCHVISION_DATASETS:
+        return None
+    if name in FOLDER_DATASETS:
+        found = _record(name, classes, n_train, 0, size, unreadable).find()
+        if found is not None and _state_of_downloads(name) in (None, found.content["state"]):
+            return found.content["test"]["shape"][0]
+        root = _downloads(name)
+    elif name.startswith("folder:"):
+        root = Path(os.path.expanduser(name.removeprefix("folder:")))
+    else:
+        raise _unknown(name)
+    train, test = _listed(name, root)
+    if classes is not None:
+        selected_numbers(classes, train.classes)
+        return None
+    if n_train is not None and n_train > len(train.samples):
+        raise _too_few(n_train, len(train.samples), name)
+    return len(test.samples)
+
+
+def _unknown(name: str) -> ValueError:
+    named = ["digits", *TORCHVISION_DATASETS, *FOLDER_DATASETS]
+    return ValueError(f"dataset={name!r} is unknown; use {', '.join(map(repr, named))} or 'folder:PATH'")
+
+
+def _too_few(n_train: int, available: int, name: str) -> ValueError:
+    return ValueError(f"n_train={n_train} must lie between 1 and the {available} training images of {name!r}")
 
 
 def _height_and_width(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
@@ -288,14 +348,13 @@ def _digits(size: tuple[int, int]) -> Dataset:
     return Dataset("digits", whole[:DIGITS_TRAIN], whole[DIGITS_TRAIN:], tuple(str(digit) for digit in range(10)))
 
 
-def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
-    root = Path(os.path.expanduser(name.removeprefix("folder:")))
+def _listed(name: str, root: Path) -> tuple[ImageFolder, ImageFolder]:
+    """The files of both splits of a folder, called `name` in messages."""
     layout = "images belong in PATH/train/<class>/ and PATH/test/<class>/"
     test_root = next((root / split for split in TEST_FOLDERS if (root / split).is_dir()), root / TEST_FOLDERS[0])
     for split in (root / "train", test_root):
         if not split.is_dir():
             raise ValueError(f"dataset={name!r}: there is no folder {str(split)!r}; {layout}")
-    decode = partial(decode_folder, size=size, unreadable=unreadable, progress=progress)
     try:
         train_folder, test_folder = list_folder(root / "train"), list_folder(test_root)
         refuse_same_files(train_folder.real_paths | test_folder.real_paths)
@@ -304,6 +363,16 @@ def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: 
             raise ValueError(
                 f"train and {test_root.name} must hold the same classes; only one of them holds {different[:5]}"
             )
+    except ValueError as error:
+        raise ValueError(f"dataset={name!r}: {error}") from error
+    return train_folder, test_folder
+
+
+def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
+    root = Path(os.path.expanduser(name.removeprefix("folder:")))
+    train_folder, test_folder = _listed(name, root)
+    decode = partial(decode_folder, size=size, unreadable=unreadable, progress=progress)
+    try:
         train_pixels, train_labels = decode(train_folder)
         test_pixels, test_labels = decode(test_folder)
     except ValueError as error:
@@ -318,14 +387,19 @@ def _folder(name: str, size: tuple[int, int] | None, unreadable: str, progress: 
     return Dataset(f"folder:{root.resolve().name}", train, test, train_folder.classes)
 
 
-def _folder_of_downloads(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
+def _downloads(name: str) -> Path:
+    """Folder of one of `FOLDER_DATASETS`, which has to be there."""
     root = store_folder() / "downloads" / name
     if not root.is_dir():
         raise ValueError(
             f"dataset={name!r}: the images of {FOLDER_DATASETS[name]} are needed, and are not in {root}; put them "
             "there, as train/<class>/*.jpg and test/<class>/*.jpg, or a link to such a folder"
         )
-    dataset = _folder(f"folder:{root.resolve()}", size, unreadable, progress)
+    return root.resolve()
+
+
+def _folder_of_downloads(name: str, size: tuple[int, int] | None, unreadable: str, progress: bool) -> Dataset:
+    dataset = _folder(f"folder:{_downloads(name)}", size, unreadable, progress)
     return replace(dataset, name=FOLDER_DATASETS[name])
 
 

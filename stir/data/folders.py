@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from stir.computing.progress import progress_bar
 from stir.data.pixels import read_pixels, suffix, suffixes
 from stir.files import digest_of, lock, remove_litter, store_folder, write_atomically
 
@@ -290,7 +290,9 @@ def _read_all(
     The pixels of an unreadable file are undefined.
     """
     images, first_path, failures = np.empty((0, 0, 0, 3), np.uint8), "", {}
-    for index, (path, _) in enumerate(tqdm(samples, desc="decoding", unit="image", disable=not progress, leave=False)):
+    for index, (path, _) in enumerate(
+        progress_bar(samples, total=len(samples), desc="decoding", unit="image", show=progress)
+    ):
         try:
             pixels = read_pixels(path, size)
         except MemoryError:

@@ -8,9 +8,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from stir.computing.memory import in_batches
+from stir.computing.progress import progress_bar
 from stir.inversion.options import InversionOptions
 from stir.inversion.solvers import Solver, box, box_and_ball
 
@@ -51,13 +51,12 @@ def descend(
     # In a shorter one an image would not be at the distance that is reported.
     dtype = torch.promote_types(images.dtype, torch.float32)
     coarse_steps = math.floor(solver.coarse * steps) if half else 0
-    with tqdm(
+    with progress_bar(
         total=len(images) * steps,
         desc="inverting",
         unit="image-step",
         unit_scale=True,
-        disable=not options.progress,
-        leave=False,
+        show=options.progress,
     ) as bar:
 
         def run(part: slice) -> tuple[Tensor, Tensor]:

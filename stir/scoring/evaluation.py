@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from stir.computing.progress import progress_bar
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
@@ -65,8 +65,7 @@ class Evaluation:
                         own_features[draws] = _OwnFeatures(of_x, of_draws, represent.taken)
         results: dict[tuple[Draws, str], list[StirResult]] = {}
         pairs = [(draws, name) for draws in all_draws for name in draws.targets]
-        bar = tqdm(total=len(pairs), desc="scores", unit="pair", disable=not question.options.progress, leave=False)
-        with bar:
+        with progress_bar(total=len(pairs), desc="scores", unit="pair", show=question.options.progress) as bar:
             for name in dict.fromkeys(name for _, name in pairs):
                 draws_of_target = [draws for draws, other in pairs if other == name]
                 untrained = baselines.untrained(name, targets[name], draws_of_target)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from stir.computing.devices import resolve_device
 from stir.computing.parallel import is_picklable, side_by_side
+from stir.computing.progress import progress_bar
 from stir.scoring.draws import Draws, draw
 from stir.scoring.question import Question
 
@@ -33,13 +33,12 @@ def draw_all(questions: Sequence[Question], tasks: Sequence[Task], models: Mappi
     # Starting processes takes about as long as two inversions of a small network.
     at_least = 4 if is_picklable((models, first.measures)) else math.inf
     running = side_by_side(draw, arguments, resolve_device(first.options.device), at_least=at_least)
-    bar = tqdm(
+    bar = progress_bar(
         running,
         total=len(tasks),
         desc="pairs" if worst else "references",
         unit="inversion",
-        disable=not first.options.progress,
-        leave=False,
+        show=first.options.progress,
     )
     # All before any is scored: a network cannot be used here while it is being sent to another process.
     return [Draws(name, targets, inversions) for (_, name, targets), inversions in zip(tasks, bar, strict=True)]

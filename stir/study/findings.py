@@ -48,10 +48,10 @@ def check_losses(losses: Sequence[str], robust: int | None = 1) -> None:
         )
 
 
-def check_training_seeds(seeds: Sequence[int], at_least: int = 2) -> None:
-    """Raise a ValueError unless there are at least so many seeds, none twice."""
+def check_training_seeds(seeds: Sequence[int], at_least: int = 2, name: str = "seeds") -> None:
+    """Raise a ValueError unless there are at least so many seeds, none twice; `name` is the parameter's."""
     if len(seeds) < at_least or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={list(seeds)} must be at least {at_least} seeds, none twice")
+        raise ValueError(f"{name}={list(seeds)} must be at least {at_least} seeds, none twice")
 
 
 def settings(namespace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

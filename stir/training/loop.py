@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from stir.computing.devices import reproducible, resolve_device
 from stir.computing.memory import in_batches, memory_told
 from stir.computing.precision import check_precision, fast_bf16
+from stir.computing.progress import Bar, progress_bar
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
 from stir.networks.outputs import logits_of
@@ -80,9 +80,8 @@ def train(
         training.resume(checkpoint)
     curve, steps = training.curve, training.steps_per_epoch
     with (
-        tqdm(
-            total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", disable=not progress,
-            leave=False,
+        progress_bar(
+            total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", show=progress
         ) as bar,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):  # fmt: skip
@@ -140,7 +139,7 @@ class _Training:
         )
         self.curve: list[dict[str, float]] = []
 
-    def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: tqdm) -> None:
+    def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: Bar) -> None:
         """Train on each image once, and add an entry to the curve."""
         start = time.perf_counter()
         total = torch.zeros(2, device=images.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stir import kept
+from stir.computing.progress import telling
 from stir.data.folders import image_litter
 from stir.files import digest, lock, store_folder, write_atomically
 from stir.kept import DAMAGE, evidence_folder, is_fresh, note_use
@@ -104,12 +104,8 @@ class Entry:
                     stack.enter_context(lock(self.path("json")).acquire(timeout=PATIENCE))
                 except Timeout:
                     settings = ", ".join(f"{name}={value}" for name, value in self.made_by.items() if name != "data")
-                    print(
-                        f"Waiting for another process that trains or reads {self.key} ({settings})",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                    stack.enter_context(lock(self.path("json")).acquire())
+                    with telling(f"Waiting for another process that trains or reads {self.key} ({settings})"):
+                        stack.enter_context(lock(self.path("json")).acquire())
                 writable = True
             except OSError:
                 writable = False

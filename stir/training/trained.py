@@ -18,11 +18,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm.auto import tqdm
 
 from stir.computing.devices import hardware, resolve_device
 from stir.computing.parallel import in_threads, side_by_side, threads_for
 from stir.computing.precision import fast_bf16
+from stir.computing.progress import progress_bar
 from stir.data.datasets import Dataset, Split, load_dataset
 from stir.files import remove_litter, store_folder
 from stir.networks.architectures import TORCHVISION_PREFIX, build_model
@@ -169,7 +169,7 @@ def trained_models(
     requests = _prepare_all(networks, progress, shared)
     missing = _missing(requests)
     results = _fetch_all({name: requests[name] for name in missing}, device, progress and len(missing) < 2)
-    bar = tqdm(results, total=len(missing), desc="training", unit="network", disable=not progress, leave=False)
+    bar = progress_bar(results, total=len(missing), desc="training", unit="network", show=progress)
     return TrainedModels(requests, device, progress, dict(bar))
 
 

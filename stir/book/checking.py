@@ -1,0 +1,59 @@
+"""What `stir check` tells: of parameters, without running, and of pages, whether they are current."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stir.book import checks, freshness, places, runner
+
+
+def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Check the parameters of a run, and return a line that says so, and where it would go.
+
+    Raises:
+        ValueError: as `stir.book.checks.check_values`.
+    """
+    with runner.with_evidence(project):
+        checks.check_values(notebook, values)
+    folder = places.run_folder(project, notebook, scale, base, values)
+    return f"{notebook.stem} at the scale {scale} can run, into {os.path.relpath(folder)}"
+
+
+def scale(project: Path, name: str) -> tuple[list[str], bool]:
+    """Lines on the notebooks that can run at a scale, and on those that cannot, and whether all can."""
+    able, unable = [], {}
+    for notebook in runner.own_files(project, "notebooks/*.ipynb"):
+        base = runner.load_scale(project, name, notebook)
+        try:
+            check_run(project, notebook, name, base, base)
+            able.append(notebook.stem)
+        except ValueError as error:
+            unable.setdefault(str(error), []).append(notebook.stem)
+    lines = [f"Can run at the scale {name}: {', '.join(able)}"] if able else []
+    return [*lines, *(f"Cannot run: {', '.join(names)}: {reason}" for reason, names in unable.items())], not unable
+
+
+def pages(project: Path) -> tuple[list[str], bool]:
+    """A line on each executed page, and whether all are current.
+
+    Those of the book should have the parameters of their scale, others those that they were executed with.
+    """
+    notebooks = {path.name: path for path in runner.own_files(project, "notebooks/*.ipynb")}
+    lines, good = [], True
+    for page in [
+        *project.glob("book/runs/*/*.ipynb"),
+        *project.glob("runs/*/*.ipynb"),
+        *project.glob("runs/*/*/*.ipynb"),
+    ]:
+        if page.name not in notebooks:
+            continue
+        of_book = page.parents[1] == project / "book" / "runs"
+        values = runner.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
+        reasons = freshness.changes(notebooks[page.name], values, page.parent)
+        good = good and not reasons
+        state = f"stale: since it ran, there changed {', '.join(reasons)}" if reasons else "current"
+        lines.append(f"{page.relative_to(project)}: {state}")
+    return sorted(lines) or ["No page was executed yet; `stir book` executes those of the book."], good

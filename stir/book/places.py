@@ -1,0 +1,95 @@
+"""Folders of runs: each set of parameters has its own, named by what differs from the scale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stir.book import parameters
+from stir.book.staging import made_from
+
+LONGEST = 80  # characters of a folder's name
+PLAIN = re.compile(r"[a-z0-9._-]+")  # safe on every file system, also where case does not count
+
+
+def run_folder(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> Path:
+    """Folder for a run of `notebook` with the parameters `values`: `book/runs/SCALE` if they are the scale's own.
+
+    Args:
+        base: the scale's values.
+
+    Returns:
+        A folder that holds no page of `notebook` with other parameters.
+    """
+    different = differences(notebook, base, values)
+    if not different:
+        return project / "book" / "runs" / scale
+    folder = project / "runs" / scale / label(notebook.stem, different)
+    if other_parameters(folder, notebook, values):  # the scale was another then
+        folder = folder.with_name(f"{folder.name}-{_hash(values)}")
+    return folder
+
+
+def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of `values` that differ from those of `base` or the notebook's defaults, as it declares them."""
+    declared = parameters.declared(notebook)
+    before = {name: base.get(name, parameter.value) for name, parameter in declared.items()}
+    return {
+        name: float(values[name]) if parameter.type == "float" else values[name]
+        for name, parameter in declared.items()
+        if name in values and values[name] != before[name]
+    }
+
+
+def label(name: str, different: Mapping[str, Any]) -> str:
+    """Name of a folder: the notebook's and the parameters', with a hash where these are not short and plain."""
+    texts = {parameter: _plain(value) for parameter, value in different.items()}
+    text = f"{name}-" + ",".join(f"{parameter}={value or ''}" for parameter, value in texts.items())
+    if None not in texts.values() and len(text) <= LONGEST:
+        return text
+    safe = [f"{parameter}={_plain(value) or _squeezed(value)}" for parameter, value in different.items()]
+    text = f"{name}-{','.join(safe)}"[: LONGEST - 9].rstrip(",=+-.")
+    return f"{text}-{_hash(different)}"
+
+
+def _plain(value: Any) -> str | None:
+    """Text of a value that tells it from all others of its parameter; None if that cannot be in a file's name."""
+    if isinstance(value, list):
+        parts = [None if isinstance(each, list) else _plain(each) for each in value]
+        return None if None in parts else "+".join(map(str, parts))
+    text = value if isinstance(value, str) else json.dumps(value).removesuffix(".0")
+    return text if value is not None and PLAIN.fullmatch(text) and not text.endswith(".") else None
+
+
+def _squeezed(value: Any) -> str:
+    """What is plain in a value."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return re.sub(r"[^a-z0-9._-]+", "_", text.lower()).strip("_.")[-30:]
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def other_parameters(folder: Path, notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of the page of `notebook` in `folder` that differ from `values`; empty if there is no page."""
+    made_of = made_from(folder / f"{notebook.stem}.json")
+    before = made_of.get("parameters")
+    if not isinstance(before, dict) or not (folder / notebook.name).exists():
+        return {}
+    return {name: before.get(name) for name in {**before, **values} if before.get(name) != values.get(name)}
+
+
+def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
+    """Raise a ValueError if `folder` holds a page of `notebook` with other parameters."""
+    others = other_parameters(folder, notebook, values)
+    if others:
+        shown = ", ".join(f"{name}={'default' if value is None else value}" for name, value in others.items())
+        raise ValueError(
+            f"output={str(folder)!r} holds {notebook.name} with other parameters ({shown}); name another folder, or "
+            "remove it"
+        )
