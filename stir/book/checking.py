@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stir.book import checks, freshness, places, runner
+from stir.book import freshness, places, runner
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     """Check the parameters of a run, and return a line that says so, and where it would go.
 
     Raises:
-        ValueError: as `stir.book.checks.check_values`.
+        ValueError: as `stir.book.runner.check`.
     """
-    with runner.with_evidence(project):
-        checks.check_values(notebook, values)
+    runner.check(notebook, values)
     folder = places.run_folder(project, notebook, scale, base, values)
     return f"{notebook.stem} at the scale {scale} can run, into {os.path.relpath(folder)}"
 

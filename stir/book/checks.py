@@ -52,9 +52,9 @@ class Choice:
 class Range:
     """Numbers from `least`, or above it, that are finite and below `below`."""
 
-    least: float
+    least: int | float
     above: bool = False
-    below: float = math.inf
+    below: int | float = math.inf
 
     def __str__(self) -> str:
         first = f"above {self.least:g}" if self.above else f"{self.least:g} or more"

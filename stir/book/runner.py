@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,7 @@ def execute(
     """
     declared = parameters.declared(notebook)
     project = notebook.parents[1]
-    with with_evidence(project):
-        checks.check_values(notebook, values)
+    check(notebook, values)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
     for name, value in THREAD_SETTINGS.items():
@@ -173,13 +172,16 @@ def _evidence(project: Path) -> dict[str, str]:
     return {"STIR_EVIDENCE": str(folder)} if folder.is_dir() else {}
 
 
-@contextmanager
-def with_evidence(project: Path) -> Iterator[None]:
-    """Look things up in the project's evidence too, within the `with` block."""
+def check(notebook: Path, values: Mapping[str, Any]) -> None:
+    """Check the parameters of a run, with the data sets that the project's evidence knows.
+
+    Raises:
+        ValueError: as `stir.book.checks.check_values`.
+    """
     before = os.environ.get("STIR_EVIDENCE")
-    os.environ.update(_evidence(project))
+    os.environ.update(_evidence(notebook.parents[1]))
     try:
-        yield
+        checks.check_values(notebook, values)
     finally:
         os.environ.pop("STIR_EVIDENCE", None)
         if before is not None:
@@ -194,8 +196,10 @@ def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
 
 
 def _keep_partial(executed: Path, place: Path) -> None:
-    """Keep a notebook that came to no end, if it is whole as a file."""
+    """Keep a notebook that came to no end, if it began and is whole as a file."""
     with suppress(OSError, ValueError, nbformat.ValidationError):
-        nbformat.read(executed, as_version=4)
+        cells = nbformat.read(executed, as_version=4).cells
+        if not any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells):
+            return  # its process did not start
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(executed, place)

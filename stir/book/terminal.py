@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from stir.computing import progress
 
@@ -17,14 +17,14 @@ REFRESH, REPORT = 0.5, 60.0  # seconds between two looks: in a terminal's one li
 
 
 @contextmanager
-def following(name: str, cells: Sequence[Any], folder: Path, stream: TextIO | None = None) -> Iterator[dict[str, Any]]:
+def following(name: str, cells: Sequence[Any], folder: Path, stream: Any = None) -> Iterator[dict[str, Any]]:
     """Follow a run in one line while it lasts; where the stream is no terminal, in a new line a minute.
 
     Args:
         name: of the notebook.
         cells: its cells.
         folder: of what its process tells (`stir.computing.progress`); it is made.
-        stream: stderr by default.
+        stream: a text file; stderr by default.
 
     Yields:
         Hooks for nbclient.
@@ -41,7 +41,7 @@ def following(name: str, cells: Sequence[Any], folder: Path, stream: TextIO | No
         thread.join()
 
 
-def _show(status: Status, over: threading.Event, stream: TextIO) -> None:
+def _show(status: Status, over: threading.Event, stream: Any) -> None:
     if not stream.isatty():
         while not over.wait(REPORT):
             print(status.text, file=stream, flush=True)
@@ -91,7 +91,7 @@ def _outline(cells: Sequence[Any]) -> tuple[list[int], dict[int, str]]:
     return numbers, headings
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time in words: `7 s`, `3:05 min` or `2:03:05 h`."""
     whole = round(seconds)
     if whole < 60:
