@@ -1,11 +1,9 @@
-"""Grids: values from text, their combinations, and the names of their folders."""
+"""Grids: values from text, and their combinations."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stir.book.parameters import Parameter
-from stir.sweep.grid import combinations, folder_name, parse_grid
+from stir.sweep.grid import combinations, parse_grid
 
 DECLARED = {
     name: Parameter(name, kind, default, "help")
@@ -69,24 +67,3 @@ def test_every_combination_once():
     assert len(made) == len({tuple(each.items()) for each in made}) == 6
     with pytest.raises(ValueError, match="1,000,000 combinations; at most 100,000"):
         combinations({"seed": [*range(1_000)], "epsilon": [*range(1_000)]})
-
-
-def test_names_of_folders_tell_the_values():
-    values = {"epsilon": 0.25, "seed": 3, "losses": ["standard", "adversarial-l2"]}
-    assert folder_name(values, DECLARED) == "seed=3_epsilon=0.25_losses=standard+adversarial-l2"
-    assert folder_name(dict(reversed(values.items())), DECLARED) == folder_name(values, DECLARED)
-
-
-SCALARS = {
-    "seed": st.integers(-9, 9),
-    "epsilon": st.floats(0, 1e30),
-    "solver": st.text("a_=+./ é-", max_size=4) | st.text("ab", min_size=300, max_size=400),
-    "losses": st.lists(st.none() | st.text("ab+-_", max_size=2), max_size=3),
-}
-
-
-@given(st.fixed_dictionaries({}, optional=SCALARS), st.fixed_dictionaries({}, optional=SCALARS))
-def test_names_of_folders_are_safe_and_of_one_set_of_values(first, second):
-    names = [folder_name(each, DECLARED) for each in (first, second)]
-    assert (names[0] == names[1]) == (first == second)
-    assert all(len(name) <= 120 and name.isascii() and "/" not in name and not name.startswith(".") for name in names)

@@ -24,7 +24,7 @@ CODE = """
 import os, time
 import pandas as pd
 
-with open("../../log", "a") as log:
+with open("../../log", "a") as log:  # in the folder of the sweep
     log.write(f"{x}\\n")
 assert not unlucky or x != 3, "unlucky"
 time.sleep(2)
@@ -68,12 +68,12 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     assert listening == {"127.0.0.1"}
     assert "Dashboard: http://127.0.0.1:" in out and "with 2 workers, which were at work" in out
     assert process.returncode == 1 and "Traceback" not in err
-    assert "1 of 6 combinations failed; --retry runs them again:\n  x=3_unlucky=True: " in err and "unlucky" in err
+    assert "1 of 6 combinations failed; --retry runs them again:\n  own-x=3,unlucky=true: " in err and "unlucky" in err
     runs = [int(each) for each in log.read_text().split()]
     assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) == 7  # the one that was lost, twice
-    table = pd.read_csv(project / "out" / "unlucky=True_x.csv")
+    table = pd.read_csv(project / "out" / "own-unlucky=true-by-x.csv")
     assert table.columns[0] == "x" and sorted(table.x) == sorted([0, 1, 2, 4, 5] * 2)
-    assert (project / "out" / "unlucky=True_x-stir-x.png").stat().st_size > 1_000
+    assert (project / "out" / "own-unlucky=true-by-x-stir-x.png").stat().st_size > 1_000
     assert left(family) == []
 
     # What is done, or has failed, is not run again, and needs no cluster.
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     ("arguments", "message"),
     [
         (["own"], "a sweep needs a grid; give one, such as --grid epsilon=0.25,0.5,1"),
-        (["won", "--grid", "x=1"], "notebook='won' is unknown; use one of own"),
+        (["won", "--grid", "x=1"], "notebook='won' is unknown; "),
         (["own", "--grid", "y=1"], "parameter 'y' does not exist; "),
         (["own", "--grid", "x=1,a"], "parameter x='a' is of type str; it must be of type int"),
         (["own", "--grid", "x=1", "-p", "x", "2"], "'x' is given by -p and in the grid; leave one of them out"),
@@ -107,6 +107,12 @@ def test_a_sweep_is_checked_before_anything_runs(project, arguments, message):
     assert not (project / "runs").exists()
 
 
+def test_every_combination_is_checked_as_its_notebook_does(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "epsilon=1,0", "--grid", "seeds=[0, 1]"])
+    assert result.exit_code == 1 and result.output == "Error: epsilon=0, seeds=[0, 1]: epsilon=0 must be above 0\n"
+
+
 def test_without_dask_the_remedy_is_told(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1"])
@@ -115,13 +121,12 @@ def test_without_dask_the_remedy_is_told(project, monkeypatch):
 
 def test_each_set_of_parameters_has_a_folder_of_its_own(project):
     plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0,1", "kinds=[a],[a, b]"])
-    folder = project / "runs" / "sweeps" / "digits" / "own"
-    assert [each.folder for each in plan.combinations[:2]] == [
-        folder / "x=0_kinds=a_unlucky=True",
-        folder / "x=0_kinds=a+b_unlucky=True",
+    names = [each.folder.relative_to(project / "runs" / "digits").as_posix() for each in plan.combinations]
+    assert names == ["own-unlucky=true", "own-kinds=a+b,unlucky=true", "own-x=1,unlucky=true"] + [
+        "own-x=1,kinds=a+b,unlucky=true"
     ]
     assert plan.combinations[1].values == {"unlucky": True, "x": 0, "kinds": ["a", "b"]}
-    assert plan.name == "unlucky=True_x_kinds"
+    assert plan.name == "own-unlucky=true-by-x,kinds"
 
 
 def test_efficiency_is_work_over_time():

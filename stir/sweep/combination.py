@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import runner
+from stir.book import outcome, runner
 from stir.book.freshness import fingerprint, is_current
 from stir.files import lock, write_atomically
 
@@ -73,7 +72,7 @@ class Combination:
         return self.folder / f"{self.notebook.stem}-failed.json"
 
     @cached_property
-    def _made_of(self) -> str:
+    def _made_of(self) -> dict[str, Any]:
         return fingerprint(self.notebook, self.values, self.folder)
 
 
@@ -92,7 +91,7 @@ def execute(combination: Combination, store: str, cell_timeout: int) -> Outcome:
     Whatever fails is part of the outcome, and kept.
     """
     os.environ["STIR_STORE"] = store
-    for name in ("asyncio", "papermill"):  # what they would tell, the outcome says
+    for name in ("asyncio", "papermill", "traitlets"):  # what they would tell, the outcome says
         logging.getLogger(name).setLevel(logging.CRITICAL)
     start = time.perf_counter()
     try:
@@ -103,14 +102,14 @@ def execute(combination: Combination, store: str, cell_timeout: int) -> Outcome:
         with lock(combination.folder / ".running"):
             if combination.state == DONE:
                 return Outcome(combination)
-            with contextlib.redirect_stderr(io.StringIO()):  # bars of many workers on one terminal
-                runner.execute(
-                    combination.notebook,
-                    combination.values,
-                    combination.folder,
-                    scale=combination.scale,
-                    cell_timeout=cell_timeout,
-                )
+            runner.execute(
+                combination.notebook,
+                combination.values,
+                combination.folder,
+                scale=combination.scale,
+                cell_timeout=cell_timeout,
+                failed=combination.folder / f"{combination.notebook.stem}-failed.ipynb",
+            )
             combination.forget_failure()
     except Exception as error:
         reason = _in_words(error)
@@ -123,7 +122,7 @@ def execute(combination: Combination, store: str, cell_timeout: int) -> Outcome:
 def _in_words(error: Exception) -> str:
     """One line on why a run failed."""
     if isinstance(error, PapermillExecutionError):
-        text = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        text = outcome.what_failed(error)
     else:
         text = str(error) or type(error).__name__
     return " ".join(text.split())[:500]

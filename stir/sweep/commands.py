@@ -33,7 +33,7 @@ from stir.computing.devices import resolve_device
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder for the results.  [default: runs/sweeps/SCALE/NOTEBOOK]",
+    help="Folder for the results.  [default: runs/SCALE, with the folders that `stir run` has]",
 )
 @click.option("--retry", is_flag=True, help="Run those again that failed.")
 @click.option("--plot", "column", metavar="COLUMN", help="Draw this column of the table; --against names a parameter.")

@@ -1,10 +1,8 @@
-"""Grids of parameters: values read from text, their combinations, and the name that each has on disk."""
+"""Grids of parameters: values read from text, and their combinations."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -17,8 +15,6 @@ from stir.book.parameters import Parameter
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})(?:\.\.({NUMBER}))?")
 MOST_VALUES = 100_000  # of a range, and combinations of a grid: beyond it is a slip of the pen
-SAFE = re.compile(r"[A-Za-z0-9.+-]+")  # text that is part of a folder's name as it is; no "_", which parts parameters
-LONGEST_NAME = 120  # of a folder, in characters; file systems take 255 bytes
 
 
 def parse_grid(texts: Iterable[str], declared: Mapping[str, Parameter]) -> dict[str, list[Any]]:
@@ -38,8 +34,7 @@ def parse_grid(texts: Iterable[str], declared: Mapping[str, Parameter]) -> dict[
         name, equals, written = text.partition("=")
         if not equals:
             raise ValueError(f"grid={text!r} must have the form NAME=VALUES, such as epsilon=0.25,0.5,1 or seed=0..4")
-        if name not in declared:
-            parameters.check_values({name: None}, declared)  # says which names are near
+        parameters.parse_value("", name, declared)  # says which names are near, if there is none such
         if name in grid:
             raise ValueError(f"grid={text!r}: {name!r} has its values already; name each parameter once")
         values = _read_values(written, declared[name])
@@ -111,32 +106,3 @@ def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     if count > MOST_VALUES:
         raise ValueError(f"the grid has {count:,} combinations; at most {MOST_VALUES:,} are run")
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-
-
-def folder_name(values: Mapping[str, Any], declared: Iterable[str]) -> str:
-    """Name of the folder of a run, from the parameters in which it differs; one name for one set of values.
-
-    A value that cannot be part of a name as it is leaves what can, and the name ends with a hash.
-
-    Args:
-        values: parameter -> value.
-        declared: the notebook's parameters, whose order the name follows.
-    """
-    ordered = {name: values[name] for name in declared if name in values}
-    texts = {name: _as_text(value) for name, value in ordered.items()}
-    name = "_".join(f"{name}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', text)}" for name, (text, _) in texts.items())
-    if len(name) <= LONGEST_NAME and all(exact for _, exact in texts.values()):
-        return name
-    digest = hashlib.sha256(json.dumps(ordered, sort_keys=True).encode(errors="surrogatepass")).hexdigest()[:8]
-    return f"{name[: LONGEST_NAME - 9]}-{digest}"
-
-
-def _as_text(value: Any) -> tuple[str, bool]:
-    """Text of a value, elements of lists joined by "+", and whether no other value has this text."""
-    if isinstance(value, list):
-        texts = [_as_text(each) for each in value]
-        flat = not any(isinstance(each, list) or each is None for each in value)
-        exact = flat and bool(value) and all(exact and "+" not in text for text, exact in texts)
-        return "+".join(text for text, _ in texts), exact
-    text = str(value)
-    return text, SAFE.fullmatch(text) is not None

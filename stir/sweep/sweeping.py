@@ -1,4 +1,4 @@
-"""A sweep: a notebook with every combination of a grid, each in a folder of its own and run once."""
+"""A sweep: a notebook with every combination of a grid, each run once, in the folder that `stir run` has for it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stir.book import parameters, runner
+from stir.book import parameters, places, runner
 from stir.book.freshness import absolute_paths
 from stir.files import store_folder
 from stir.sweep.combination import Combination, Outcome, execute
-from stir.sweep.grid import combinations, folder_name, parse_grid
+from stir.sweep.grid import combinations, parse_grid
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -25,8 +25,8 @@ class Sweep:
         notebook: name of the notebook.
         varied: the parameters of the grid.
         combinations: every combination of their values.
-        folder: of the sweep; each combination has a folder in it.
-        name: begins the names of the sweep's tables and figures.
+        folder: of the sweep's tables and figures.
+        name: begins their names.
     """
 
     notebook: str
@@ -51,12 +51,12 @@ def plan(
         notebook, scale: names.
         given: name and text of parameters that all combinations have in common.
         grid: texts, as in `stir.sweep.grid.parse_grid`.
-        output: folder of the sweep; None for runs/sweeps/<scale>/<notebook>.
+        output: folder of the sweep, with one for each combination; None for those that `stir run` has.
 
     Raises:
         ValueError: any of it is unknown, of another form or another type, or stands twice; or there is no grid.
     """
-    source = runner.find_notebook(project, notebook)
+    source = runner.find_notebook(project, notebook).absolute()
     declared = parameters.declared(source)
     shared = {name: parameters.parse_value(text, name, declared) for name, text in given}
     varied = parse_grid(grid, declared)
@@ -66,16 +66,25 @@ def plan(
     if twice:
         raise ValueError(f"parameter {twice[0]!r} is given by -p and in the grid; leave one of them out")
     base = runner.load_scale(project, scale, source)
-    folder = (output or project / "runs" / "sweeps" / scale / notebook).absolute()
+    folder = output.absolute() if output else project / "runs" / scale
     made = []
     for values in combinations(varied):
         # Workers run elsewhere: the paths that a user gives begin here.
         everything = absolute_paths(base | shared | values)
-        parameters.check_values(everything, declared)
-        place = folder / folder_name(shared | values, declared)
-        made.append(Combination(source.absolute(), scale, everything, values, place))
-    common = folder_name(shared, declared)
-    return Sweep(notebook, tuple(varied), made, folder, "_".join(filter(None, [common, *varied])))
+        try:
+            runner.check(source, everything)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(f'{name}={value}' for name, value in values.items())}: {error}") from error
+        if output:
+            place = folder / places.label(source.stem, places.differences(source, base, everything))
+            places.check_free(place, source, everything)
+        else:
+            place = places.run_folder(project, source, scale, base, everything)
+        # What failed must not lie among the book's pages.
+        place = folder / source.stem if place == project / "book" / "runs" / scale else place
+        made.append(Combination(source, scale, everything, values, place))
+    common = places.label(source.stem, places.differences(source, base, base | shared)).removesuffix("-")
+    return Sweep(source.stem, tuple(varied), made, folder, f"{common}-by-{','.join(varied)}")
 
 
 def run(client: Client, pending: Sequence[Combination], cell_timeout: int) -> Iterator[Outcome]:
