@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from stir.book.commands import compare
 from stir.book.staging import leftovers, remove_leftovers
 from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
@@ -318,6 +319,6 @@ def _list_models() -> None:
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")
 
 
-for _command in (sweep,):
+for _command in (sweep, compare):
     _command.callback = _book_packages()(_one_message()(_command.callback or main))
     main.add_command(_command)

@@ -109,8 +109,8 @@ def test_a_sweep_is_checked_before_anything_runs(project, arguments, message):
 
 def test_every_combination_is_checked_as_its_notebook_does(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "epsilon=1,0", "--grid", "seeds=[0, 1]"])
-    assert result.exit_code == 1 and result.output == "Error: epsilon=0, seeds=[0, 1]: epsilon=0 must be above 0\n"
+    result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "epsilon=1.0,0.0", "--grid", "seeds=[0, 1]"])
+    assert result.exit_code == 1 and result.output == "Error: epsilon=0.0, seeds=[0, 1]: epsilon=0.0 must be above 0\n"
 
 
 def test_without_dask_the_remedy_is_told(project, monkeypatch):
@@ -122,9 +122,8 @@ def test_without_dask_the_remedy_is_told(project, monkeypatch):
 def test_each_set_of_parameters_has_a_folder_of_its_own(project):
     plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0,1", "kinds=[a],[a, b]"])
     names = [each.folder.relative_to(project / "runs" / "digits").as_posix() for each in plan.combinations]
-    assert names == ["own-unlucky=true", "own-kinds=a+b,unlucky=true", "own-x=1,unlucky=true"] + [
-        "own-x=1,kinds=a+b,unlucky=true"
-    ]
+    given = ["unlucky=true", "kinds=a+b,unlucky=true", "x=1,unlucky=true", "x=1,kinds=a+b,unlucky=true"]
+    assert names == [f"own-{each}" for each in given]
     assert plan.combinations[1].values == {"unlucky": True, "x": 0, "kinds": ["a", "b"]}
     assert plan.name == "own-unlucky=true-by-x,kinds"
 

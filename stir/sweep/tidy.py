@@ -95,11 +95,11 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
     return path
 
 
-def _lines(sweep: Sweep, table: pd.DataFrame, against: str) -> pd.Series:
+def _lines(sweep: Sweep, table: Any, against: str) -> pd.Series:
     """What the rows of one line have in common: their claim, or the other parameters, if these part few lines."""
     if "claim" in table:
         return table["claim"].astype(str)
-    lines: Any = pd.Series("", index=table.index)
+    lines = pd.Series("", index=table.index)
     for name in sweep.varied:
         if name != against:
             lines = lines + ", " * bool(lines.any()) + f"{name} = " + table[column_of(name, table)].astype(str)
