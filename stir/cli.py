@@ -197,6 +197,7 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
     with _one_message():
         notebook = runner.find_notebook(project, name)
         base, values = _values(notebook, scale, given)
+        runner.check(notebook, values)
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
             places.check_free(folder, notebook, values)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import nbformat
 import psutil
@@ -24,13 +25,18 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["initialisation"], "notebook='initialisation' is unknown; use one of architecture"),
+        (["initialisation"], "notebook='initialisation' is unknown; did you mean 'initialization'?"),
+        (["quite-another"], "notebook='quite-another' is unknown; use one of architecture, "),
         (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10-cpu, digits"),
+        (["initialization", "--scale", "digit"], "scale='digit' is unknown; did you mean 'digits'?"),
+        (["notebooks/initialization.ipynb", "-p", "solver", "papr"], "solver='papr' is unknown; did you mean 'paper'?"),
+        (["initialization.ipynb", "-p", "losses", "[standard]"], "losses=['standard'] must be 'standard' and then"),
+        (["loss", "--scale", "cifar10-cpu"], "dataset='cifar10-jpeg': the images of CIFAR-10 (JPEG) are needed"),
         (["initialization", "-p", "n_image", "3"], "did you mean 'n_images'"),
         (["initialization", "-p", "n_images", "many"], "must be of type int"),
         (["initialization", "-p", "seeds", "[0, 1"], "Error: parameter seeds='[0, 1' is no YAML: "),
         (["initialization", "--scale", "../scales/digits"], "scale='../scales/digits' is unknown; use one of"),
-        (["../notebooks/initialization"], "notebook='../notebooks/initialization' is unknown; use one of"),
+        (["../notebooks/initialization"], "notebook='../notebooks/initialization' is unknown; "),
     ],
 )
 def test_the_command_line_refuses_before_it_runs(arguments, message, monkeypatch):
@@ -80,10 +86,57 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
 
     command = project(code, "--cell-timeout", "5")
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, preexec_fn=no_space)
-    _, _, told = done.stderr.rpartition("Error: ")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert message in done.stderr[done.stderr.index("\nError: ") :], told
+    assert done.stderr.startswith("Error: ") and message in done.stderr
     assert not list((tmp_path / "book" / "runs" / "digits").iterdir())
+    partial = tmp_path / "runs" / "digits" / "own-failed.ipynb"
+    assert partial.exists() == (f"As far as it came, it is kept as {partial}" in done.stderr)
+    assert partial.exists() or "2_000_000" in code  # which no file may hold
+
+
+def test_runs_with_other_parameters_have_their_own_folders_and_tell_their_outcome(project, tmp_path):
+    verdicts = "claim,verdict,difference_value,difference_low,difference_high\\nIt holds,supported,1,0.5,1.5"
+    code = f"import warnings\nopen('own-verdicts.csv', 'w').write('{verdicts}')\nwarnings.warn('thin ice')"
+    command = project(code, "-p", "n", "2")
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and not (tmp_path / "book").exists()
+    assert done.stdout.splitlines() == [
+        "supported      +1.00 [+0.50, +1.50]   It holds",
+        "",
+        "Warning: thin ice",
+        "",
+        "page     runs/digits/own-n=2/own.ipynb",
+        "tables   beside it: own-verdicts.csv",
+    ]
+    # A folder of the user's choice is not overwritten either.
+    command = project(code, "-p", "n", "3", "--output", "runs/digits/own-n=2")
+    refused = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert refused.returncode == 1 and "holds own.ipynb with other parameters (n=2); name another" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list", "loss"], ["run", "loss", "--help"], ["check", "loss", "--help"]])
+def test_the_parameters_of_a_notebook_are_listed(arguments, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0 and max(map(len, result.output.splitlines())) <= 100
+    assert "n_images               int    150                   5 or more               test images" in result.output
+
+
+def test_the_version():
+    assert version("stir-companion") in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_parameters_are_checked_without_running(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: pytest.fail("it ran"))
+    good = CliRunner().invoke(main, ["check", "loss", "-p", "n_images", "100"])
+    assert (good.exit_code, good.output) == (
+        0,
+        "loss at the scale digits can run, into runs/digits/loss-n_images=100\n",
+    )
+    bad = CliRunner().invoke(main, ["check", "loss", "-p", "n_images", "1000"])
+    assert bad.exit_code == 1 and "n_images=1000 must lie between 5 and 397" in bad.output
+    assert CliRunner().invoke(main, ["check", "-p", "n_images", "100"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def test_settings_are_the_declared_parameters():
     assert measurement == inversion | dict(layers=["stage1"], measure="rsa", also=["mean-cca"], draws=1)
     measurement = findings.settings(notebook(layers=["stage1", "stage2"], draws=3))[2]
     assert measurement["layers"] == ["stage1", "stage2"] and measurement["draws"] == 3
+    assert "given_layer" not in findings.settings(notebook(given_layer=""))[2]
+    assert findings.settings(notebook(given_layer="stage2"))[2]["given_layer"] == "stage2"
 
 
 @pytest.mark.parametrize(

@@ -327,6 +327,17 @@ def test_measures_give_the_numbers_of_their_version(digits):
         assert means.tolist() == pytest.approx(values, rel=2e-3), name
 
 
+def test_rows_of_a_layer_for_each_side_are_kept_by_both(models, small, drawn):
+    mixed = measured(models, small, layers=["stage2"], given_layer="stage1")
+    assert drawn == ["a", "b", "c"]
+    assert_frame_equal(measured(models, small, layers=["stage2"], given_layer="stage1"), mixed, check_exact=True)
+    assert drawn == ["a", "b", "c"]
+    for layers, given_layer in (("stage1", "stage2"), ("stage2", None), ("stage1", None)):
+        other = measured(models, small, layers=[layers], given_layer=given_layer)
+        assert set(other.reference_layer) == {given_layer or layers} and set(other.target_layer) == {layers}
+    assert drawn == 4 * ["a", "b", "c"]
+
+
 WANTED_TWICE = """
 import time, warnings
 from pathlib import Path

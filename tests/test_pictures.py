@@ -43,3 +43,11 @@ def test_disagreeing_images_are_those_of_controversial_and_made_once(models, sma
     assert same(pictures.disagreeing(models, "a", "b", images, **QUICK), plain)
     with pytest.raises(TypeError):
         pictures.disagreeing(models, "b", "a", images, **QUICK)
+    monkeypatch.undo()
+    layers = dict(layer="stage1", given_layer="stage2")
+    mixed = pictures.disagreeing(models, "a", "b", images, **layers, **QUICK)
+    assert same(mixed, stir.controversial(models["a"], models["b"], images, **layers, **QUICK))
+    monkeypatch.setattr(pictures, "controversial", None)
+    assert same(pictures.disagreeing(models, "a", "b", images, **layers, **QUICK), mixed)
+    with pytest.raises(TypeError):
+        pictures.disagreeing(models, "a", "b", images, layer="stage1", **QUICK)

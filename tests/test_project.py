@@ -48,6 +48,7 @@ TESTED_WITH = {
     "evaluation": "score",
     "figure": "tidy",
     "hypothesis": "verdict",
+    "kernels": "runner",
     "result": "score",
     "result_plot": "score",
     "style": "plots",

@@ -363,6 +363,18 @@ def test_layers_by_network(nested):
         stir.pairwise(models, images, layers=[None, mapping | {"b": "9"}], **options)
 
 
+def test_the_reference_may_have_a_layer_of_its_own(nested):
+    m1, m2, images = nested
+    models, options = {"a": m1, "b": m2}, dict(seeds="uniform", steps=5, device="cpu", progress=False)
+    table = stir.pairwise(models, images, layers=["1"], given_layer="0", **options)
+    assert set(table.reference_layer) == {"0"} and set(table.target_layer) == {"1"}
+    for row in table.to_dict("records"):
+        pair = dict(target=models[row["target"]], given=models[row["reference"]])
+        result = stir.score(**pair, images=images, layer="1", given_layer="0", **options)
+        assert (row["stir"], row["cka"], row["ceiling"]) == pytest.approx((result.value, result.cka, result.ceiling))
+    assert table.cka.nunique() == 2  # of what each target's layer is to the pixels, not one for a pair and its mirror
+
+
 def test_the_layers_that_were_taken_are_named(nested):
     m1, m2, images = nested
     options = dict(given=m1, images=images, steps=3, progress=False, tolerance=1.0, seeds="uniform")

@@ -89,14 +89,25 @@ ALLOWED: dict[str, Choice | Range] = {
 }
 
 
+class ParameterError(ValueError):
+    """Parameters with which a notebook cannot run; shown in it without a traceback, whose lines would not help."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Hook of IPython's."""
+        return [f"{type(self).__name__}: {self}"]
+
+
 def check_notebook(name: str, namespace: Values) -> None:
     """Check the parameters inside the running notebook called `name`; `namespace` is its `globals()`.
 
     Raises:
-        ValueError: as `stir.book.parameters.check_notebook` and `check_together`.
+        ParameterError: with the message of `stir.book.parameters.check_notebook` or `check_together`.
     """
-    parameters.check_notebook(namespace)
-    check_together(name, {each: namespace[each] for each in namespace.get("__annotations__", {})})
+    try:
+        parameters.check_notebook(namespace)
+        check_together(name, {each: namespace[each] for each in namespace.get("__annotations__", {})})
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
 
 
 def check_values(notebook: Path, values: Values) -> None:
@@ -212,7 +223,7 @@ def _check_inversion(values: Values) -> None:
     unseen = torch.empty(values.get("n_images", 5), 0)
     asked = {"measure": measurement["measure"], "also": tuple(measurement["also"]), "draws": measurement["draws"]}
     for layer in measurement["layers"]:
-        Question(unseen, layer, layer, options=InversionOptions(**inversion), **asked)
+        Question(unseen, layer, measurement.get("given_layer", layer), options=InversionOptions(**inversion), **asked)
 
 
 def _data(values: Values) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -147,8 +147,8 @@ def execute(
             with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
                 papermill.execute_notebook(
                     str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
-                    cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout, start_timeout=START_TIMEOUT,
-                    kernel_manager_class=kernel_manager_class, **hooks,
+                    language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
+                    start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class, **hooks,
                 )  # fmt: skip
         except Exception:
             if failed is not None:

@@ -127,7 +127,8 @@ class Evaluation:
         question = self._question
         compare = get_measure(question.measure)
         value, interval = mean_similarity(compare, of_x, of_draws, question.seeds == "gaussian-shared")
-        if callable(question.measure):  # one of the user's own, which need not be symmetric as the named ones are
+        # A measure of the user's own need not be symmetric as the named ones are; nor are layers that differ by side.
+        if callable(question.measure) or question.given_layer != question.layer:
             cka, cka_interval = mean_similarity(compare, own, [of_x])
         else:
             pair = frozenset((reference, target))

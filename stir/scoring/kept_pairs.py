@@ -79,10 +79,10 @@ class KeptPairs:
         """True if a network is not the one that it was, since it had to be trained again."""
         return self._keys != self._current_keys()
 
-    def find(self, layer: Layer, reference: str) -> dict[str, Rows]:
+    def find(self, layer: Layer, given_layer: Layer, reference: str) -> dict[str, Rows]:
         """Rows by target that were kept for a reference."""
         entries: dict[str, Any] = {}
-        for found in reversed(self._record(layer, reference).find_all()):
+        for found in reversed(self._record(given_layer, reference).find_all()):
             entries |= found.content
         known = {target: entries.get(self._place(layer, target)) for target in self.models}
         return {
@@ -102,22 +102,24 @@ class KeptPairs:
         with ExitStack() as stack:  # in one order for all processes, so that none waits for another in a circle
             yield all(stack.enter_context(records[key].claimed(wait)) for key in sorted(records))
 
-    def keep(self, layer: Layer, reference: str, rows: Mapping[str, Rows], **seconds: float) -> None:
+    def keep(
+        self, layer: Layer, given_layer: Layer, reference: str, rows: Mapping[str, Rows], **seconds: float
+    ) -> None:
         """Keep rows by target, each with what it was made by, beside those that the stores have.
 
         Args:
             seconds: that each target took, by stage.
         """
         how = circumstances(self._hardware, **seconds)
-        self._record(layer, reference).merge(
+        self._record(given_layer, reference).merge(
             {
                 self._place(layer, target): {"rows": [_without_names(row) for row in each], "how": how}
                 for target, each in rows.items()
             }
         )
 
-    def _record(self, layer: Layer, reference: str) -> Record:
-        at = layer_of(layer, reference) or PENULTIMATE
+    def _record(self, given_layer: Layer, reference: str) -> Record:
+        at = layer_of(given_layer, reference) or PENULTIMATE
         return Record({**self._made_of, "reference": self._keys[reference], "layer": at})
 
     def _place(self, layer: Layer, target: str) -> str:

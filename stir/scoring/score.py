@@ -95,6 +95,7 @@ def pairwise(
     images: Images,
     *,
     layers: Sequence[Layer] | Mapping[str, str | None] = (None,),
+    given_layer: Layer = None,
     measure: str | Measure = "linear-cka",
     also: Sequence[str | Measure] = (),
     draws: int = 1,
@@ -112,6 +113,7 @@ def pairwise(
         images, measure, draws, options, **changes: as in `score`.
         layers: each is used on both sides. One of them may be a mapping from the networks' names to their layers, as in
             `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
+        given_layer: the reference's layer, where that is another one than each of `layers`.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
         also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
             take nearly all the time.
@@ -134,39 +136,40 @@ def pairwise(
         raise ValueError("models holds one network; worst_case=True compares at least two")
     options = with_changes(options, changes)
     layers = [layers] if isinstance(layers, Mapping) else layers
-    for layer in layers:
+    for layer in [*layers, given_layer]:
         if isinstance(layer, Mapping) and set(layer) != set(models):
             raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
     images = images if isinstance(images, DeferredImages) else gather_images(images)
     asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
     unseen = torch.empty(len(images), 0)
-    for layer in layers:
-        Question(unseen, layer, layer, options=options, **asked)  # checks
+    sides = [(layer, layer if given_layer is None else given_layer) for layer in layers]
+    for both in sides:
+        Question(unseen, *both, options=options, **asked)  # checks
     warn_of_one_seed(options, draws)
     tasks: list[Task] = []
     for number, name in product(range(len(layers)), models):
         others = [(other,) for other in models if other != name] if worst_case else [tuple(models)]
         tasks += [(number, name, targets) for targets in others]
     kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
-    rows = _kept_rows(kept, layers, models)
+    rows = _kept_rows(kept, sides, models)
     if not all(pair in rows for pair in _pairs(tasks)):
         networks = dict(models)  # reads the weights, if they were not read
         if kept is not None and kept.is_of_others:  # some were gone, and trained again
             kept = KeptPairs(kept.models, images, asked, options)
-            rows = _kept_rows(kept, layers, models)
-        questions = [Question(gather_images(images), layer, layer, options=options, **asked) for layer in layers]
+            rows = _kept_rows(kept, sides, models)
+        questions = [Question(gather_images(images), *both, options=options, **asked) for both in sides]
         _measure_missing(rows, tasks, networks, questions, kept)
     table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
     warn_of_scores(table, measure, worst_case, options.tolerance)
     return table
 
 
-def _kept_rows(kept: KeptPairs | None, layers: Sequence[Layer], models: Iterable[str]) -> Rows:
-    """The rows that were kept, of all layers and references."""
+def _kept_rows(kept: KeptPairs | None, sides: Sequence[tuple[Layer, Layer]], models: Iterable[str]) -> Rows:
+    """The rows that were kept, of all layers, the target's and the reference's, and all references."""
     rows: Rows = {}
     if kept is not None:
-        for (number, layer), name in product(enumerate(layers), models):
-            rows |= {(number, name, target): each for target, each in kept.find(layer, name).items()}
+        for (number, both), name in product(enumerate(sides), models):
+            rows |= {(number, name, target): each for target, each in kept.find(*both, name).items()}
     return rows
 
 
@@ -180,7 +183,9 @@ def _measure_missing(
     """Add to `rows` those of the tasks that have some missing, and keep them."""
     for question in questions:
         for name, model in models.items():
-            question.check_reference(name, model)  # and so all that a target must fulfil, which has the same layer
+            question.check_reference(name, model)
+            if question.given_layer != question.layer:  # else that was all that a target must fulfil
+                question.check_target(name, model)
     order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
     evaluations = [Evaluation(question, order) for question in questions]
     missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
@@ -191,13 +196,14 @@ def _measure_missing(
     for wait in (False, True):  # what another process measures meanwhile comes last, and is then found
         busy = []
         for group in groups:
-            places = {(number, name): (questions[number].given_layer, name) for number, name, _ in group}
-            with kept.claimed(places.values(), wait) as claimed:
+            asked = dict.fromkeys((number, name) for number, name, _ in group)
+            with kept.claimed([(questions[number].given_layer, name) for number, name in asked], wait) as claimed:
                 if not claimed:
                     busy.append(group)
                     continue
-                for (number, name), place in places.items():
-                    rows |= {(number, name, target): each for target, each in kept.find(*place).items()}
+                for number, name in asked:
+                    sides = questions[number].layer, questions[number].given_layer
+                    rows |= {(number, name, target): each for target, each in kept.find(*sides, name).items()}
                 left = [task for task in group if not all(pair in rows for pair in _pairs([task]))]
                 _measure(left, models, questions, evaluations, rows, kept)
         groups = busy
@@ -228,7 +234,7 @@ def _measure(
         seconds = {"inversion": (inverted - start) / len(pairs), "scores": (scored - inverted) / len(pairs)}
         for number, name, targets in tasks:
             measured = {target: rows[number, name, target] for target in targets}
-            kept.keep(questions[number].given_layer, name, measured, **seconds)
+            kept.keep(questions[number].layer, questions[number].given_layer, name, measured, **seconds)
 
 
 def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[int, str, str]]:

@@ -26,7 +26,13 @@ from stir.training.trained import ATTACKS, TrainedModels, networks_to_train, tra
 # Parameters of a notebook that are arguments of training (but for a network's own loss and data set), and of inversion:
 # parameter -> argument.
 RECIPE = ("architecture", "width", "progress", *(field.name for field in fields(Recipe) if field.name != "loss"))
-MEASURING = ("layers", "measure", "also", "draws")  # the others of `stir.pairwise` are options of the inversion
+MEASURING = (
+    "layers",
+    "given_layer",
+    "measure",
+    "also",
+    "draws",
+)  # the others of `stir.pairwise` are options of the inversion
 INVERSION = {"seed_images": "seeds"} | {name: name for name in ("solver", "steps", "tolerance", "device", "progress")}
 
 
@@ -76,6 +82,8 @@ def settings(namespace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
             raise ValueError(f"{name}={values} must hold at least one")
     first, *others = parameters["measures"]
     measurement = {"layers": layers, "measure": first, "also": others, "draws": parameters.get("draws", 1)}
+    if parameters.get("given_layer"):
+        measurement["given_layer"] = parameters["given_layer"]
     return recipe, inversion, inversion | measurement
 
 
@@ -125,8 +133,9 @@ def _rehearse(
     measuring = {name: measurement[name] for name in ("measure", "draws") if name in measurement}
     options = InversionOptions(**inversion)
     Question(images, also=tuple(measurement.get("also", ())), options=options, **measuring)
+    layers = [*measurement["layers"], *([measurement["given_layer"]] if "given_layer" in measurement else [])]
     for model in untrained_models(networks, **recipe).values():
-        for layer in measurement["layers"]:
+        for layer in layers:
             invert(model, images[:2], layer=layer, options=options, steps=1)
 
 

@@ -41,22 +41,31 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
 
 
 def disagreeing(
-    models: TrainedModels, given: str, target: str, images: Tensor, *, layer: str | None = None, **options
+    models: TrainedModels,
+    given: str,
+    target: str,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    given_layer: str | None = None,
+    **options,
 ) -> Controversy:
     """`stir.controversial` of two networks of the store; found, or made now and kept.
 
     Args:
-        images, layer: as in `stir.controversial`; **options: fields of `stir.InversionOptions`.
+        images, layer, given_layer: as in `stir.controversial`; **options: fields of `stir.InversionOptions`.
 
     Raises:
         ValueError, TypeError: as `stir.controversial`.
     """
-    record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
+    names = {"reference": given, "target": target}
+    record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
     with nullcontext() if options.get("solver") else _found_once(record) as found:  # a solver is refused
         if found is None:
             start = time.perf_counter()
-            images_found = controversial(models[given], models[target], images, layer=layer, **options)
-            record = _record(models, images, layer, InversionOptions(**options), reference=given, target=target)
+            layers = {"layer": layer, "given_layer": given_layer}
+            images_found = controversial(models[given], models[target], images, **layers, **options)
+            record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
             more = {"target_distance": images_found.target_distance}
             _keep(record, images_found, options, more, time.perf_counter() - start)
             return images_found
@@ -74,10 +83,17 @@ def _found_once(record: Record) -> Iterator[Found | None]:
 
 
 def _record(
-    models: TrainedModels, images: Tensor, layer: str | None, options: InversionOptions, **names: str
+    models: TrainedModels,
+    images: Tensor,
+    layer: str | None,
+    options: InversionOptions,
+    given_layer: str | None = None,
+    **names: str,
 ) -> Record:
     about = determining(options, worst_case="target" in names)
     keys = {side: models.key(name) for side, name in names.items()}
+    if given_layer not in (None, layer):
+        keys["given_layer"] = given_layer
     return Record({"kind": "pictures", "images": fingerprint(images), "layer": layer or PENULTIMATE, **about, **keys})
 
 

@@ -42,10 +42,11 @@ TINY = {
     "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
     "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},
     "loss": LITTLE | {"losses": ["standard", "adversarial-l2", "trades"], "seeds": [0, 1]},
-    "dataset": LITTLE | {"seeds": [0, 1]},
+    "dataset": LITTLE | {"seeds": [0, 1], "given_layer": "stage2"},
     "robustness": LITTLE | {"epsilons": [0, 0.5, 1.0], "seeds": [0, 1]},
     "updates": {name: value for name, value in LITTLE.items() if name != "n_train"} | {"sizes": [100, 150, 200]},
-    "controversial": {name: value for name, value in LITTLE.items() if name != "solver_images"} | {"worst_steps": 3},
+    "controversial": {name: value for name, value in LITTLE.items() if name != "solver_images"}
+    | {"worst_steps": 3, "given_layer": "stage2", "image_size": 12},
     "glance": {},
     "measures": {},
     "solvers": {},

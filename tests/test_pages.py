@@ -1,0 +1,51 @@
+"""What is added to an executed notebook: text and HTML that every viewer shows, and links that lead somewhere."""
+
+import html
+import re
+
+import nbformat
+import pytest
+from helpers.project import PROJECT, notebook
+from markdown_it import MarkdownIt
+
+from stir.book import pages, parameters
+
+
+@pytest.mark.parametrize("value", ["a`<script>x</script>`", "a|b\n\n# c", "\\", "``", "plain <b>", "$x$ </details>"])
+def test_the_value_of_a_parameter_is_text(value):
+    parameter = parameters.Parameter("n", "str", "''", "help")
+    text = pages.provenance({"n": parameter}, {"n": value}, "digits", 1.0)
+    assert ":::" not in text and text.count("</details>") == 1
+    page = MarkdownIt().render(text[text.index("<details>") :])
+    cells = [re.sub("</?code>", "", cell) for cell in re.findall("<td>(.*?)</td>", page)]
+    assert [html.unescape(cell) for cell in cells] == ["n", " ".join(value.split()), "help"]
+    assert not any("<" in cell or "$" in cell for cell in cells)
+
+
+@pytest.fixture
+def executed(tmp_path):
+    """Annotate a copy of a notebook for a folder; returns the links in it."""
+
+    def links(name, folder):
+        page = nbformat.read(notebook(name), as_version=4)
+        page.metadata.papermill = {}
+        nbformat.write(page, tmp_path / f"{name}.ipynb")
+        pages.annotate(tmp_path / f"{name}.ipynb", notebook(name), folder, "about")
+        cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
+        assert cells[1].source == "about"
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        return re.findall(r"\[([^\]]*)\]\(([^)]*)\)", text)
+
+    return links
+
+
+@pytest.mark.parametrize("name", ["initialization", "loss", "measures", "updates"])
+def test_links_have_words_and_lead_somewhere(executed, tmp_path, name):
+    folder = PROJECT / "runs" / "digits" / "loss-n_images=100"
+    links = executed(name, folder)
+    assert links
+    for words, target in links:
+        assert words and (folder / target).resolve().exists(), (words, target)
+    in_the_book = executed(name, PROJECT / "book" / "runs" / "digits")
+    assert [words for words, _ in in_the_book] == [words for words, _ in links]
+    assert all(target.startswith("../../") or target.count("/") == 0 for _, target in in_the_book)
