@@ -294,7 +294,8 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
-    folders = [(folder, ".running-") for runs in ("book/runs", "runs") for folder in (project / runs).glob("*")]
+    runs = ("book/runs/*", "runs/*", "runs/*/*")
+    folders = [(folder, ".running-") for pattern in runs for folder in project.glob(pattern)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:
         for left in leftovers(folder, prefix):
             yield from (path for path in left.rglob("*") if path.is_file())
