@@ -102,6 +102,10 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
         reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
+    finally:
+        if place == folder:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing came of it
     partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
     told = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
     raise click.ClickException(f"{told}{partial}")
