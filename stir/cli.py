@@ -104,6 +104,10 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
         reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
+    finally:
+        if place == folder:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing came of it
     partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
     told = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
     raise click.ClickException(f"{told}{partial}")
@@ -296,7 +300,8 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
-    folders = [(folder, ".running-") for runs in ("book/runs", "runs") for folder in (project / runs).glob("*")]
+    runs = ("book/runs/*", "runs/*", "runs/*/*")
+    folders = [(folder, ".running-") for pattern in runs for folder in project.glob(pattern)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:
         for left in leftovers(folder, prefix):
             yield from (path for path in left.rglob("*") if path.is_file())
