@@ -16,9 +16,11 @@ from typing import Any
 
 import click
 
+from stir.book.commands import compare
 from stir.book.staging import leftovers, remove_leftovers
 from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
+from stir.sweep.commands import sweep
 from stir.training import store
 
 BOOK_SCALE = "digits"
@@ -102,6 +104,10 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
         reason = str(error)
     except CellTimeoutError:
         reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
+    finally:
+        if place == folder:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing came of it
     partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
     told = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
     raise click.ClickException(f"{told}{partial}")
@@ -294,7 +300,8 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
-    folders = [(folder, ".running-") for runs in ("book/runs", "runs") for folder in (project / runs).glob("*")]
+    runs = ("book/runs/*", "runs/*", "runs/*/*")
+    folders = [(folder, ".running-") for pattern in runs for folder in project.glob(pattern)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:
         for left in leftovers(folder, prefix):
             yield from (path for path in left.rglob("*") if path.is_file())
@@ -316,3 +323,8 @@ def _list_models() -> None:
     click.echo(table.to_string(index=False, na_rep="-", formatters=formats))
     click.echo(f"\n{len(table)} networks, {table.megabytes.sum():.0f} MB, in {store_folder()}")
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")
+
+
+for _command in (sweep, compare):
+    _command.callback = _book_packages()(_one_message()(_command.callback or main))
+    main.add_command(_command)

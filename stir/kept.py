@@ -11,8 +11,8 @@ import json
 import os
 import subprocess
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -116,6 +117,27 @@ class Record:
                 self.keep({**before, **content})
         except OSError as error:
             self._warn(path, error)
+
+    @contextmanager
+    def claimed(self, wait: bool = True) -> Iterator[bool]:
+        """Keep other processes from making this measurement meanwhile; what one of them made can then be found.
+
+        Args:
+            wait: for a process that is making it; else False is yielded.
+
+        Yields True without a lock where the store cannot be written.
+        """
+        path = store_folder() / FOLDER / f"{self.key}-claim"
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock(path).acquire(timeout=-1 if wait else 0))
+                claimed = True
+            except Timeout:
+                claimed = False
+            except OSError:
+                claimed = True
+            yield claimed
 
     def keep(
         self, content: Any, tensors: Mapping[str, Tensor] | None = None, *, how: Mapping[str, Any] | None = None

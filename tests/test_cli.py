@@ -96,7 +96,8 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
 
 def test_runs_with_other_parameters_have_their_own_folders_and_tell_their_outcome(project, tmp_path):
     verdicts = "claim,verdict,difference_value,difference_low,difference_high\\nIt holds,supported,1,0.5,1.5"
-    code = f"import warnings\nopen('own-verdicts.csv', 'w').write('{verdicts}')\nwarnings.warn('thin ice')"
+    code = "import os, warnings\nassert os.path.isdir(os.environ['STIR_PROGRESS'])\n"  # which the terminal shows
+    code += f"open('own-verdicts.csv', 'w').write('{verdicts}')\nwarnings.warn('thin ice')"
     command = project(code, "-p", "n", "2")
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stderr == "" and not (tmp_path / "book").exists()
@@ -108,6 +109,8 @@ def test_runs_with_other_parameters_have_their_own_folders_and_tell_their_outcom
         "page     runs/digits/own-n=2/own.ipynb",
         "tables   beside it: own-verdicts.csv",
     ]
+    names = {path.name for path in (tmp_path / "runs" / "digits" / "own-n=2").iterdir()}
+    assert names == {"own.ipynb", "own.json", "own-verdicts.csv"}
     # A folder of the user's choice is not overwritten either.
     command = project(code, "-p", "n", "3", "--output", "runs/digits/own-n=2")
     refused = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)

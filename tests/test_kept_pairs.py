@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.networks import TINY, lively, same
+from helpers.processes import ENVIRONMENT, python
 from pandas.testing import assert_frame_equal
 from safetensors.torch import save_file
 
@@ -335,3 +336,43 @@ def test_rows_of_a_layer_for_each_side_are_kept_by_both(models, small, drawn):
         other = measured(models, small, layers=[layers], given_layer=given_layer)
         assert set(other.reference_layer) == {given_layer or layers} and set(other.target_layer) == {layers}
     assert drawn == 4 * ["a", "b", "c"]
+
+
+WANTED_TWICE = """
+import time, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import stir
+from stir.training import trained
+
+train = trained.train
+def counted(*arguments, seed, **more):
+    with open("trained", "a") as log:
+        log.write(f"{seed}\\n")
+    time.sleep(1)
+    return train(*arguments, seed=seed, **more)
+
+trained.train = counted
+Path("ready-NUMBER").touch()
+while len(list(Path().glob("ready-*"))) < 2:
+    time.sleep(0.01)
+options = dict(architecture="resnet10", width=4, epochs=1, device="cpu", progress=False)
+models = stir.trained_models({f"{each}": {"seed": each} for each in range(3)}, **options)
+table = stir.pairwise(models, stir.load_dataset("digits").test.images[:8], steps=3, device="cpu", progress=False)
+table.to_csv("table-NUMBER.csv")
+"""
+
+
+def test_two_processes_that_want_the_same_make_it_once(tmp_path):
+    processes = []
+    for number in range(2):
+        environment = {"STIR_STORE": str(tmp_path / "store"), "STIR_USED": str(tmp_path / f"used-{number}")}
+        code = WANTED_TWICE.replace("NUMBER", str(number))
+        processes.append(python(code, env=ENVIRONMENT | environment, cwd=tmp_path))
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert sorted((tmp_path / "trained").read_text().split()) == ["0", "1", "2"]
+    used = "".join((tmp_path / f"used-{number}").read_text() for number in range(2)).splitlines()
+    measured_now = [line for line in used if line.startswith("measured\t")]
+    assert len(measured_now) == len(set(measured_now)) == 3  # a record for each reference
+    first, second = ((tmp_path / f"table-{number}.csv").read_text() for number in range(2))
+    assert first == second

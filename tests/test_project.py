@@ -34,6 +34,7 @@ ROOMS = (
     "scoring",
     "study",
     "book",
+    "sweep",
     "cli",
 )
 
@@ -42,7 +43,10 @@ ROOMS = (
 TESTED_WITH = {
     "blocks": "architectures",
     "classes": "datasets",
+    "combination": "sweeping",
+    "commands": "sweeping",
     "evaluation": "score",
+    "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
     "result": "score",
@@ -100,14 +104,15 @@ def test_the_version_stands_in_one_place():
     assert f"\n## {version}" in (PROJECT / "CHANGELOG.md").read_text()
 
 
-def test_who_measures_needs_neither_figures_nor_notebooks():
-    distributions = {canonicalize_name(Requirement(entry).name) for entry in EXTRAS["book"]}
+def test_who_measures_needs_neither_figures_nor_notebooks_nor_clusters():
+    distributions = {canonicalize_name(Requirement(entry).name) for entry in EXTRAS["book"] + EXTRAS["sweep"]}
+    distributions.remove(PYPROJECT["name"])
     modules = [
         module
         for module, owners in metadata.packages_distributions().items()
         if distributions & set(map(canonicalize_name, owners))
     ]
-    assert {"matplotlib", "papermill", "yaml"} <= set(modules)
+    assert {"matplotlib", "papermill", "yaml", "distributed"} <= set(modules)
     # None among the loaded modules makes an import fail as if it were not installed.
     missing = f"import sys; sys.modules.update(dict.fromkeys({modules}))"
     code = f"{missing}\nimport stir\nfrom stir.cli import main\nmain(['models'])"

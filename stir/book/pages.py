@@ -71,14 +71,14 @@ def provenance(declared: Mapping[str, Parameter], values: Mapping[str, Any], sca
         "",
         "<details>",
         "<summary>Parameters of this run</summary>",
-        '<table class="table">',
+        '<div class="pst-scrollable-table-container"><table class="table">',
         "<tr><th>parameter</th><th>value</th><th>what it is</th></tr>",
     ]
     for name, parameter in declared.items():
         value = str(values.get(name, parameter.default)).replace(str(Path.home()), "~")
         cells = f"<code>{name}</code>", _code(value), _text(parameter.help)
         lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return "\n".join([*lines, "</table>", "</details>"])
+    return "\n".join([*lines, "</table></div>", "</details>"])
 
 
 def _text(value: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeGuard
 
 from torch import Tensor
@@ -89,6 +90,17 @@ class KeptPairs:
             for target, entry in known.items()
             if entry is not None
         }
+
+    @contextmanager
+    def claimed(self, places: Iterable[tuple[Layer, str]], wait: bool) -> Iterator[bool]:
+        """Keep other processes from measuring with these references meanwhile; see `stir.kept.Record.claimed`.
+
+        Args:
+            places: layers and references.
+        """
+        records = {record.key: record for record in (self._record(*place) for place in places)}
+        with ExitStack() as stack:  # in one order for all processes, so that none waits for another in a circle
+            yield all(stack.enter_context(records[key].claimed(wait)) for key in sorted(records))
 
     def keep(
         self, layer: Layer, given_layer: Layer, reference: str, rows: Mapping[str, Rows], **seconds: float

@@ -189,22 +189,52 @@ def _measure_missing(
     order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
     evaluations = [Evaluation(question, order) for question in questions]
     missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
-    for group in [missing] if kept is None else in_groups(missing, questions[0].options.device):
-        start = time.perf_counter()
-        drawn = draw_all(questions, group, models)
-        inverted = time.perf_counter()
-        pairs = [*_pairs(group)]
-        for number, evaluation in enumerate(evaluations):
-            draws = [each for (asking, *_), each in zip(group, drawn, strict=True) if asking == number]
-            results = evaluation.scores(draws, models, models)
-            for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
-                rows[number, name, target] = [result.as_row() for result in some]
-        if kept is not None:
-            scored = time.perf_counter()
-            seconds = {"inversion": (inverted - start) / len(pairs), "scores": (scored - inverted) / len(pairs)}
-            for number, name, targets in group:
-                measured = {target: rows[number, name, target] for target in targets}
-                kept.keep(questions[number].layer, questions[number].given_layer, name, measured, **seconds)
+    if kept is None:
+        _measure(missing, models, questions, evaluations, rows, None)
+        return
+    groups = in_groups(missing, questions[0].options.device)
+    for wait in (False, True):  # what another process measures meanwhile comes last, and is then found
+        busy = []
+        for group in groups:
+            asked = dict.fromkeys((number, name) for number, name, _ in group)
+            with kept.claimed([(questions[number].given_layer, name) for number, name in asked], wait) as claimed:
+                if not claimed:
+                    busy.append(group)
+                    continue
+                for number, name in asked:
+                    sides = questions[number].layer, questions[number].given_layer
+                    rows |= {(number, name, target): each for target, each in kept.find(*sides, name).items()}
+                left = [task for task in group if not all(pair in rows for pair in _pairs([task]))]
+                _measure(left, models, questions, evaluations, rows, kept)
+        groups = busy
+
+
+def _measure(
+    tasks: Sequence[Task],
+    models: Mapping[str, nn.Module],
+    questions: Sequence[Question],
+    evaluations: Sequence[Evaluation],
+    rows: Rows,
+    kept: KeptPairs | None,
+) -> None:
+    """Add the rows of the tasks to `rows`, and keep them."""
+    if not tasks:
+        return
+    start = time.perf_counter()
+    drawn = draw_all(questions, tasks, models)
+    inverted = time.perf_counter()
+    pairs = [*_pairs(tasks)]
+    for number, evaluation in enumerate(evaluations):
+        draws = [each for (asking, *_), each in zip(tasks, drawn, strict=True) if asking == number]
+        results = evaluation.scores(draws, models, models)
+        for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
+            rows[number, name, target] = [result.as_row() for result in some]
+    if kept is not None:
+        scored = time.perf_counter()
+        seconds = {"inversion": (inverted - start) / len(pairs), "scores": (scored - inverted) / len(pairs)}
+        for number, name, targets in tasks:
+            measured = {target: rows[number, name, target] for target in targets}
+            kept.keep(questions[number].layer, questions[number].given_layer, name, measured, **seconds)
 
 
 def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[int, str, str]]:

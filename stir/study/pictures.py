@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +15,7 @@ from stir.inversion.controversial import Controversy, controversial
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
-from stir.kept import Record, circumstances
+from stir.kept import Found, Record, circumstances
 from stir.scoring.kept_pairs import determining
 from stir.training.trained import TrainedModels
 
@@ -28,13 +30,13 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
         ValueError, TypeError: as `stir.invert`.
     """
     record = _record(models, images, layer, InversionOptions(**options), reference=name)
-    found = record.find()
-    if found is None:
-        start = time.perf_counter()
-        inversion = invert(models[name], images, layer=layer, **options)
-        record = _record(models, images, layer, InversionOptions(**options), reference=name)  # trained now, perhaps
-        _keep(record, inversion, options, {}, time.perf_counter() - start)
-        return inversion
+    with _found_once(record) as found:
+        if found is None:
+            start = time.perf_counter()
+            inversion = invert(models[name], images, layer=layer, **options)
+            record = _record(models, images, layer, InversionOptions(**options), reference=name)  # trained now, perhaps
+            _keep(record, inversion, options, {}, time.perf_counter() - start)
+            return inversion
     return Inversion(**_fields(found.content, found.tensors, images, options))
 
 
@@ -58,18 +60,26 @@ def disagreeing(
     """
     names = {"reference": given, "target": target}
     record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
-    found = None if options.get("solver") else record.find()  # a solver is refused
-    if found is None:
-        start = time.perf_counter()
-        layers = {"layer": layer, "given_layer": given_layer}
-        images_found = controversial(models[given], models[target], images, **layers, **options)
-        record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
-        more = {"target_distance": images_found.target_distance}
-        _keep(record, images_found, options, more, time.perf_counter() - start)
-        return images_found
+    with nullcontext() if options.get("solver") else _found_once(record) as found:  # a solver is refused
+        if found is None:
+            start = time.perf_counter()
+            layers = {"layer": layer, "given_layer": given_layer}
+            images_found = controversial(models[given], models[target], images, **layers, **options)
+            record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
+            more = {"target_distance": images_found.target_distance}
+            _keep(record, images_found, options, more, time.perf_counter() - start)
+            return images_found
     return Controversy(
         **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
     )
+
+
+@contextmanager
+def _found_once(record: Record) -> Iterator[Found | None]:
+    """Yield what was kept, also by another process meanwhile, or None where it is to be made now, while others wait."""
+    found = record.find()
+    with nullcontext() if found else record.claimed():
+        yield found or record.find()
 
 
 def _record(

@@ -80,6 +80,17 @@ class Entry:
                 return card
         return None
 
+    @property
+    def is_locked(self) -> bool:
+        """True while another process trains or reads this network."""
+        try:
+            with lock(self.path("json")).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a store that cannot be written, or is not there yet
+            return False
+
     @contextmanager
     def locked(self) -> Iterator[bool]:
         """Keep other processes from training this network or removing it; wait, and say so, while one of them does.

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import chain, groupby
+from itertools import groupby
 from numbers import Integral
 from typing import Any
 
@@ -168,14 +168,26 @@ def trained_models(
     device = resolve_device(device)
     requests = _prepare_all(networks, progress, shared)
     missing = _missing(requests)
-    missing.sort(key=lambda name: requests[name].threads)
-    tasks = [(requests[name], device, progress and len(missing) < 2) for name in missing]
-    results = chain.from_iterable(
-        side_by_side(_TrainingRequest.fetch, [*group], device, threads=threads)
-        for threads, group in groupby(tasks, key=lambda task: task[0].threads)
-    )
+    results = _fetch_all({name: requests[name] for name in missing}, device, progress and len(missing) < 2)
     bar = progress_bar(results, total=len(missing), desc="training", unit="network", show=progress)
-    return TrainedModels(requests, device, progress, dict(zip(missing, bar, strict=True)))
+    return TrainedModels(requests, device, progress, dict(bar))
+
+
+def _fetch_all(
+    requests: Mapping[str, _TrainingRequest], device: torch.device, progress: bool
+) -> Iterator[tuple[str, TrainedModel]]:
+    """Yield the networks by name as they are trained; last those that another process trains meanwhile."""
+    waiting = sorted(requests, key=lambda name: requests[name].threads)
+    for fetch in (_TrainingRequest.fetch_unless_busy, _TrainingRequest.fetch):
+        names, waiting = waiting, []
+        for threads, group in groupby(names, key=lambda name: requests[name].threads):
+            some = [*group]
+            tasks = [(requests[name], device, progress) for name in some]
+            for name, model in zip(some, side_by_side(fetch, tasks, device, threads=threads), strict=True):
+                if model is None:
+                    waiting.append(name)
+                else:
+                    yield name, model
 
 
 def networks_to_train(networks: Mapping[str, Mapping], *, progress: bool = True, **shared) -> list[str]:
@@ -243,6 +255,10 @@ class _TrainingRequest:
         batch_size = min(recipe.batch_size, len(dataset.train))
         threads = threads_for(_count_operations(model, architecture, dataset) * batch_size)
         return cls(model, dataset, recipe, Entry(made_by, models_folder()), threads)
+
+    def fetch_unless_busy(self, device: torch.device, progress: bool) -> TrainedModel | None:
+        """Return the trained network; None if another process is training it, which is then waited for later."""
+        return None if self.entry.is_locked else self.fetch(device, progress)
 
     def fetch(self, device: torch.device, progress: bool) -> TrainedModel:
         """Return the trained network, from the store or trained now."""

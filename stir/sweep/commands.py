@@ -1,0 +1,126 @@
+"""The command `stir sweep`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stir.computing.devices import resolve_device
+
+
+@click.command()
+@click.argument("name", metavar="NOTEBOOK")
+@click.option(
+    "--grid",
+    "grid",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Values of one parameter, such as epsilon=0.25,0.5,1 or seed=0..4; give it once for each parameter.",
+)
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    type=(str, str),
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set one parameter for all combinations.",
+)
+@click.option("--scale", default="digits", show_default=True, help="A parameter file, notebooks/scales/SCALE.yml.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the results.  [default: runs/SCALE, with the folders that `stir run` has]",
+)
+@click.option("--retry", is_flag=True, help="Run those again that failed.")
+@click.option("--plot", "column", metavar="COLUMN", help="Draw this column of the table; --against names a parameter.")
+@click.option("--against", metavar="NAME", help="The parameter of the figure.  [default: the grid's first]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Combinations at a time.  [default: one for each GPU, or else for each core; 1 job]",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this cluster of Dask, such as tcp://10.0.0.1:8786.")
+@click.option(
+    "--cluster",
+    "queue",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Run as jobs of a queueing system, such as SLURM, which FILE describes; see notebooks/clusters.",
+)
+@click.option(
+    "--cell-timeout",
+    type=click.IntRange(min=1),
+    default=24 * 3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that a cell may take.",
+)
+def sweep(
+    name: str,
+    grid: tuple[str, ...],
+    given: tuple[tuple[str, str], ...],
+    scale: str,
+    output: Path | None,
+    retry: bool,
+    column: str | None,
+    against: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    queue: Path | None,
+    cell_timeout: int,
+) -> None:
+    """Execute NOTEBOOK once for each combination of a grid of parameters, on all cores or a cluster.
+
+    What is done is not run again: the same command goes on where it was.
+    """
+    from stir.sweep import sweeping, tidy
+
+    planned = sweeping.plan(Path.cwd(), name, scale, given, grid, output)
+    if against is not None and against not in planned.varied:
+        raise ValueError(f"against={against!r} is no parameter of the grid; use one of {', '.join(planned.varied)}")
+    if scheduler and (queue or workers):
+        raise ValueError(f"scheduler={scheduler!r} has its own workers; leave --workers and --cluster out")
+    before = [each.state for each in planned.combinations]
+    wanted = ("open", "failed") if retry else ("open",)
+    pending = [each for each, state in zip(planned.combinations, before, strict=True) if state in wanted]
+    click.echo(f"{len(before)} combinations: {before.count('done')} done, {len(pending)} to run")
+    if pending:
+        _run(pending, workers, scheduler, queue, cell_timeout)
+    done = [each for each in planned.combinations if each.state == "done"]
+    for path in tidy.write(planned, done):
+        click.echo(path)
+    if column and done:
+        click.echo(tidy.draw(planned, done, column, against or planned.varied[0]))
+    failed = [each for each in planned.combinations if each.failure is not None]
+    if failed:
+        lines = [f"{len(failed)} of {len(before)} combinations failed; --retry runs them again:"]
+        raise click.ClickException("\n".join([*lines, *(f"  {each.name}: {each.failure}" for each in failed)]))
+
+
+def _run(pending: list[Any], workers: int | None, scheduler: str | None, queue: Path | None, cell_timeout: int) -> None:
+    """Run combinations on the cluster that was asked for, with a line as each ends."""
+    from stir.sweep import cluster, sweeping
+
+    if scheduler:
+        chosen = cluster.existing(scheduler)
+    elif queue:
+        chosen = cluster.queued(queue, workers or 1)
+    else:
+        on_cpu = all(resolve_device(each.values.get("device", "auto")).type == "cpu" for each in pending)
+        chosen = cluster.local(workers, [] if on_cpu else cluster.gpus(), at_most=len(pending))
+    start, outcomes = time.perf_counter(), []
+    with chosen as client:
+        click.echo(f"Dashboard: {client.dashboard_link}")
+        for outcome in sweeping.run(client, pending, cell_timeout):
+            outcomes.append(outcome)
+            end = "failed" if outcome.failure else f"{outcome.seconds:.0f} s" if outcome.seconds else "was done"
+            click.echo(f"[{len(outcomes)}/{len(pending)}] {outcome.combination.name}: {end}")
+        seconds = time.perf_counter() - start
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+    if count:
+        share = sweeping.efficiency(outcomes, count, seconds)
+        click.echo(f"{seconds:.0f} s with {count} workers, which were at work {share:.0%} of the time")

@@ -1,0 +1,106 @@
+"""Results of a sweep: one tidy table of all combinations, and a figure of a column against a parameter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stir.files import write_atomically
+from stir.study.conclusions import VERDICTS
+from stir.sweep.combination import Combination
+from stir.sweep.sweeping import Sweep
+
+PREFIX = "parameter_"  # of a parameter's column where the table has one of its name
+MOST_LINES = 7  # that other parameters part; beyond it their mean is drawn
+
+
+def collect(sweep: Sweep, done: Sequence[Combination], ending: str = ".csv") -> pd.DataFrame:
+    """The tables of combinations, one below the other, with the grid's parameters as first columns.
+
+    Args:
+        done: the combinations.
+        ending: of the tables' names, after that of the notebook.
+
+    Returns:
+        The table; empty if no combination has such a table. A list is written as JSON. A parameter whose name the
+        tables have a column of is called `parameter_<name>`.
+    """
+    parts = []
+    for combination in done:
+        path = combination.folder / f"{sweep.notebook}{ending}"
+        if path.exists():
+            texts = {
+                name: json.dumps(each) if isinstance(each, list) else each for name, each in combination.varied.items()
+            }
+            parts.append(pd.read_csv(path).assign(**{f"{PREFIX}{name}": text for name, text in texts.items()}))
+    if not parts:
+        return pd.DataFrame()
+    table: Any = pd.concat(parts, ignore_index=True)
+    first = [f"{PREFIX}{name}" for name in sweep.varied]
+    table = table[[*first, *table.columns.drop(first)]]
+    return table.rename(columns={f"{PREFIX}{name}": name for name in sweep.varied if name not in table})
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def column_of(parameter: str, table: pd.DataFrame) -> str:
+    """Name of a parameter's column."""
+    return f"{PREFIX}{parameter}" if f"{PREFIX}{parameter}" in table else parameter
+
+
+def write(sweep: Sweep, done: Sequence[Combination]) -> list[Path]:
+    """Write into a sweep's folder the tables of all that was measured, and of the verdicts, where there are any."""
+    paths = []
+    for ending in (".csv", VERDICTS):
+        table, path = collect(sweep, done, ending), sweep.folder / f"{sweep.name}{ending}"
+        if not table.empty:
+            write_atomically(path, lambda partial, table=table: table.to_csv(partial, index=False))
+            paths.append(path)
+    return paths
+
+
+def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -> Path:
+    """Draw a column against a parameter, from the verdicts if they have it, or else from all that was measured.
+
+    Returns:
+        The file of the figure.
+
+    Raises:
+        ValueError: no table has the column, or it holds no numbers.
+    """
+    from stir.study import plots
+    from stir.sweep.figure import column_against
+
+    numeric: list[str] = []
+    for ending in (VERDICTS, ".csv"):
+        table = collect(sweep, done, ending)
+        columns = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+        if column in columns:
+            break
+        numeric += [name for name in columns if name not in numeric]
+    else:
+        raise ValueError(f"plot={column!r} is no column of numbers; use one of {', '.join(numeric)}")
+    plots.use_style()
+    figure = column_against(
+        table, column, column_of(against, table), lines=_lines(sweep, table, against), xlabel=against
+    )
+    path = sweep.folder / f"{sweep.name}-{column}-{against}.png"
+    write_atomically(path, lambda partial: figure.savefig(partial, format="png"))
+    return path
+
+
+def _lines(sweep: Sweep, table: Any, against: str) -> pd.Series:
+    """What the rows of one line have in common: their claim, or the other parameters, if these part few lines."""
+    if "claim" in table:
+        return table["claim"].astype(str)
+    lines = pd.Series("", index=table.index)
+    for name in sweep.varied:
+        if name != against:
+            lines = lines + ", " * bool(lines.any()) + f"{name} = " + table[column_of(name, table)].astype(str)
+    return lines if lines.nunique() <= MOST_LINES else pd.Series("", index=table.index)

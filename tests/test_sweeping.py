@@ -1,0 +1,134 @@
+"""Sweeps on a real cluster of two workers, of which one is killed: each combination once; and what is refused."""
+
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+from click.testing import CliRunner
+from helpers.processes import ENVIRONMENT, left, wait_until
+from helpers.project import PROJECT
+
+from stir.cli import main
+from stir.sweep import sweeping
+from stir.sweep.combination import Combination, Outcome
+
+PARAMETERS = """
+x: int = 0  # what is measured
+kinds: list = ["a"]  # of what
+unlucky: bool = False  # fail
+"""
+CODE = """
+import os, time
+import pandas as pd
+
+with open("../../log", "a") as log:  # in the folder of the sweep
+    log.write(f"{x}\\n")
+assert not unlucky or x != 3, "unlucky"
+time.sleep(2)
+pd.DataFrame({"stir": [x / 10, x / 5], "kind": [kinds[0], "b"]}).to_csv("own.csv", index=False)
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one notebook, `own`, which logs each run; the current folder."""
+    (tmp_path / "notebooks" / "scales").mkdir(parents=True)
+    (tmp_path / "notebooks" / "scales" / "digits.yml").write_text("")
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CODE),
+    ]
+    python = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), tmp_path / "notebooks" / "own.ipynb")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMMAND = ["sweep", "own", "--grid", "x=0..5", "-p", "unlucky", "true", "--output", "out"]
+
+
+def test_a_worker_that_is_killed_loses_its_combination_only(project):
+    pytest.importorskip("distributed")
+    command = [sys.executable, "-m", "stir", *COMMAND, "--workers", "2", "--plot", "stir"]
+    process = subprocess.Popen(
+        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = project / "out" / "log"
+    wait_until(lambda: log.exists() and len(log.read_text().split()) >= 3, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    sockets = [each for one in [psutil.Process(process.pid), *family] for each in one.net_connections("inet")]
+    listening = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    kernel = next(each for each in family if "ipykernel_launcher" in " ".join(each.cmdline()))
+    kernel.parent().kill()
+    out, err = process.communicate(timeout=300)
+    assert listening == {"127.0.0.1"}
+    assert "Dashboard: http://127.0.0.1:" in out and "with 2 workers, which were at work" in out
+    assert process.returncode == 1 and "Traceback" not in err
+    assert "1 of 6 combinations failed; --retry runs them again:\n  own-x=3,unlucky=true: " in err and "unlucky" in err
+    runs = [int(each) for each in log.read_text().split()]
+    assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) == 7  # the one that was lost, twice
+    table = pd.read_csv(project / "out" / "own-unlucky=true-by-x.csv")
+    assert table.columns[0] == "x" and sorted(table.x) == sorted([0, 1, 2, 4, 5] * 2)
+    assert (project / "out" / "own-unlucky=true-by-x-stir-x.png").stat().st_size > 1_000
+    assert left(family) == []
+
+    # What is done, or has failed, is not run again, and needs no cluster.
+    again = CliRunner().invoke(main, COMMAND)
+    assert "6 combinations: 5 done, 0 to run\n" in again.output and again.exit_code == 1
+    assert log.read_text().split() == [str(each) for each in runs]
+    plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0..5"], project / "out")
+    assert [each.state for each in plan.combinations] == ["done"] * 3 + ["failed"] + ["done"] * 2
+    (project / "notebooks" / "own.ipynb").write_text((project / "notebooks" / "own.ipynb").read_text() + " ")
+    plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0..5"], project / "out")
+    assert {each.state for each in plan.combinations} == {"open"}  # all is of another notebook
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["own"], "a sweep needs a grid; give one, such as --grid epsilon=0.25,0.5,1"),
+        (["won", "--grid", "x=1"], "notebook='won' is unknown; "),
+        (["own", "--grid", "y=1"], "parameter 'y' does not exist; "),
+        (["own", "--grid", "x=1,a"], "parameter x='a' is of type str; it must be of type int"),
+        (["own", "--grid", "x=1", "-p", "x", "2"], "'x' is given by -p and in the grid; leave one of them out"),
+        (["own", "--grid", "x=1", "-p", "kinds", "5"], "parameter kinds=5 is of type int"),
+        (["own", "--grid", "x=1", "--against", "kinds"], "against='kinds' is no parameter of the grid; use one of x"),
+        (["own", "--grid", "x=1", "--scale", "huge"], "scale='huge' is unknown; use one of digits"),
+        (["own", "--grid", "x=1", "--scheduler", "tcp://a:1", "--workers", "2"], "leave --workers and --cluster out"),
+    ],
+)
+def test_a_sweep_is_checked_before_anything_runs(project, arguments, message):
+    result = CliRunner().invoke(main, ["sweep", *arguments])
+    assert result.exit_code == 1 and message in result.output and result.output.count("\n") == 1
+    assert not (project / "runs").exists()
+
+
+def test_every_combination_is_checked_as_its_notebook_does(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "epsilon=1.0,0.0", "--grid", "seeds=[0, 1]"])
+    assert result.exit_code == 1 and result.output == "Error: epsilon=0.0, seeds=[0, 1]: epsilon=0.0 must be above 0\n"
+
+
+def test_without_dask_the_remedy_is_told(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1"])
+    assert result.exit_code == 1 and "pip install '.[sweep]'" in result.output
+
+
+def test_each_set_of_parameters_has_a_folder_of_its_own(project):
+    plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0,1", "kinds=[a],[a, b]"])
+    names = [each.folder.relative_to(project / "runs" / "digits").as_posix() for each in plan.combinations]
+    given = ["unlucky=true", "kinds=a+b,unlucky=true", "x=1,unlucky=true", "x=1,kinds=a+b,unlucky=true"]
+    assert names == [f"own-{each}" for each in given]
+    assert plan.combinations[1].values == {"unlucky": True, "x": 0, "kinds": ["a", "b"]}
+    assert plan.name == "own-unlucky=true-by-x,kinds"
+
+
+def test_efficiency_is_work_over_time():
+    combination = Combination(PROJECT, "digits", {}, {}, PROJECT)
+    outcomes = [Outcome(combination, seconds) for seconds in (30.0, 20.0, 0.0)]
+    assert sweeping.efficiency(outcomes, workers=2, seconds=50.0) == 0.5
