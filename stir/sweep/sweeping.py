@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stir.book import parameters, places, runner
 from stir.book.freshness import absolute_paths
@@ -94,7 +94,7 @@ def run(client: Client, pending: Sequence[Combination], cell_timeout: int) -> It
     """
     from distributed import as_completed
 
-    arguments = dict(store=str(store_folder()), cell_timeout=cell_timeout)
+    arguments: Any = dict(store=str(store_folder()), cell_timeout=cell_timeout)
     futures = client.map(execute, pending, **arguments, pure=False, key=[each.name for each in pending])
     by_key = dict(zip([future.key for future in futures], pending, strict=True))
     waiting = as_completed(futures, raise_errors=False)
