@@ -88,7 +88,7 @@ def local(workers: int | None = None, devices: Sequence[str] = (), *, at_most: i
         from dask.system import CPU_COUNT
         from distributed import Client, Nanny, Scheduler, SpecCluster
 
-        quiet = logging.CRITICAL
+        quiet: Any = logging.CRITICAL  # a level, though Dask annotates a bool
         options = {"host": LOOPBACK, "nthreads": 1, "memory_limit": 0, "silence_logs": quiet, "dashboard": False}
         environments = shares(min(workers or len(devices) or CPU_COUNT, at_most), CPU_COUNT, devices)
         with (
