@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
@@ -34,9 +35,10 @@ def as_text(label: object) -> str:
     return str(label).replace("$", r"\$")
 
 
-def log_axis(axis: Axes, marks: Sequence[int] = (1, 2, 5)) -> None:
-    """Make the horizontal axis logarithmic, with plain numbers at `marks` in each decade."""
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=marks))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
+def log_axis(axes: Axes, marks: Sequence[int] = (1, 2, 5), which: str = "x") -> None:
+    """Make an axis, the horizontal or the vertical one, logarithmic, with plain numbers at `marks` in each decade."""
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=marks))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

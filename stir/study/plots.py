@@ -294,8 +294,8 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
                 color=colours[number],
                 label=as_text(name),
             )
-        axis.set(yscale="log", xlabel="epoch", ylabel="loss", title=as_text(title))
-        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set(xlabel="epoch", ylabel="loss", title=as_text(title))
+        log_axis(axis, which="y")
         axis.legend(**LEGEND, fontsize="small")
     return _finished(figure)
 
