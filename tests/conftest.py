@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from helpers.project import TINY, execute_tiny, notebook
+from helpers.project import PROJECT, TINY, execute_tiny, notebook
 from hypothesis import settings
 from PIL import Image
 
@@ -105,11 +105,14 @@ def executed(tmp_path_factory, worker_id) -> Path:
             shared.mkdir()
             _execute_all(shared)
             (shared / "done").touch()
-    return shared / "runs"
+    return shared / "book" / "runs" / "digits"
 
 
 def _execute_all(shared: Path) -> None:
-    folder = shared / "runs"
+    folder = shared / "book" / "runs" / "digits"
+    shutil.copytree(PROJECT / "notebooks", shared / "notebooks")
+    folder.mkdir(parents=True)
+    shutil.copy(PROJECT / "book" / "_toc.yml", shared / "book")
     measuring = [name for name in TINY if not reads_tables(notebook(name))]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # half of their time is that of starting
         list(pool.map(execute_tiny, measuring, [folder] * len(measuring)))

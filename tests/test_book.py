@@ -26,8 +26,11 @@ def site(tmp_path_factory, request):
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("runs"))
     shutil.copy(PROJECT / "_config.yml", project)
+    executed = request.getfixturevalue("executed")
     for scale in {page.split("/")[1] for page in PAGES if page.startswith("runs/")}:
-        shutil.copytree(request.getfixturevalue("executed"), project / "book" / "runs" / scale)
+        folder = Path(shutil.copytree(executed, project / "book" / "runs" / scale))
+        for path in folder.glob("*.ipynb") if scale != executed.name else ():
+            path.write_text(contents.with_links(path.read_text(), project, folder))
     return build.build_book(project).parent
 
 

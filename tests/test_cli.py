@@ -27,11 +27,14 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
     [
         (["initialisation"], "notebook='initialisation' is unknown; did you mean 'initialization'?"),
         (["quite-another"], "notebook='quite-another' is unknown; use one of architecture, "),
-        (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10-cpu, digits"),
+        (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10, cifar10-cpu, digits"),
         (["initialization", "--scale", "digit"], "scale='digit' is unknown; did you mean 'digits'?"),
         (["notebooks/initialization.ipynb", "-p", "solver", "papr"], "solver='papr' is unknown; did you mean 'paper'?"),
         (["initialization.ipynb", "-p", "losses", "[standard]"], "losses=['standard'] must be 'standard' and then"),
-        (["loss", "--scale", "cifar10-cpu"], "dataset='cifar10-jpeg': the images of CIFAR-10 (JPEG) are needed"),
+        (
+            ["loss", "--scale", "cifar10-cpu", "-p", "n_train", "9"],
+            "dataset='cifar10-jpeg': the images of CIFAR-10 (JPEG) are needed",
+        ),
         (["initialization", "-p", "n_image", "3"], "did you mean 'n_images'"),
         (["initialization", "-p", "n_images", "many"], "must be of type int"),
         (["initialization", "-p", "seeds", "[0, 1"], "Error: parameter seeds='[0, 1' is no YAML: "),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.networks import TINY, same
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
 import stir
@@ -105,6 +106,7 @@ def test_a_fingerprint_tells_pixels_order_shape_and_type_apart():
 def test_a_deferred_data_set_trains_networks_in_other_processes(downloads):
     load(deferred=True)
     data = load(deferred=True)
+    get_reusable_executor().shutdown()  # processes of earlier tests have the store of those
     torch.set_num_threads(2)
     try:
         models = stir.trained_models(

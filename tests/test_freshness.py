@@ -10,31 +10,45 @@ from helpers.project import TINY, notebook
 from stir.book import freshness
 
 NOTEBOOK, TINY_ONE = notebook("initialization"), TINY["initialization"]
-OF_TABLES = ("glance", "measures", "solvers")
+
+
+def source(name: str, folder: Path) -> Path:
+    """The notebook that a page in `folder` was made of."""
+    return notebook(name, folder.parents[2])
 
 
 def test_pages_of_tables_follow_the_tables(executed, tmp_path):
-    folder, others = tmp_path / "runs", tmp_path / "others"
-    shutil.copytree(executed, folder)
-    assert all(freshness.reads_tables(notebook(name)) for name in (*OF_TABLES, "cost"))
+    project = tmp_path / "project"
+    shutil.copytree(executed.parents[2], project)
+    folder, others = project / "book" / "runs" / "digits", project / "others"
+    assert all(freshness.reads_tables(notebook(name)) for name in ("glance", "measures", "solvers", "cost"))
     assert not freshness.reads_tables(NOTEBOOK)
-    beside = {"beside": str(executed.parent / "others")}
-    values = {name: beside if name == "glance" else {} for name in OF_TABLES}
-    assert all(freshness.is_current(notebook(name), each, folder) for name, each in values.items())
+    beside = {"beside": str(executed.parents[2] / "others")}
+    values = {"glance": beside, "measures": {}, "solvers": {}, "cost": {}}
+    assert all(freshness.is_current(source(name, folder), each, folder) for name, each in values.items())
     table = folder / "loss-verdicts.csv"
     table.write_text(table.read_text().replace("supported", "contradicted"))
-    assert not freshness.is_current(notebook("glance"), beside, folder)
+    assert not freshness.is_current(source("glance", folder), beside, folder)
     # Nor is the page vouched for any more that wrote the table; the others are.
-    assert not freshness.is_current(notebook("loss"), TINY["loss"], folder)
-    assert freshness.is_current(notebook("dataset"), TINY["dataset"], folder)
-    shutil.copytree(executed.parent / "others", others)
-    before = freshness.fingerprint(notebook("glance"), {"beside": str(others)}, folder)
+    assert not freshness.is_current(source("loss", folder), TINY["loss"], folder)
+    assert freshness.is_current(source("dataset", folder), TINY["dataset"], folder)
+    before = freshness.fingerprint(source("glance", folder), {"beside": str(others)}, folder)
     (others / "loss-verdicts.csv").write_text("")
-    assert freshness.fingerprint(notebook("glance"), {"beside": str(others)}, folder) != before
+    assert freshness.fingerprint(source("glance", folder), {"beside": str(others)}, folder) != before
+
+
+def test_a_page_follows_the_table_of_contents(executed, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(executed.parents[2], project)
+    folder, toc = project / "book" / "runs" / "digits", project / "book" / "_toc.yml"
+    assert freshness.is_current(source("loss", folder), TINY["loss"], folder)
+    toc.write_text(toc.read_text().replace("runs/cifar10-cpu/loss", "runs/other/loss"))
+    assert not freshness.is_current(source("loss", folder), TINY["loss"], folder)
+    assert freshness.is_current(source("dataset", folder), TINY["dataset"], folder)
 
 
 def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):
-    assert freshness.is_current(notebook("performance"), TINY["performance"], executed)
+    assert freshness.is_current(source("performance", executed), TINY["performance"], executed)
     folder, benchmarks = tmp_path / "book" / "runs" / "digits", tmp_path / "book" / "benchmarks"
     benchmarks.mkdir(parents=True)
     before = freshness.fingerprint(notebook("performance"), {}, folder)
@@ -43,9 +57,10 @@ def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):
 
 
 def test_a_change_makes_a_page_stale(executed):
-    assert freshness.is_current(NOTEBOOK, TINY_ONE, executed)
-    assert not freshness.is_current(NOTEBOOK, {**TINY_ONE, "steps": 4}, executed)
-    assert not freshness.is_current(NOTEBOOK, TINY_ONE, executed / "nowhere")
+    one = source("initialization", executed)
+    assert freshness.is_current(one, TINY_ONE, executed)
+    assert not freshness.is_current(one, {**TINY_ONE, "steps": 4}, executed)
+    assert not freshness.is_current(one, TINY_ONE, executed / "nowhere")
 
 
 def test_a_change_in_any_module_makes_pages_stale(tmp_path, monkeypatch):

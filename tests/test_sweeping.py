@@ -70,7 +70,8 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     assert process.returncode == 1 and "Traceback" not in err
     assert "1 of 6 combinations failed; --retry runs them again:\n  own-x=3,unlucky=true: " in err and "unlucky" in err
     runs = [int(each) for each in log.read_text().split()]
-    assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) == 7  # the one that was lost, twice
+    # The one that was lost twice, if it had begun; and no other.
+    assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) in (6, 7)
     table = pd.read_csv(project / "out" / "own-unlucky=true-by-x.csv")
     assert table.columns[0] == "x" and sorted(table.x) == sorted([0, 1, 2, 4, 5] * 2)
     assert (project / "out" / "own-unlucky=true-by-x-stir-x.png").stat().st_size > 1_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +45,10 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
         "notebook": {notebook.name: _short(notebook.read_bytes())},
         "links": {name: _short(text.encode()) for name, text in _links(notebook, folder).items()},
         "parameters": values,
-        "tables": {path.name: _short(path.read_bytes()) for path in _files_read(declared, values, folder)},
+        "tables": {
+            f"{path.parent.name}/{path.name}": _short(path.read_bytes())
+            for path in _files_read(declared, values, folder)
+        },
         "evidence": {f"{path.parent.name}/{path.name}": _short(path.read_bytes()) for path in kept},
         "images": {
             str(root): _short(*(line.encode(errors="surrogateescape") for line in _listing(root))) for root in roots
@@ -59,7 +63,8 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
 def _links(notebook: Path, folder: Path) -> dict[str, str]:
     """What a page says of other pages, which the book's table of contents decides."""
     text = contents.with_links(notebook.read_text(encoding="utf-8"), notebook.parents[1], folder)
-    return {"to other scales": contents.about(notebook, folder), "to other pages": text}
+    to_others = " ".join(re.findall(r"\]\([^)]*\.ipynb\)", text))
+    return {"to other scales": contents.about(notebook, folder), "to other pages": to_others}
 
 
 def _short(*contents: bytes) -> str:

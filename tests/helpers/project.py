@@ -54,11 +54,11 @@ TINY = {
 }
 
 
-def notebook(name: str) -> Path:
+def notebook(name: str, project: Path = PROJECT) -> Path:
     """The source of a notebook."""
-    return PROJECT / "notebooks" / f"{name}.ipynb"
+    return project / "notebooks" / f"{name}.ipynb"
 
 
 def execute_tiny(name: str, folder: Path, **more) -> None:
-    """Execute a notebook with its parameters in `TINY`, and more."""
-    runner.execute(notebook(name), TINY[name] | more, folder, scale="digits")
+    """Execute a notebook with its parameters in `TINY`, and more, into the folder `book/runs/<scale>` of a project."""
+    runner.execute(notebook(name, folder.parents[2]), TINY[name] | more, folder, scale="digits")
