@@ -17,13 +17,12 @@ from typing import Any
 import click
 
 from stir.book.commands import compare
+from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
 from stir.book.staging import leftovers, remove_leftovers
 from stir.computing.memory import is_out_of_memory
 from stir.files import abandoned, store_folder
 from stir.sweep.commands import sweep
 from stir.training import store
-
-BOOK_SCALE = "digits"
 
 
 @click.group()
@@ -113,28 +112,6 @@ def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, c
     raise click.ClickException(f"{told}{partial}")
 
 
-cell_timeout_option = click.option(
-    "--cell-timeout",
-    type=click.IntRange(min=1),
-    default=24 * 3600,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time that a cell may take.",
-)
-
-
-scale_option = click.option(
-    "--scale", default=BOOK_SCALE, show_default=True, help="A parameter file, notebooks/scales/SCALE.yml."
-)
-parameter_option = click.option(
-    "-p",
-    "--parameter",
-    "given",
-    type=(str, str),
-    multiple=True,
-    metavar="NAME VALUE",
-    help="Set one parameter; lists as YAML: -p seeds '[0, 1]'.",
-)
 Given = tuple[tuple[str, str], ...]
 
 
@@ -237,7 +214,7 @@ def check(name: str | None, scale: str | None, given: Given) -> None:
 
 @main.command()
 @click.argument("name", metavar="NOTEBOOK")
-@click.option("--scale", default=BOOK_SCALE, show_default=True, help="The scale that it was run at.")
+@scale_option
 def keep(name: str, scale: str) -> None:
     """Copy what NOTEBOOK's page was measured with, but weights and images, into book/evidence."""
     with _book_packages():

@@ -38,7 +38,7 @@ def about(notebook: Path, folder: Path) -> str:
         folder: of the page; unless it is `book/runs/<scale>`, the text is empty.
     """
     project, scale = notebook.parents[1], folder.name
-    if not _is_of_book(project, folder):
+    if not is_of_book(project, folder):
         return ""
     others = [each for each in _scales_of(project, notebook.stem) if each != scale]
     links = [f"[{title(project, each)}](../{each}/{notebook.name})" for each in others]
@@ -57,10 +57,11 @@ def with_links(text: str, project: Path, folder: Path) -> str:
         scales = _scales_of(project, match[1])
         return match[0] if folder.name in scales or not scales else f"](../{scales[0]}/{match[1]}.ipynb)"
 
-    return re.sub(r"\]\((\w+)\.ipynb\)", link, text) if _is_of_book(project, folder) else text
+    return re.sub(r"\]\((\w+)\.ipynb\)", link, text) if is_of_book(project, folder) else text
 
 
-def _is_of_book(project: Path, folder: Path) -> bool:
+def is_of_book(project: Path, folder: Path) -> bool:
+    """Whether `folder` is `book/runs/<scale>`."""
     return folder.resolve().parent == (project / "book" / "runs").resolve()
 
 

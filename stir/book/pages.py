@@ -44,7 +44,7 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
 def _with_links_from(text: str, folder: Path, project: Path) -> str:
     """Have the links in Markdown, which are those of a page of the book, lead to the same from another folder."""
     pages = project / "book" / "runs"
-    if folder.resolve().parent == pages.resolve():
+    if contents.is_of_book(project, folder):
         return contents.with_links(text, project, folder)
 
     def link(match: re.Match) -> str:

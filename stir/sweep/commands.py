@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stir.book.options import cell_timeout_option, parameter_option, scale_option
 from stir.computing.devices import resolve_device
 
 
@@ -20,16 +21,8 @@ from stir.computing.devices import resolve_device
     metavar="NAME=VALUES",
     help="Values of one parameter, such as epsilon=0.25,0.5,1 or seed=0..4; give it once for each parameter.",
 )
-@click.option(
-    "-p",
-    "--parameter",
-    "given",
-    type=(str, str),
-    multiple=True,
-    metavar="NAME VALUE",
-    help="Set one parameter for all combinations.",
-)
-@click.option("--scale", default="digits", show_default=True, help="A parameter file, notebooks/scales/SCALE.yml.")
+@parameter_option
+@scale_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -51,14 +44,7 @@ from stir.computing.devices import resolve_device
     metavar="FILE",
     help="Run as jobs of a queueing system, such as SLURM, which FILE describes; see notebooks/clusters.",
 )
-@click.option(
-    "--cell-timeout",
-    type=click.IntRange(min=1),
-    default=24 * 3600,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time that a cell may take.",
-)
+@cell_timeout_option
 def sweep(
     name: str,
     grid: tuple[str, ...],
