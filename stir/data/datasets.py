@@ -191,7 +191,8 @@ def load_dataset(
     load = partial(_load, name, classes, n_train, seed, size, unreadable, progress)
     if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         return load()
-    record = _record(name, classes, n_train, seed, size, unreadable)
+    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
+    record = _record(name, **asked)
     found, state = record.find(), _state_of_downloads(name)
     if found is None or state not in (None, found.content["state"]):
         dataset = load()
@@ -202,16 +203,8 @@ def load_dataset(
     return _deferred(found, load)
 
 
-def _record(
-    name: str,
-    classes: str | Sequence[str] | None,
-    n_train: int | None,
-    seed: int,
-    size: tuple[int, int] | None,
-    unreadable: str,
-) -> Record:
-    """Place of a data set's card in the stores."""
-    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
+def _record(name: str, **asked: Any) -> Record:
+    """Place in the stores of the card of a data set, which is `asked` for by arguments of `load_dataset`."""
     return Record({"kind": "data set", "format": CARD_FORMAT, "name": name, **asked})
 
 
@@ -306,7 +299,8 @@ def check_dataset(
     if name in TORCHVISION_DATASETS:
         return None
     if name in FOLDER_DATASETS:
-        found = _record(name, classes, n_train, 0, size, unreadable).find()
+        asked = {"classes": classes, "n_train": n_train, "seed": 0, "image_size": size, "unreadable": unreadable}
+        found = _record(name, **asked).find()
         if found is not None and _state_of_downloads(name) in (None, found.content["state"]):
             return found.content["test"]["shape"][0]
         root = _downloads(name)
