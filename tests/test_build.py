@@ -82,6 +82,19 @@ def test_a_book_is_built_again_if_anything_is_changed_or_gone(project):
     assert build_book(project).stat().st_mtime_ns > before and picture.exists()
 
 
+def test_a_change_of_the_table_of_contents_shows_on_every_page(project):
+    html = build_book(project).parent
+    (project / "book" / "new.md").write_text("# Third\n")
+    (project / "book" / "index.md").write_text("# First\n")
+    (project / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: new\n")
+    build_book(project)
+    for page in ("index", "new"):
+        sidebar = (html / f"{page}.html").read_text().partition('class="bd-links')[2].partition("</nav>")[0]
+        assert "Third" in sidebar and "Second" not in sidebar
+    assert not (html / "page.html").exists() and "Second" not in (html / "searchindex.js").read_text()
+    assert not list(html.glob("_images/*"))
+
+
 def test_a_failed_build_leaves_the_last_book_and_tells_its_warnings(project):
     first = build_book(project)
     before = content(first.parent)
