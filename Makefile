@@ -11,10 +11,14 @@ ARGS ?=
 # Inputs that `make fuzz` tries; more for it, such as ARGS="--only folders --seed 1".
 COUNT ?= 100000
 
-.PHONY: book test lint bench fuzz audit clean
+.PHONY: book pdf test lint bench fuzz audit clean
 
 book: $(VENV)/.ready
 	$(BIN)/stir book
+
+# The book as one file, _build/book.pdf; needs Chromium.
+pdf: book
+	$(BIN)/python -m stir.book.pdf
 
 # Two at a time, each file in one process. One thread: networks this small gain nothing from a second, and on a busy machine they lose by it. Where a test wants more, threads
 # that spin lose badly to any other busy process.

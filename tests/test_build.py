@@ -131,7 +131,7 @@ def test_after_a_kill_at_any_change_the_next_build_is_whole(project, monkeypatch
     done = shutil.copytree(build_book(project).parent, project / "done", ignore=few)
     expected = content(done)
     monkeypatch.setattr(
-        "stir.book.build._run_jupyter_book", lambda _, staged: shutil.copytree(done, staged / "_build" / "html")
+        "stir.book.build.run_jupyter_book", lambda _, staged: shutil.copytree(done, staged / "_build" / "html")
     )
     number = 1
     while True:

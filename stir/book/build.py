@@ -39,7 +39,7 @@ def build_book(project: Path) -> Path:
     remove_leftovers(build, STAGED)  # one that was killed at its end leaves them beside a book that is current
     if not is_whole(manifest, html, made_of):
         with staging(build, STAGED) as staged:
-            _run_jupyter_book(project, staged)
+            run_jupyter_book(project, staged)
             manifest.unlink(missing_ok=True)
             if html.exists():
                 os.replace(html, staged / "before")
@@ -64,18 +64,25 @@ def _check_page(path: Path) -> None:
 def _fingerprint(project: Path, sources: list[Path]) -> str:
     """Hash of the sources, the settings and the programs that build."""
     digest = hashlib.sha256(repr([(name, version(name)) for name in VERSIONS]).encode())
-    for path in [project / "_config.yml", Path(__file__), *sources]:
+    package = sorted(Path(__file__).parents[1].rglob("*.py"))  # its docstrings are pages
+    for path in [project / "_config.yml", *package, *sorted((project / "notebooks").glob("*.ipynb")), *sources]:
         content = path.read_bytes()
         digest.update(f"{os.path.relpath(path, project)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _run_jupyter_book(project: Path, output: Path) -> None:
+def run_jupyter_book(project: Path, output: Path, *options: str) -> None:
+    """Run the command of Jupyter Book, with warnings as errors, into `output/_build`.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     # The command of this environment, which need not be on the PATH; it ends with this process. Run by its path, the
     # module comes without all of the package.
     watch = f"import runpy; runpy.run_path({processes.__file__!r})['end_with']({os.getpid()})"
     command = [sys.executable, "-c", f"{watch}; from jupyter_book.cli.main import main; main()"]
     command += ["build", "book", "--config", "_config.yml", "--path-output", str(output), "-W", "-n", "--keep-going"]
+    command += options
     process = subprocess.run(
         command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )

@@ -27,7 +27,7 @@ class Controversy(Inversion):
     """Images on which two networks disagree.
 
     Attributes:
-        target_distance: [N], the relative distance |m2(x') - m2(x)| / |m2(x)| in the network that
+        target_distance: [N], the relative distance `|m2(x') - m2(x)| / |m2(x)|` in the network that
             tells x' from x. The other attributes are those of the one that does not.
     """
 
@@ -56,7 +56,7 @@ def controversial(
     Args:
         given: m1, which cannot tell x' from x; `target`: m2, which can.
         layer, given_layer: the layer of both, or of each, as in `stir.score`.
-        images, options, **changes: as in `stir.invert`, but that the solver is
+        images, options, changes: as in `stir.invert`, but that the solver is
             `stir.inversion.solvers.AdamLogit`, which begins at the seed images clamped to [0.05, 0.95].
 
     Returns:

@@ -26,7 +26,7 @@ class Inversion:
     Attributes:
         images: [N, C, H, W], x', in [0, 1].
         seeds: [N, C, H, W], the images that the descent began from.
-        distance: [N], the relative distance |m1(x') - m1(x)| / |m1(x)| that each x' reached.
+        distance: [N], the relative distance `|m1(x') - m1(x)| / |m1(x)|` that each x' reached.
         converged: [N], whether that is at most `tolerance`.
         solver: name of the solver.
         steps: of descent, for every image.

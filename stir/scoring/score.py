@@ -110,7 +110,7 @@ def pairwise(
 
     Args:
         models: name -> network.
-        images, measure, draws, options, **changes: as in `score`.
+        images, measure, draws, options, changes: as in `score`.
         layers: each is used on both sides. One of them may be a mapping from the networks' names to their layers, as in
             `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
         given_layer: the reference's layer, where that is another one than each of `layers`.

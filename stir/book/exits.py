@@ -1,0 +1,184 @@
+"""Sphinx extension: the ways out of a page, to its notebook and tables, to where it runs, to how it is cited."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
+COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
+PAPER = "https://arxiv.org/abs/2206.11939"
+AUTHORS_CODE = "https://github.com/nvedant07/STIR"
+GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
+INSTALL = """\
+# Where stir is not installed, as on Colab, this does it.
+import importlib.util
+
+if importlib.util.find_spec("stir") is None:
+    %pip install --quiet "stir-companion[book] @ git+{address}"
+"""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A link out of a page.
+
+    Attributes:
+        words: of the link.
+        address: a URL, or a path in the built book.
+        icon: Font Awesome's name of its picture.
+    """
+
+    words: str
+    address: str
+    icon: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it leads to a file of the book."""
+        return "://" not in self.address
+
+
+def tables(page: str, book: Path) -> list[Path]:
+    """Return the tables beside an executed page, `runs/<scale>/<name>`: what its figures are drawn from."""
+    path = book / page
+    return [path.with_suffix(".csv"), *sorted(path.parent.glob(f"{path.name}-*.csv"))] if _is_run(page) else []
+
+
+def downloads(page: str, book: Path) -> list[Exit]:
+    """Return the links to the notebook and the tables of an executed page; none for other pages."""
+    name = page.rpartition("/")[2]
+    found = []
+    if _is_run(page) and (book.parent / NOTEBOOKS / f"{name}.ipynb").exists():
+        found.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
+    scale = page.rpartition("/")[0].rpartition("/")[2]
+    files = [file for file in tables(page, book) if file.exists()]
+    return found + [Exit(file.name, f"{TABLES}/{scale}/{file.name}.zip", "fas fa-table") for file in files]
+
+
+def launches(page: str, address: str, branch: str) -> list[Exit]:
+    """Return the links that open the notebook of an executed page elsewhere; none without a public address."""
+    if not address or not _is_run(page):
+        return []
+    project, name = address.removeprefix("https://github.com/"), page.rpartition("/")[2]
+    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{project}/{branch}?urlpath=lab/tree/{NOTEBOOKS}/{name}.ipynb"
+    return [Exit("Colab", colab, "fas fa-rocket"), Exit("Binder", binder, "fas fa-rocket")]
+
+
+def sources(page: str, address: str) -> list[Exit]:
+    """Return the links that stand on every page; those to the repository only if that has a public address."""
+    found = [
+        Exit("Cite", "bibliography.html#cite", "fas fa-quote-right"),
+        Exit("The paper", PAPER, "fas fa-file-lines"),
+        Exit("The authors' code", AUTHORS_CODE, "fab fa-github"),
+    ]
+    if address:
+        problem = f"{address}/issues/new?title={page}.html"
+        found.append(Exit("This repository", address, "fab fa-github"))
+        found.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
+    return found
+
+
+def takeaway(notebook: Path, address: str) -> str:
+    """Return the text of a notebook with a first cell of code that installs this package where it is missing.
+
+    Args:
+        address: of the repository; without one there is nothing to install from, and no such cell.
+    """
+    content = nbformat.read(notebook, as_version=4)
+    if address:
+        cell = nbformat.v4.new_code_cell(INSTALL.format(address=address), id="install")
+        content.cells.insert(1, cell)  # below the title
+    return nbformat.writes(content)
+
+
+def zipped(table: Path) -> bytes:
+    """Return a table as the one file of a ZIP archive, which pandas reads as it is; equal for equal tables."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr(zipfile.ZipInfo(table.name), table.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def _is_run(page: str) -> bool:
+    return page.startswith("runs/") and page.count("/") == 2
+
+
+def _check_address(app: Sphinx, config: Config) -> None:
+    address = _address(config)
+    if address and not GITHUB.fullmatch(address):
+        raise ValueError(f"repository.url={address!r} in _config.yml is no address like https://github.com/OWNER/NAME")
+    config["ogp_site_url"] = config.html_baseurl  # sphinxext-opengraph has a name of its own for it
+
+
+def _address(config: Config) -> str:
+    return config.html_theme_options.get("repository_url", "")
+
+
+def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
+    if doctree is None or app.builder.name != "html":
+        return
+    book, address = Path(app.srcdir), _address(app.config)
+    here, elsewhere = (
+        downloads(page, book),
+        launches(page, address, app.config.html_theme_options.get("repository_branch") or "main"),
+    )
+
+    def url(way: Exit) -> str:
+        path, _, place = way.address.partition("#")
+        return "#".join(filter(None, [context["pathto"](path, 1), place])) if way.is_here else way.address
+
+    for words, icon, ways in (("Download", "fas fa-download", here), ("Open in", "fas fa-rocket", elsewhere)):
+        if ways:
+            buttons = [dict(type="link", url=url(way), text=way.words, icon=way.icon) for way in ways]
+            context["header_buttons"].append(
+                dict(type="group", tooltip=words, icon=icon, buttons=buttons, label=words.split()[0].lower())
+            )
+
+    def links(ways: list[Exit]) -> str:
+        return " · ".join(
+            f'<a href="{escape(url(way))}"{" download" if way.is_here and ".html" not in way.address else ""}>'
+            f"{escape(way.words)}</a>"
+            for way in ways
+        )
+
+    lines = []
+    if here:
+        lines.append(f"To take with you, the notebook and the tables behind its figures: {links(here)}.")
+    if elsewhere:
+        lines.append(f"The notebook opens in {links(elsewhere)}.")
+    if lines:
+        context["body"] += f'<aside class="exits" aria-label="Downloads"><p>{" ".join(lines)}</p></aside>\n'
+    context["theme_extra_footer"] = f'<p class="exits">{links(sources(page, address))} · MIT licence</p>'
+
+
+def _write_files(app: Sphinx, error: Exception | None) -> None:
+    if error or app.builder.name != "html":
+        return
+    book, html, address = Path(app.srcdir), Path(app.outdir), _address(app.config)
+    for page in sorted(app.env.found_docs):
+        for way in downloads(page, book):
+            path = html / way.address
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".zip":
+                path.write_bytes(zipped((book / page).parent / way.words))
+            else:
+                path.write_text(takeaway(book.parent / NOTEBOOKS / way.words, address), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Have the exits added to the pages, and the files that they lead to written."""
+    app.connect("config-inited", _check_address)
+    app.connect("html-page-context", _add_exits, priority=600)  # after the theme's own buttons
+    app.connect("build-finished", _write_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

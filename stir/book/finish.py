@@ -1,0 +1,105 @@
+"""Sphinx extension: what the theme and pandas leave to do in a built book.
+
+The theme loads all of Font Awesome, as fonts, which browsers do not let pages fetch from files, and again as a script
+of 1.5 MB, for the few icons on its buttons. Here these few come with the style sheet. Tables that scroll are reached
+by the keyboard, and cells without a word head nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+from fontTools import subset
+from fontTools.ttLib import TTFont
+from sphinx.application import Sphinx
+
+ICONS = Path("_static", "vendor", "fontawesome")  # in the built book
+FACES = {"fas": "solid-900", "far": "regular-400", "fab": "brands-400"}
+SYNONYMS = {"fa-solid": "fas", "fa-regular": "far", "fa-brands": "fab"}
+PRELOADS = re.compile(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?')
+EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;|&#160;)*</th>")
+SCROLLABLE = '<div class="pst-scrollable-table-container" tabindex="0">'
+
+
+def mended(page: str) -> str:
+    """Return the HTML of a page with what is loaded for nothing left out, and its tables in order."""
+    page = EMPTY_HEADER.sub(r"<td\1></td>", PRELOADS.sub("", page))
+    return page.replace('<div class="pst-scrollable-table-container">', SCROLLABLE)
+
+
+def icons(page: str) -> set[tuple[str, str]]:
+    """Return face and name of each icon on a page: ("fas", "fa-download")."""
+    found = set()
+    for classes in re.findall(r'<i class="([^"]*\bfa[^"]*)"', page):
+        names = [SYNONYMS.get(name, name) for name in classes.split()]
+        faces = [name for name in names if name in FACES]
+        found |= {(face, name) for face in faces for name in names if name.startswith("fa-")}
+    return found
+
+
+def codes(style: str) -> dict[str, int]:
+    """Return the code points of icons by name, from Font Awesome's own style sheet."""
+    found = {}
+    for names, code in re.findall(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"', style):
+        found.update(dict.fromkeys(re.findall(r"\.(fa-[\w-]+):before", names), int(code, 16)))
+    return found
+
+
+def style_of(used: set[tuple[str, str]], fonts: Path, points: dict[str, int]) -> str:
+    """Return a style sheet that draws the icons `used`, with their shapes in it.
+
+    Args:
+        fonts: folder of Font Awesome's TrueType fonts.
+        points: code points of icons, as of `codes`.
+    """
+    rules = [
+        "i[class*='fa-'] { font-style: normal; line-height: 1; display: inline-block; }",
+        ".fa-lg { font-size: 1.25em; }",
+    ]
+    for face, name in FACES.items():
+        wanted = {icon: points[icon] for own, icon in sorted(used) if own == face and icon in points}
+        if not wanted:
+            continue
+        font = TTFont(fonts / f"fa-{name}.ttf", recalcTimestamp=False)
+        subsetter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=True))
+        subsetter.populate(unicodes=wanted.values())
+        subsetter.subset(font)
+        font.flavor = "woff"
+        content = io.BytesIO()
+        font.save(content)
+        data = base64.b64encode(content.getvalue()).decode()
+        weight = name.rpartition("-")[2]
+        rules.append(
+            f"@font-face {{ font-family: '{face}'; font-weight: {weight}; src: url(data:font/woff;base64,{data}); }}"
+        )
+        longer = next(long for long, short in SYNONYMS.items() if short == face)
+        rules.append(f".{face}, .{longer} {{ font-family: '{face}'; font-weight: {weight}; }}")
+        rules += [f".{icon}::before {{ content: '\\{point:x}'; }}" for icon, point in wanted.items()]
+    return "\n".join(rules) + "\n"
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Mend the built pages, put the icons that they use in place of Font Awesome, and drop maps of minified files."""
+    html = Path(app.outdir)
+    if error or not (html / ICONS).exists():
+        return
+    (folder,) = (html / ICONS).iterdir()
+    style = folder / "css" / "all.min.css"
+    points, used = codes(style.read_text(encoding="utf-8")), set()
+    for path in html.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        used |= icons(page)
+        path.write_text(mended(page), encoding="utf-8")
+    style.write_text(style_of(used, folder / "webfonts", points), encoding="utf-8")
+    for path in [*folder.rglob("*"), *html.glob("_static/**/*.map")]:
+        if path.is_file() and path != style and "LICENSE" not in path.name:
+            path.unlink()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Have a built book finished."""
+    app.connect("build-finished", finish, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

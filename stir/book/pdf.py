@@ -1,0 +1,62 @@
+"""The book as one PDF: all pages in one, as Sphinx makes them, printed by Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from stir.book.build import STAGED, run_jupyter_book
+from stir.book.staging import staging
+
+MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
+# Folded cells and answers stay folded, as on a page; lists of pages that do not follow one another are of no use.
+PAPER = dict(format="A4", print_background=True, outline=True, tagged=True)
+MARGINS = dict(top="18mm", bottom="18mm", left="16mm", right="16mm")
+FOOTER = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'
+
+
+def browser() -> str:
+    """Return the path of a Chromium.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name in ("chromium", "google-chrome", "chromium-browser"):
+        if path := shutil.which(name):
+            return path
+    raise ValueError("no Chromium is on the PATH, which prints the book; install chromium")
+
+
+def print_book(project: Path) -> Path:
+    """Print the Jupyter Book in `project/book`, with warnings as errors, and return the PDF, `_build/book.pdf`.
+
+    Raises:
+        ValueError: there is no Chromium.
+        RuntimeError: Jupyter Book failed, as in `stir.book.build.build_book`.
+    """
+    from playwright.sync_api import sync_playwright  # of [test], which few who build a book have
+
+    executable, build = browser(), project / "_build"
+    with staging(build, STAGED) as staged:
+        run_jupyter_book(project, staged, "--builder", "singlehtml")
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+            page = chromium.new_page()
+            page.set_default_timeout(0)  # a long book on a slow machine
+            page.goto((staged / "_build" / "singlehtml" / "index.html").as_uri())
+            page.evaluate(MATH_IS_SET)
+            page.pdf(
+                path=staged / "book.pdf",
+                margin=MARGINS,
+                header_template="<span></span>",
+                footer_template=FOOTER,
+                **PAPER,
+            )
+            chromium.close()
+        os.replace(staged / "book.pdf", build / "book.pdf")
+    return build / "book.pdf"
+
+
+if __name__ == "__main__":
+    print(print_book(Path.cwd()))

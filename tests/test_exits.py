@@ -1,0 +1,78 @@
+"""Ways out of a page: its notebook, its tables, and other places to run it."""
+
+import io
+import zipfile
+
+import nbformat
+import pandas as pd
+import pytest
+from helpers.project import PROJECT, notebook
+from sphinx.errors import ExtensionError
+from sphinx.testing.util import SphinxTestApp
+
+from stir.book import exits
+
+ADDRESS = "https://github.com/someone/stir"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """The sources of a book with one executed page that has two tables."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "loss.ipynb").write_text(notebook("loss").read_text())
+    folder = tmp_path / "book" / "runs" / "digits"
+    folder.mkdir(parents=True)
+    for name in ("loss.csv", "loss-verdicts.csv", "lossy.csv"):
+        (folder / name).write_text("a,b\n1,0.1\n")
+    return tmp_path / "book"
+
+
+def test_a_page_leads_to_its_notebook_and_its_tables(book):
+    ways = exits.downloads("runs/digits/loss", book)
+    assert [(way.words, way.address) for way in ways] == [
+        ("loss.ipynb", "notebooks/loss.ipynb"),
+        ("loss.csv", "tables/digits/loss.csv.zip"),
+        ("loss-verdicts.csv", "tables/digits/loss-verdicts.csv.zip"),
+    ]
+    assert all(way.is_here for way in ways)
+    assert exits.downloads("idea", book) == []
+
+
+def test_without_an_address_nothing_leads_to_the_repository():
+    assert exits.launches("runs/digits/loss", "", "main") == []
+    assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", ""))
+
+
+def test_with_one_colab_and_binder_open_the_source_notebook():
+    colab, binder = exits.launches("runs/digits/loss", ADDRESS, "main")
+    assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"
+    assert binder.address.endswith("/v2/gh/someone/stir/main?urlpath=lab/tree/notebooks/loss.ipynb")
+    assert exits.launches("idea", ADDRESS, "main") == []
+    assert f"{ADDRESS}/issues/new?title=idea.html" in [way.address for way in exits.sources("idea", ADDRESS)]
+    assert f"origin HEAD:{exits.COLAB}" in (PROJECT / ".github" / "workflows" / "book.yml").read_text()
+
+
+def test_a_notebook_to_take_away_installs_what_it_needs():
+    source = nbformat.read(notebook("loss"), as_version=4)
+    away = nbformat.reads(exits.takeaway(notebook("loss"), ADDRESS), as_version=4)
+    nbformat.validate(away)
+    assert f'%pip install --quiet "stir-companion[book] @ git+{ADDRESS}"' in away.cells[1].source
+    assert [away.cells[0], *away.cells[2:]] == source.cells
+    assert nbformat.reads(exits.takeaway(notebook("loss"), ""), as_version=4) == source
+
+
+def test_a_zipped_table_is_the_table(book, tmp_path):
+    table = book / "runs" / "digits" / "loss.csv"
+    archive = exits.zipped(table)
+    assert archive == exits.zipped(table)
+    assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["loss.csv"]
+    (tmp_path / "loss.csv.zip").write_bytes(archive)
+    assert pd.read_csv(tmp_path / "loss.csv.zip").equals(pd.read_csv(table))
+
+
+def test_an_address_that_is_none_is_refused(tmp_path):
+    (tmp_path / "conf.py").write_text(
+        "extensions = ['stir.book.exits']\nhtml_theme_options = {'repository_url': 'github.com/someone'}\n"
+    )
+    with pytest.raises(ExtensionError, match=r"repository.url='github.com/someone'"):
+        SphinxTestApp(srcdir=tmp_path)

@@ -1,0 +1,51 @@
+"""What is mended in a built book: icons, tables, and what was loaded for nothing."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import pydata_sphinx_theme
+import pytest
+from fontTools.ttLib import TTFont
+
+from stir.book import finish
+
+THEME = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme" / "static"
+PAGE = '<i class="fas fa-download"></i><i class="fa-solid fa-moon fa-lg"></i><i class="fab fa-github"></i><i></i>'
+
+
+@pytest.fixture(scope="module")
+def folder():
+    (found,) = (THEME / "vendor" / "fontawesome").iterdir()
+    return found
+
+
+def test_the_style_sheet_draws_the_icons_of_the_pages(folder):
+    used, points = finish.icons(PAGE), finish.codes((folder / "css" / "all.min.css").read_text())
+    assert {("fas", "fa-download"), ("fas", "fa-moon"), ("fab", "fa-github")} <= used
+    style = finish.style_of(used, folder / "webfonts", points)
+    assert len(style) < 10_000
+    fonts = dict(
+        re.findall(r"font-family: '(\w+)'; font-weight: \d+; src: url\(data:font/woff;base64,([^)]*)\)", style)
+    )
+    assert set(fonts) == {"fas", "fab"}
+    shapes = {face: TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap() for face, data in fonts.items()}
+    for face, icon in {("fas", "fa-download"), ("fas", "fa-moon"), ("fab", "fa-github")}:
+        assert points[icon] in shapes[face]
+        assert f".{icon}::before {{ content: '\\{points[icon]:x}'; }}" in style
+    assert style == finish.style_of(used, folder / "webfonts", points)
+
+
+def test_nothing_is_loaded_for_nothing():
+    head = (THEME.parent / "static" / "webpack-macros.html").read_text()
+    assert "preload" in head and "fontawesome" in head
+    left = finish.mended(head)
+    assert 'as="font"' not in left and "all.min.js" not in left and "all.min.css" in left and "bootstrap.js" in left
+
+
+def test_cells_without_a_word_head_nothing_and_tables_are_reached_by_the_keyboard():
+    table = '<div class="pst-scrollable-table-container"><th class="blank">&nbsp;</th><th>a</th><th></th></div>'
+    assert finish.mended(table) == (
+        '<div class="pst-scrollable-table-container" tabindex="0"><td class="blank"></td><th>a</th><td></td></div>'
+    )
