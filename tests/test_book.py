@@ -1,4 +1,4 @@
-"""The real book in a real browser, with the network off.
+"""The real book in a real browser, with the network off: each page is opened once, and looked at in all ways.
 
 `STIR_BOOK` names a built book to look at; without it, one is built from a tiny run.
 """
@@ -6,8 +6,11 @@
 import os
 import re
 import shutil
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+import axe_playwright_python
 import pytest
 from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
@@ -17,6 +20,15 @@ from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 PAGES = contents.pages(PROJECT)
+WIDTHS, THEMES = (1280, 390), ("light", "dark")
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+# What surrounds the text is alike on all pages, and looked at on the first; mathematics are pictures with a label.
+LOOK = """([whole, rules]) => axe.run(
+    {include: [[whole ? "body" : ".bd-article-container"]], exclude: [["mjx-container"]]},
+    {preload: false, resultTypes: ["violations"], ...(rules ? {runOnly: rules} : {})}
+).then(({violations}) => violations.map(({id, nodes}) => `${id}: ${nodes.slice(0, 5).map(({target}) => target)}`))"""
+MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
+MEGABYTE = 10**6
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +38,7 @@ def site(tmp_path_factory, request):
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("runs"))
     shutil.copy(PROJECT / "_config.yml", project)
+    shutil.copytree(PROJECT / "notebooks", project / "notebooks")
     executed = request.getfixturevalue("executed")
     for scale in {page.split("/")[1] for page in PAGES if page.startswith("runs/")}:
         folder = Path(shutil.copytree(executed, project / "book" / "runs" / scale))
@@ -46,21 +59,39 @@ def browser():
         instance.close()
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture(scope="module", params=PAGES)
 def page(request, site, browser):
-    tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.requests, tab.problems = [], []
+    tab = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
+    tab.name, tab.requests, tab.problems = request.param, [], []
     tab.on("request", lambda sent: tab.requests.append(sent.url))
     tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+    tab.on("console", lambda message: tab.problems.append(message.text) if message.type == "error" else None)
     tab.goto((site / f"{request.param}.html").as_uri())
-    tab.wait_for_load_state("networkidle")
+    tab.evaluate(MATH_IS_SET)
     yield tab
     tab.close()
 
 
-def test_a_page_needs_no_network(page):
+def test_a_page_needs_no_network_and_has_no_error(page):
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
     assert page.problems == []
+
+
+def test_anyone_can_read_it_at_any_width_and_in_any_theme(page):
+    """Nothing that axe-core finds, contrast included, and no scrolling sideways."""
+    page.evaluate(AXE)
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for theme in THEMES:
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            # The rest is the same in both themes.
+            found[width, theme] = page.evaluate(
+                LOOK, [page.name == PAGES[0], ["color-contrast"] if theme == "dark" else None]
+            )
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    assert not any(found.values()), found
 
 
 def test_figures_are_shown_and_described(page):
@@ -73,9 +104,11 @@ def test_figures_are_shown_and_described(page):
 
 
 def test_math_is_set_and_nothing_is_left_raw(page):
-    page.wait_for_timeout(500)
-    page.evaluate("document.querySelectorAll('article pre, article code').forEach(code => code.remove())")
-    text = page.locator("article").inner_text()
+    text = page.evaluate("""() => {
+        const article = document.querySelector("article").cloneNode(true);
+        article.querySelectorAll("pre, code").forEach(code => code.remove());
+        return article.textContent;
+    }""")
     for raw in ("$x", "\\operatorname", "{cite}", "{glue", "Traceback"):
         assert raw not in text
     formulas = page.locator("article .math").count()
@@ -137,3 +170,55 @@ def test_the_first_page_counts_the_verdicts(site, browser):
     for questions, hypotheses, *parts in (numbers[:6], numbers[6:]):
         assert 0 < questions <= len(ORDER) and sum(parts) == hypotheses
     assert numbers[6] == len(ORDER)  # all of them with digits
+
+
+def test_search_finds(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "search.html?q=Barzilai").as_uri())
+    assert "idea.html" in tab.locator("#search-results li a").first.get_attribute("href")
+
+
+def test_a_phone_need_not_load_much(site, browser):
+    """The whole book below 25 MB, and what opening the first page loads below 1.5 MB."""
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 25 * MEGABYTE
+    tab, loaded = browser.new_page(), set()
+    tab.on("request", lambda sent: loaded.add(sent.url))
+    tab.goto((site / "index.html").as_uri())
+    paths = {unquote(urlsplit(url).path) for url in loaded if url.startswith("file:")}
+    assert sum(Path(path).stat().st_size for path in paths) < 1.5 * MEGABYTE
+
+
+def test_what_a_page_leads_to_is_there(site):
+    """Notebooks, tables and pictures, and each place on a page that a link names."""
+    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    places = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
+    for path, text in pages.items():
+        for link in re.findall(r'\b(?:href|src)="(?!\w+:|//)([^"]*)"', text):
+            target, _, place = unquote(unescape(link)).partition("#")
+            file = Path(os.path.normpath(path.parent / target.partition("?")[0])) if target else path
+            assert file.exists(), (path, link)
+            assert not place or file.suffix != ".html" or place in places[file], (path, link)
+    assert {path.suffix for path in site.glob("notebooks/*")} == {".ipynb"} and list(site.glob("tables/*/*.csv.zip"))
+
+
+def test_each_term_leads_to_its_definition_from_its_first_use(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "idea.html").as_uri())
+    links = tab.locator("article a.term")
+    targets = [links.nth(index).get_attribute("href") for index in range(links.count())]
+    assert len(targets) == len(set(targets)) > 10
+    assert "glossary.html#term-seed-image" in targets
+    tab.goto((site / "glossary.html").as_uri())
+    assert tab.locator("article a.term").count() == 0
+
+
+def test_citations_agree_with_the_list(site):
+    def plain(html):
+        return unescape(re.sub("<[^>]*>", "", html))
+
+    cited = re.findall(r'<span id="id\d+">(.*?)</span>', (site / "idea.html").read_text(encoding="utf-8"))
+    labels = re.findall(r'<span class="label">(.*?\]</span>)', (site / "bibliography.html").read_text(encoding="utf-8"))
+    listed = {plain(label).strip("[]") for label in labels}
+    assert len(cited) > 10
+    for words in map(plain, cited):  # "[Nanda et al., 2022]", or "Nanda et al. [2022]" in a sentence
+        assert words.replace(" [", ", ").strip("[]") in listed

@@ -203,3 +203,10 @@ def test_each_promise_names_tests_that_exist():
     assert len(named) > 20
     missing = [each for each in named if f"\ndef {each[1]}(" not in (PROJECT / each[0]).read_text()]
     assert missing == []
+
+
+def test_the_book_describes_all_that_the_package_gives():
+    page = (PROJECT / "book" / "api.md").read_text()
+    described = set(re.findall(r"auto(?:function|class):: (\w+)", page))
+    assert set(stir.__all__) - {"verdict"} <= described and "automodule:: stir.study.verdict" in page
+    assert {measure.__name__ for measure in stir.similarity.MEASURES.values()} <= described
