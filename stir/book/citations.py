@@ -15,9 +15,10 @@ NAME = "author-year"  # what `{bibliography}` calls the style
 
 def label(entry: Entry) -> str:
     """Return the label of an entry as the citations of sphinxcontrib-bibtex have it: "Nanda et al., 2022"."""
-    authors = [" ".join(person.prelast_names + person.last_names) for person in entry.persons["author"]]
+    persons, fields = entry.persons or {}, entry.fields or {}
+    authors = [" ".join(person.prelast_names + person.last_names) for person in persons["author"]]
     names = f"{authors[0]} et al." if len(authors) > 2 else " and ".join(authors)
-    return f"{names}, {entry.fields['year']}"
+    return f"{names}, {fields['year']}"
 
 
 class AuthorYearLabels(BaseLabelStyle):

@@ -10,9 +10,6 @@ from stir.book.build import STAGED, run_jupyter_book
 from stir.book.staging import staging
 
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
-# Folded cells and answers stay folded, as on a page; lists of pages that do not follow one another are of no use.
-PAPER = dict(format="A4", print_background=True, outline=True, tagged=True)
-MARGINS = dict(top="18mm", bottom="18mm", left="16mm", right="16mm")
 FOOTER = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'
 
 
@@ -46,12 +43,16 @@ def print_book(project: Path) -> Path:
             page.set_default_timeout(0)  # a long book on a slow machine
             page.goto((staged / "_build" / "singlehtml" / "index.html").as_uri())
             page.evaluate(MATH_IS_SET)
-            page.pdf(
+            page.pdf(  # folded cells and answers stay folded, as on a page
                 path=staged / "book.pdf",
-                margin=MARGINS,
+                format="A4",
+                margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
+                display_header_footer=True,
                 header_template="<span></span>",
                 footer_template=FOOTER,
-                **PAPER,
+                print_background=True,
+                outline=True,
+                tagged=True,
             )
             chromium.close()
         os.replace(staged / "book.pdf", build / "book.pdf")
