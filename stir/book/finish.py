@@ -34,7 +34,7 @@ def icons(page: str) -> set[tuple[str, str]]:
     """Return face and name of each icon on a page: ("fas", "fa-download")."""
     found: set[tuple[str, str]] = set()
     for classes in re.findall(r'<i class="([^"]*\bfa[^"]*)"', page):
-        names: list[str] = [SYNONYMS.get(name, name) for name in classes.split()]
+        names = [SYNONYMS.get(name) or name for name in classes.split()]
         faces = [name for name in names if name in FACES]
         found |= {(face, name) for face in faces for name in names if name.startswith("fa-")}
     return found
