@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stir.computing.devices import reproducible, resolve_device
 from stir.computing.memory import in_batches, memory_told
-from stir.computing.precision import check_precision, fast_bf16
+from stir.computing.precision import check_precision, exact_float32, fast_bf16
 from stir.computing.progress import Bar, progress_bar
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
@@ -56,7 +56,7 @@ def train(
         seed: of the order of the images, their augmentation, the starts of the attack and the network's own
             random draws, such as dropout.
         precision: "auto" computes in bfloat16, where PyTorch considers that safe, on devices that are fast at it;
-            weights and updates stay in float32. "float32" computes in float32 alone.
+            weights and updates stay in float32. "float32" computes in float32 alone, with no TF32 either.
         device: "auto" or a device of PyTorch's.
         progress: show a bar, headed `label`.
         checkpoint: a file for the state after each epoch. An interrupted training resumes from it and ends with
@@ -84,6 +84,7 @@ def train(
             total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", show=progress
         ) as bar,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        exact_float32(precision == "float32"),
     ):  # fmt: skip
         images, labels = split.images.to(device), split.labels.to(device)
         if recipe.attack is not None:
@@ -282,7 +283,7 @@ def accuracy(
             try:
                 if attack is not None:
                     images = attack(partial(frozen, half=half), images, labels, generator)
-                with torch.no_grad():
+                with torch.no_grad(), exact_float32():
                     return int((logits_of(frozen(images)).argmax(dim=1) == labels).sum())
             except Exception:
                 generator.set_state(state)  # half of the batch begins where the whole did

@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import stir
 from stir.computing.devices import hardware, resolve_device
-from stir.inversion.representation import BATCH_SIZE, PENULTIMATE, Representation
+from stir.computing.memory import BATCH_SIZE
+from stir.inversion.representation import PENULTIMATE, Representation
 from stir.training.loop import train
 from stir.training.recipe import Recipe
 
