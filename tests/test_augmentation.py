@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from stir.training.augmentation import augment
+from stir.training.augmentation import Augmentation
+
+
+def augment(images, name, generator, strength=1.0):
+    augmentation = Augmentation(name, strength)
+    return augmentation.apply(images, *augmentation.draw(images.shape, generator))
 
 
 def shifted(image, down, right):

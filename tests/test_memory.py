@@ -10,7 +10,7 @@ from helpers.processes import ENVIRONMENT
 from torch import nn
 
 import stir
-from stir.computing.memory import in_batches, is_out_of_memory
+from stir.computing.memory import available_on_gpu, images_at_once, in_batches, is_out_of_memory
 from stir.data import Split
 from stir.training.attacks import PGD
 
@@ -69,6 +69,39 @@ def test_batches_are_the_usual_ones_and_halve_from_there_on():
 
     with pytest.warns(UserWarning, match="4 images at once .* going on with 2"):
         assert [*in_batches(compute, 11, 4)] == [(0, 4), (4, 6), (6, 8), (8, 10), (10, 11)]
+
+
+GIB, MIB = 2**30, 2**20
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_the_batch_where_there_is_no_gpu(kind):
+    assert [images_at_once(10_000, kind, GIB, each) for each in (0, 1_000, 4 * MIB, 5 * MIB, 2 * GIB)] == [
+        256,
+        256,
+        256,
+        204,
+        1,
+    ]
+    assert images_at_once(3, kind, GIB, 1) == 256  # whatever the number of images
+
+
+def test_the_batch_on_a_gpu_is_as_large_as_memory_allows_and_all_are_alike():
+    # ResNet18 of full width keeps some 6 MiB an image.
+    for gib in (10, 20, 35):
+        sizes = {count: images_at_once(count, "cuda", gib * GIB, 6 * MIB) for count in (100, 300, 1_000, 3_000, 10_000)}
+        for count, size in sizes.items():
+            fitting = gib * GIB // (6 * MIB)
+            batches = -(-count // size)
+            assert size <= fitting and batches == -(-count // fitting)  # no more batches than must be
+            assert batches * size - count < batches  # the last is as large as the others
+    assert images_at_once(10_000, "cuda", 35 * GIB, 1) == 10_000
+    assert images_at_once(10, "cuda", GIB, 2 * GIB) == 1
+
+
+def test_what_of_a_gpu_may_be_used():
+    assert available_on_gpu(78 * GIB, 80 * GIB) == available_on_gpu(41 * GIB, 80 * GIB) == 20 * GIB
+    assert available_on_gpu(10 * GIB, 80 * GIB) == 5 * GIB  # others have the rest
 
 
 def test_an_inversion_in_smaller_batches():

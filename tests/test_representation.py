@@ -11,9 +11,9 @@ import torchvision
 from helpers.networks import lively
 from torch import nn
 
-from stir.inversion import representation
+from stir.computing.memory import BATCH_SIZE
 from stir.inversion.invert import invert
-from stir.inversion.representation import BATCH_SIZE, Representation, features
+from stir.inversion.representation import Representation, features
 from stir.inversion.solvers import Tethered
 from stir.networks.architectures import build_model
 
@@ -74,13 +74,13 @@ def test_the_batch_is_as_large_as_memory_allows(monkeypatch):
     model = nn.Sequential(Seen(), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 8)).eval()
     images = torch.rand(7, 1, 16, 16)
     with Representation(model, images, "4", **CPU) as represent:
-        assert represent.batch_size() == BATCH_SIZE
+        assert represent.batch_size(1_000) == BATCH_SIZE
     at_once = features(model, images, layer="4", **CPU)
     for kibibytes, size in ((15, 3), (14, 2), (1, 1)):
-        monkeypatch.setattr(representation, "MEMORY", kibibytes * 2**10)
+        monkeypatch.setattr("stir.computing.memory.MEMORY", kibibytes * 2**10)
         with Representation(model, images, "4", **CPU) as represent:
-            assert represent.batch_size() == size
-            assert represent.batch_size(beside=5 * 2**10) == max(kibibytes // 10, 1)
+            assert represent.batch_size(7) == size
+            assert represent.batch_size(7, beside=5 * 2**10) == max(kibibytes // 10, 1)
         seen.clear()
         assert torch.allclose(features(model, images, layer="4", **CPU), at_once, atol=1e-6)
         count = -(-7 // size)
@@ -100,7 +100,7 @@ def test_memory_kept_once_is_not_counted_for_each_image(monkeypatch):
     ).eval()
     with Representation(model, torch.rand(1, 1, 16, 16), "3", **CPU) as represent:
         assert represent._memory(1) > 2**24  # the linear layer's weights
-        monkeypatch.setattr(representation, "MEMORY", 15 * 2**10)
+        monkeypatch.setattr("stir.computing.memory.MEMORY", 15 * 2**10)
         assert represent.memory_per_image == 5 * 2**10
 
 
@@ -117,7 +117,7 @@ def test_what_a_solver_remembers_counts(monkeypatch):
     # An image keeps 1 KiB, and of eight steps three times their 256 pixels and twice the 1024 dimensions: 8 * 11 KiB.
     assert Tethered.memory_per_image(8, 256, 1024) == 88 * 2**10
     for kibibytes, size in ((90 * 4, 4), (89 * 3 - 1, 2)):
-        monkeypatch.setattr(representation, "MEMORY", kibibytes * 2**10)
+        monkeypatch.setattr("stir.computing.memory.MEMORY", kibibytes * 2**10)
         seen.clear()
         invert(model, images, layer="1", pool="flatten", steps=8, progress=False, **CPU)
         assert max(seen) == size

@@ -1,8 +1,9 @@
-"""Batches that fit in memory: out of it, on any device, a batch is computed in halves."""
+"""Batches that fit in memory: their size, and halves of them where a device runs out of it."""
 
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,47 @@ SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_f
 ONEDNN_SIGNS = ("could not create a primitive", "could not execute a primitive")
 
 Result = TypeVar("Result")
+
+BATCH_SIZE = 256  # most images that are computed together, except on a GPU
+MEMORY = 2**30  # most bytes that passes may keep for their gradients, except on a GPU
+
+
+def memory_for(device: torch.device) -> int:
+    """Most bytes that passes on `device` may keep for their gradients.
+
+    On a GPU a quarter of its memory, so that equal seeds give equal results whatever else was computed before, or half
+    of what is free, where other processes have taken most of it.
+    """
+    if device.type != "cuda":
+        return MEMORY
+    free, total = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, to be used again
+    return available_on_gpu(free + cached, total)
+
+
+def available_on_gpu(free: int, total: int) -> int:
+    """The rule of `memory_for`, in bytes."""
+    return min(total // 4, free // 2)
+
+
+def most_images(kind: str) -> int | float:
+    """Most images that are computed together, by kind of device; on a GPU, where small batches wait, any number."""
+    return math.inf if kind == "cuda" else BATCH_SIZE
+
+
+def images_at_once(count: int, kind: str, available: int, each: int) -> int:
+    """How many of `count` images to compute together, at least 1.
+
+    Args:
+        kind: of the device, such as "cuda".
+        available: bytes for all of them.
+        each: bytes that each needs.
+    """
+    fitting = max(1, available // max(each, 1))
+    if most_images(kind) < math.inf:
+        return int(min(most_images(kind), fitting))
+    # As many in each batch: a last one of a few images would take about as long as a full one.
+    return math.ceil(count / math.ceil(count / fitting))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

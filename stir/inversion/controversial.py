@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stir.computing.devices import reproducible
 from stir.computing.memory import memory_told
+from stir.computing.precision import exact_float32
 from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_distance, relative_residual
@@ -73,12 +74,13 @@ def controversial(
     seed_images = options.seed_images(images)
     given_layer = layer if given_layer is None else given_layer
     with (
+        exact_float32(options.precision == "float32"),
         Representation(given, images, given_layer, pool=options.pool, device=options.device) as by_given,
         Representation(target, images, layer, pool=options.pool, device=options.device) as by_target,
     ):
         for represent in (by_given, by_target):
             represent.check_gradient()
-        batch_size = options.batch_size or by_given.batch_size(beside=by_target.memory_per_image)
+        batch_size = options.batch_size or by_given.batch_size(len(images), beside=by_target.memory_per_image)
         for represent in (by_given, by_target):
             check_representations(represent, images, batch_size)
         objective = partial(_disagreement, by_given, by_target, options.tolerance)

@@ -79,7 +79,7 @@ def _run(
 ) -> tuple[Tensor, Tensor]:
     """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank."""
     best = solver.images().detach().clone()
-    taken, first_nan = 0, torch.tensor(math.inf, device=best.device)
+    taken, first_nan = 0, torch.full((), math.inf, device=best.device)
     unranked = least = torch.full((len(best),), torch.inf, device=best.device)
     for number, (steps, objective) in enumerate(phases):
         evaluate = objective()

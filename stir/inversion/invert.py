@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stir.computing.devices import reproducible
 from stir.computing.memory import memory_told
+from stir.computing.precision import exact_float32
 from stir.data.images import Images, gather_images
 from stir.inversion.descent import Objective, descend
 from stir.inversion.distance import check_representations, relative_residual
@@ -107,7 +108,8 @@ def invert(
     name = options.solver or DEFAULT_SOLVER
     solver = SOLVERS[name]
     steps = options.steps_of(solver)
-    with Representation(model, images, layer, pool=options.pool, device=options.device) as represent:
+    exact = exact_float32(options.precision == "float32" or not solver.coarse)
+    with exact, Representation(model, images, layer, pool=options.pool, device=options.device) as represent:
 
         def objective(batch: Tensor, half: bool) -> Objective:
             residual_of = relative_residual(represent, batch, half)
@@ -121,7 +123,7 @@ def invert(
         represent.check_gradient()
         half = options.precision == "auto" and represent.half_works
         memory = solver.memory_per_image(steps, images[0].numel(), represent.dim)
-        batch_size = options.batch_size or represent.batch_size(beside=memory)
+        batch_size = options.batch_size or represent.batch_size(len(images), beside=memory)
         check_representations(represent, images, batch_size)
         inverted, distance = descend(
             objective,

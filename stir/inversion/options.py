@@ -33,12 +33,12 @@ class InversionOptions:
         tolerance: relative distance up to which an image counts as converged.
         precision: "auto" computes the first steps of "tethered" and of `stir.controversial` in bfloat16 where the
             device is fast at it and the network allows it; the last are in float32 in any case. "float32" computes
-            every step so. On a GPU convolutions still round to TF32 while `torch.backends.cudnn.allow_tf32` is set, as
-            it is by default.
+            every step so. The last steps of "auto" follow PyTorch's own settings, by which convolutions on a GPU round
+            to TF32; "float32", "nearest" and "paper" never do, nor do the features that are compared.
         device: where to compute; the results come back to the images' own.
         batch_size: how many images are inverted together, at least 1; it changes the results by rounding alone, which
-            a long descent amplifies. None for 256, or fewer where network and solver would keep over 1 GiB of them, or
-            a quarter of a GPU's memory.
+            a long descent amplifies. None for 256, or fewer where network and solver would keep over 1 GiB of them; on
+            a GPU for as many as a quarter of its memory holds, or half of what other processes leave of it.
         progress: show a bar.
 
     Raises:

@@ -13,8 +13,16 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from stir.computing.devices import resolve_device
-from stir.computing.memory import in_batches, is_out_of_memory, memory_told, too_little
-from stir.computing.precision import fast_bf16
+from stir.computing.memory import (
+    images_at_once,
+    in_batches,
+    is_out_of_memory,
+    memory_for,
+    memory_told,
+    most_images,
+    too_little,
+)
+from stir.computing.precision import exact_float32, fast_bf16
 from stir.data.images import Images, check_images, gather_images
 from stir.inversion.layers import PENULTIMATE, Place, find_place
 from stir.networks.frozen import Frozen, close
@@ -24,8 +32,6 @@ CHANNELS_FIRST = (
     nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
 )  # fmt: skip
 POOLS = ("mean", "flatten", "cls")
-BATCH_SIZE = 256  # most images computed together by default
-MEMORY = 2**30  # most bytes that their passes may keep for the gradients; on a GPU a quarter of its memory instead
 
 
 class _Reached(BaseException):
@@ -159,21 +165,14 @@ class Representation:
             except Exception:  # an operation that has no bfloat16, an assertion, a hook of the user's
                 return False
 
-    def batch_size(self, beside: int = 0) -> int:
-        """How many images to compute together: `BATCH_SIZE`, or as many as `MEMORY` allows.
-
-        It depends on nothing that varies on one machine.
+    def batch_size(self, count: int, beside: int = 0) -> int:
+        """How many of `count` images to compute together, by `stir.computing.memory.images_at_once`.
 
         Args:
             beside: bytes that each image needs besides those of its pass.
         """
-        return max(1, min(BATCH_SIZE, self._available // max(self.memory_per_image + beside, 1)))
-
-    @property
-    def _available(self) -> int:
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_properties(self.device).total_memory // 4
-        return MEMORY
+        each = self.memory_per_image + beside
+        return images_at_once(count, self.device.type, memory_for(self.device), each)
 
     @cached_property
     def memory_per_image(self) -> int:
@@ -182,7 +181,8 @@ class Representation:
         try:
             one = self._memory(1)
             # Weights and the like are kept once for all images; where so much memory matters, a second pass tells them.
-            return one if one * BATCH_SIZE <= self._available else self._memory(2) - one
+            fit = one * most_images(self.device.type) <= memory_for(self.device)
+            return one if fit else self._memory(2) - one
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -222,8 +222,10 @@ class Representation:
 
     def in_batches(self, images: Tensor, batch_size: int | None = None) -> Float[Tensor, "n d"]:
         """Features of `images`, `batch_size` at a time and without gradients, on the images' own device."""
-        with torch.no_grad(), memory_told():
-            parts = in_batches(lambda batch: self(images[batch]), len(images), batch_size or self.batch_size())
+        with torch.no_grad(), memory_told(), exact_float32():  # these are what is compared
+            parts = in_batches(
+                lambda batch: self(images[batch]), len(images), batch_size or self.batch_size(len(images))
+            )
             return torch.cat([*parts]).to(images.device)
 
     def _attach(self) -> None:
@@ -313,7 +315,7 @@ def features(
         model, layer, pool, device: as in `Representation`.
         images: as in `stir.data.images.gather_images`.
         batch_size: how many images are computed together, at least 1; None for 256, or fewer where the network keeps
-            much for each.
+            much for each; on a GPU for as many as fit.
 
     Raises:
         ValueError: as `Representation` and `gather_images`; or `batch_size` is out of range.

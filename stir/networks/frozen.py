@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import reduce
 from itertools import product
@@ -21,8 +21,8 @@ class Frozen:
     """A network in eval mode, whose gradients reach the images and nothing else.
 
     A context manager: entering copies the parameters and buffers, on which all passes run. It may be entered again,
-    and then copies their values of that time. Leaving, also after an error or an interrupt, restores the train/eval
-    flags of the network and its batch norms.
+    and then takes their values of that time, and copies only those that are not folded into others. Leaving, also
+    after an error or an interrupt, restores the train/eval flags of the network and its batch norms.
 
         with Frozen(model, device) as frozen:
             frozen.fold(lambda: frozen(images[:1]))
@@ -71,7 +71,7 @@ class Frozen:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 # Always copy, because a network may write into its input.
                 images = images.to(self.device, self.dtype, copy=True, memory_format=self._layout)
-                return functional_call(self.model, self._tensors, (images,))
+                return _call(self.model, self._tensors, images)
         finally:
             self._in_pass = False
 
@@ -114,7 +114,7 @@ class Frozen:
         outputs = tensors_in(self(noise))
         tensors = {name: _copy(tensor, self.device, torch.contiguous_format) for name, tensor in self._unfolded.items()}
         with torch.autocast(self.device.type, enabled=False):
-            own = tensors_in(functional_call(self.model, tensors, (noise.to(self.device, self.dtype),)))
+            own = tensors_in(_call(self.model, tensors, noise.to(self.device, self.dtype)))
         tolerance = 1e-2 if torch.finfo(self.dtype).bits >= 32 else 0.1  # far above rounding, which layouts change
         pairs = [(x.float(), y.float()) for x, y in zip(outputs, own) if x.is_floating_point()]
         return not all(close(x, y, tolerance) for x, y in pairs)
@@ -129,10 +129,15 @@ class Frozen:
         return True
 
     def _take(self, layout: torch.memory_format, precision: torch.dtype | None) -> None:
-        """Copy the network's parameters and buffers."""
+        """Take the network's parameters and buffers: copies, except of what is only folded into a copy."""
         self._layout, self._precision = layout, precision
-        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        self._unfolded = {name: _copy(tensor, self.device, layout, precision) for name, tensor in tensors}
+        folded = {id(tensor) for pair in self._pairs.items() for module in pair for tensor in _tensors_of(module)}
+        taken: dict[int, Tensor] = {}  # by the id of the original, as one tensor may have several names
+        self._unfolded = {}
+        for name, tensor in _named_tensors(self.model):
+            if id(tensor) not in taken:
+                taken[id(tensor)] = _copy(tensor, self.device, layout, precision, copy=id(tensor) not in folded)
+            self._unfolded[name] = taken[id(tensor)]
         self.dtype = next((t.dtype for t in self._unfolded.values() if t.is_floating_point()), torch.float32)
 
     def _change(self, layout: torch.memory_format, precision: torch.dtype | None) -> None:
@@ -148,6 +153,9 @@ class Frozen:
             run: runs one pass of this object and returns a result to compare.
             exclude: a convolution to leave as it is, because its own output is used.
         """
+        again, self._pairs = self._pairs, {}
+        if again:
+            self._take(self._layout, self._precision)  # copies of what was folded too
         self._set({}, self._unfolded)
         with record_pairs(self.model) as pairs, torch.no_grad():
             result = run()
@@ -206,8 +214,31 @@ def _compiled_as(module: nn.Module) -> str | None:
 
 
 def _copy(
-    tensor: Tensor, device: torch.device, layout: torch.memory_format, precision: torch.dtype | None = None
+    tensor: Tensor,
+    device: torch.device,
+    layout: torch.memory_format,
+    precision: torch.dtype | None = None,
+    copy: bool = True,
 ) -> Tensor:
+    """The tensor on `device`, without a gradient; without `copy` the original where nothing about it changes."""
     layout = layout if tensor.ndim == 4 else torch.preserve_format
     dtype = precision if precision is not None and tensor.is_floating_point() else tensor.dtype
-    return tensor.detach().to(device, dtype, copy=True, memory_format=layout)
+    return tensor.detach().to(device, dtype, copy=copy, memory_format=layout)
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers under all their names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    return (tensor for _, tensor in _named_tensors(module))
+
+
+def _call(model: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> Any:
+    """The output of `model` with `tensors` in place of its own.
+
+    They have all names of each: PyTorch would look for further ones at each call, which takes as long as a small pass.
+    """
+    return functional_call(model, tensors, (images,), tie_weights=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,6 @@ class PGD:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
 
-    @torch.enable_grad()  # also under a caller's no_grad
     def __call__(
         self,
         model: Callable[[Tensor], Any],
@@ -59,8 +58,19 @@ class PGD:
         Raises:
             ValueError: no logits, or none that pass a gradient to the images.
         """
+        return self.from_start(model, images, labels, self.start(images.shape, generator).to(images.device))
+
+    @torch.enable_grad()  # also under a caller's no_grad
+    def from_start(
+        self,
+        model: Callable[[Tensor], Any],
+        images: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
+        start: Float[Tensor, "n c h w"],
+    ) -> Float[Tensor, "n c h w"]:
+        """As a call, from an offset that `start` has drawn, on the images' device."""
         ball = Ball(self.norm, self.epsilon)
-        adversarial = (images + self._start(images, generator)).clamp(0, 1)
+        adversarial = (images + start).clamp(0, 1)
         for _ in range(self.steps):
             adversarial.requires_grad_(True)
             loss = F.cross_entropy(logits_of(model(adversarial)).float(), labels, reduction="sum")
@@ -75,14 +85,14 @@ class PGD:
             adversarial = (images + offset).clamp(0, 1)
         return adversarial
 
-    def _start(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        # Drawn on the CPU, so that a seed gives the same start on every device.
+    def start(self, shape: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+        """Draw the offset that the attack on images of `shape` begins at, on the CPU: the same for every device."""
         if self.norm == "linf":
-            offset = 2 * torch.rand(images.shape, generator=generator) - 1
+            offset = 2 * torch.rand(*shape, generator=generator) - 1
         else:
-            offset = torch.randn(images.shape, generator=generator)
+            offset = torch.randn(*shape, generator=generator)
             offset /= image_norms(offset)
-        return self.epsilon * offset.to(images.device)
+        return self.epsilon * offset
 
     def _direction(self, gradient: Tensor) -> Tensor:
         if self.norm == "linf":

@@ -6,6 +6,7 @@ import json
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +15,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from stir.computing.ahead import Groups, on_device
 from stir.computing.devices import reproducible, resolve_device
 from stir.computing.memory import in_batches, memory_told
-from stir.computing.precision import check_precision, fast_bf16
+from stir.computing.precision import check_precision, exact_float32, fast_bf16
 from stir.computing.progress import Bar, progress_bar
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
 from stir.networks.outputs import logits_of
 from stir.training.attacks import PGD
-from stir.training.augmentation import augment
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.recipe import Recipe
 
@@ -56,7 +57,7 @@ def train(
         seed: of the order of the images, their augmentation, the starts of the attack and the network's own
             random draws, such as dropout.
         precision: "auto" computes in bfloat16, where PyTorch considers that safe, on devices that are fast at it;
-            weights and updates stay in float32. "float32" computes in float32 alone.
+            weights and updates stay in float32. "float32" computes in float32 alone, with no TF32 either.
         device: "auto" or a device of PyTorch's.
         progress: show a bar, headed `label`.
         checkpoint: a file for the state after each epoch. An interrupted training resumes from it and ends with
@@ -84,6 +85,7 @@ def train(
             total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", show=progress
         ) as bar,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        exact_float32(precision == "float32"),
     ):  # fmt: skip
         images, labels = split.images.to(device), split.labels.to(device)
         if recipe.attack is not None:
@@ -129,7 +131,13 @@ class _Training:
         self.frozen = Frozen(model, device)  # for the passes of the attack
         self.steps_per_epoch = len(_batch_ends(len(split), recipe.batch_size))
         self.optimizer = torch.optim.SGD(
-            model.parameters(), lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+            model.parameters(),
+            lr=recipe.learning_rate,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+            # One launch for all weights; on a CPU it would only round otherwise.
+            fused=True if device.type == "cuda" else None,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
@@ -141,28 +149,37 @@ class _Training:
 
     def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: Bar) -> None:
         """Train on each image once, and add an entry to the curve."""
-        start = time.perf_counter()
+        began = time.perf_counter()
         total = torch.zeros(2, device=images.device)
-        ends, losses = _batch_ends(len(labels), self.recipe.batch_size), []
-        for batch in torch.randperm(len(labels), generator=generator).tensor_split(ends[:-1]):
-            batch = batch.to(images.device)
-            inputs = augment(images[batch], self.recipe.augmentation, generator, self.recipe.augmentation_strength)
-            result = self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], generator)
+        losses: list[Tensor] = []
+        for (batch,), shifts, start in on_device(self._draws(images.shape, generator), images.device):
+            inputs = self.recipe.augmenting.apply(images[batch], *shifts)
+            result = self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], start)
             total += result
             losses.append(result[0])
-            if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == len(ends):
+            if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == self.steps_per_epoch:
                 self._check_finite(losses)
             self.schedule.step()
             bar.update()
         loss, correct = (total / len(labels)).tolist()
-        self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - start, 3)})
+        self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - began, 3)})
+
+    def _draws(self, shape: torch.Size, generator: torch.Generator) -> Iterator[Groups]:
+        """What an epoch on images of `shape` draws, on the CPU: of each batch the images, their shifts, the start."""
+        recipe = self.recipe
+        ends = _batch_ends(shape[0], recipe.batch_size)
+        for batch in torch.randperm(shape[0], generator=generator).tensor_split(ends[:-1]):
+            part = (len(batch), *shape[1:])
+            shifts = recipe.augmenting.draw(part, generator)
+            start = () if recipe.attack is None else (recipe.attack.start(part, generator),)
+            yield (batch,), shifts, start
 
     def _check_finite(self, losses: list[Tensor]) -> None:
         """Raise a FloatingPointError unless the losses of the epoch's steps so far, and the weights, are finite."""
         wrong = [number for number, loss in enumerate(torch.stack(losses).tolist(), 1) if not math.isfinite(loss)]
         if wrong:
             problem = f"the loss is {losses[wrong[0] - 1].item()} in step {wrong[0]}"
-        elif not all(tensor.isfinite().all() for tensor in self._tensors().values()):
+        elif not torch.stack([tensor.isfinite().all() for tensor in self._tensors().values()]).all():
             problem = f"the network holds NaN or infinite numbers after step {len(losses)}"
         else:
             return
@@ -171,9 +188,9 @@ class _Training:
             f"lower learning_rate={self.recipe.learning_rate}"
         )
 
-    def _step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, start: tuple[Tensor, ...]) -> Tensor:
         """Make one update; return the batch's [sum of losses, number of correct answers]."""
-        loss, logits = self.recipe.batch_loss(self.frozen, images, labels, generator, self.half)
+        loss, logits = self.recipe.batch_loss(self.frozen, images, labels, *start, half=self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
@@ -276,17 +293,17 @@ def accuracy(
         frozen.fold(lambda: logits_of(frozen(example)))
         half = attack is not None and fast_bf16(device) and frozen.takes_half(example)
 
-        def count_correct(batch: slice) -> int:
+        def count_correct(batch: slice) -> Tensor:
             images, labels = split.images[batch].to(device), split.labels[batch].to(device)
             state = generator.get_state()
             try:
                 if attack is not None:
                     images = attack(partial(frozen, half=half), images, labels, generator)
-                with torch.no_grad():
-                    return int((logits_of(frozen(images)).argmax(dim=1) == labels).sum())
+                with torch.no_grad(), exact_float32():
+                    return (logits_of(frozen(images)).argmax(dim=1) == labels).sum()
             except Exception:
                 generator.set_state(state)  # half of the batch begins where the whole did
                 raise
 
-        correct = sum(in_batches(count_correct, len(split), batch_size))
+        correct = torch.stack([*in_batches(count_correct, len(split), batch_size)]).sum().item()
     return correct / len(split)

@@ -15,7 +15,7 @@ from torch import Tensor
 from stir.networks.frozen import Frozen
 from stir.training import losses
 from stir.training.attacks import PGD
-from stir.training.augmentation import AUGMENTATIONS
+from stir.training.augmentation import AUGMENTATIONS, Augmentation
 from stir.training.losses import LOSSES
 
 
@@ -81,6 +81,11 @@ class Recipe:
         return None if norm is None else PGD(norm, self.epsilon or losses.EPSILONS[norm], self.attack_steps)
 
     @property
+    def augmenting(self) -> Augmentation:
+        """Augmentation of the training images."""
+        return Augmentation(self.augmentation, self.augmentation_strength)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Settings that affect the training, by name, with the defaults of `epsilon` and `tradeoff` filled in."""
         values = asdict(self)
@@ -101,13 +106,14 @@ class Recipe:
         return settings
 
     def batch_loss(
-        self, frozen: Frozen, images: Tensor, labels: Tensor, generator: torch.Generator, half: bool = False
+        self, frozen: Frozen, images: Tensor, labels: Tensor, *start: Tensor, half: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Compute the loss of a batch, and the logits of the images that it trains on (adversarial, if attacked).
 
         Args:
             frozen: runs the passes of the attack, so that they leave the batch statistics alone; `frozen.model` is
                 the network to train, in train mode.
+            start: where the attack begins, as `PGD.start` draws it, on the images' device; nothing without an attack.
             half: compute in bfloat16, where PyTorch considers that safe.
         """
         model, family, attack = frozen.model, losses.family(self.loss), self.attack
@@ -117,7 +123,7 @@ class Recipe:
                 predict = partial(frozen, half=half)
                 with torch.no_grad():  # TRADES attacks the network's prediction, the others the label
                     attacked = predict(images).float().softmax(1) if family == "trades" else labels
-                inputs = attack(predict, images, attacked, generator)
+                inputs = attack.from_start(predict, images, attacked, *start)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             logits = model(inputs).float()
             clean = model(images).float() if family in losses.TRADEOFFS else logits

@@ -22,11 +22,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from rates import SIZES, matrix_rate, rates, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
 
 import stir
 from stir.computing.devices import hardware, resolve_device
-from stir.inversion.representation import BATCH_SIZE, PENULTIMATE, Representation
+from stir.computing.memory import BATCH_SIZE
+from stir.inversion.representation import PENULTIMATE, Representation
 from stir.training.loop import train
 from stir.training.recipe import Recipe
 
@@ -46,12 +48,13 @@ STEPS = [round(5 * 1.25**power) for power in range(20)]  # of the default solver
 class Bench:
     """The networks, the images and the figures so far."""
 
-    def __init__(self, source: str, images: int, device: str, output: Path | None) -> None:
+    def __init__(self, source: str, images: int, device: str, output: Path | None, size: str | None = None) -> None:
         self.source, self.data = source, stir.load_dataset(source, image_size=SIZE)
         if len(self.data.train) > MAX_TRAINING_IMAGES:
             self.data = stir.load_dataset(source, image_size=SIZE, n_train=MAX_TRAINING_IMAGES)
         self.images = self.data.test.images[:images]
         self.device = resolve_device(device)
+        self.size = size or ("full" if self.device.type == "cuda" else "small")
         self.figures: list[dict] = []
         natural = source.startswith("folder:")
         self.name, self.recipe = ("natural", NATURAL_RECIPE) if natural else (source, RECIPE)
@@ -160,7 +163,7 @@ def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
         half = represent.half_works
         pixels = images.to(bench.device).requires_grad_(True)
         step = min(
-            _seconds(
+            seconds_of(
                 lambda: torch.autograd.grad(represent(pixels, half=half).float().square().sum(), pixels), bench.device
             )
             for _ in range(steps)
@@ -178,20 +181,6 @@ def efficiency(bench: Bench, batch: int = 256, steps: int = 3) -> None:
         gflops=round(operations / step / 1e9),
         limit_gflops=round(limit / 1e9),
     )
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second in a large matrix product."""
-    matrix = torch.rand(4096, 4096, device=device, dtype=dtype)
-    return 2 * 4096**3 / min(_seconds(lambda: matrix @ matrix, device) for _ in range(5))
-
-
-def _seconds(work, device: torch.device) -> float:
-    start = time.perf_counter()
-    work()
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
-    return time.perf_counter() - start
 
 
 def scale(bench: Bench) -> None:
@@ -250,7 +239,7 @@ def training(bench: Bench) -> None:
         for name, loop in {"ours": train, "plain": plain_training}.items():
             model = stir.build_model("resnet10", 10, width=16, channels=1, mean=[0.3], std=[0.3], seed=seed)
             work = partial(loop, model, data.train, recipe, seed=seed, device=bench.device, progress=False)
-            seconds[name] += _seconds(work, bench.device)
+            seconds[name] += seconds_of(work, bench.device)
             pair = [stir.accuracy(model, data.test, attack=each, device=bench.device) for each in (None, attack)]
             pairs[name].append(pair)
     accuracies = {name: 100 * torch.tensor(pairs[name]).mean(dim=0) for name in pairs}
@@ -332,6 +321,7 @@ FIGURES = {
     "efficiency": efficiency,
     "scale": scale,
     "training": training,
+    "rates": rates,
     "loading": loading,
     "recipe": recipe,
 }
@@ -346,6 +336,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--images", type=int, default=32, help="number of images to invert")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--size", choices=SIZES, help="of the rates; default: full on a GPU, small elsewhere")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -362,7 +353,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.data.startswith("folder:") and {"loading", "recipe"} & set(options.only):
         parser.error(f"--only loading and recipe need --data folder:PATH, not {options.data}")
     start = time.perf_counter()
-    bench = Bench(options.data, options.images, options.device, options.output)
+    bench = Bench(options.data, options.images, options.device, options.output, options.size)
     for name, figure in FIGURES.items():
         if name in options.only:
             figure(bench)
