@@ -44,7 +44,8 @@ def exact_float32(wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    cudnn, before = torch.backends.cudnn, [(place, place.fp32_precision) for place in _places()]
+    cudnn: Any = torch.backends.cudnn
+    before = [(place, place.fp32_precision) for place in _places()]
     products = convolutions = None
     with suppress(RuntimeError):  # raised where settings were made that the older functions cannot express
         products = torch.get_float32_matmul_precision()
@@ -68,7 +69,7 @@ def exact_float32(wanted: bool = True) -> Iterator[None]:
 
 def _places() -> list[Any]:
     """Where PyTorch 2.9 and later keep the precision of products and convolutions."""
-    backends = torch.backends
+    backends: Any = torch.backends
     if not hasattr(backends.cudnn, "conv"):
         return []
     return [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv]
