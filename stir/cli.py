@@ -4,12 +4,8 @@ measured, `stir book` builds the book, and `stir models` lists trained networks.
 from __future__ import annotations
 
 import json
-import logging
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +13,9 @@ from typing import Any
 import click
 
 from stir.book.commands import compare
+from stir.book.errors import book_packages, one_message, orderly_end
 from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
-from stir.book.staging import leftovers, remove_leftovers
-from stir.computing.memory import is_out_of_memory
+from stir.book.staging import leftovers
 from stir.files import abandoned, store_folder
 from stir.sweep.commands import sweep
 from stir.training import store
@@ -30,47 +26,7 @@ from stir.training import store
 @click.pass_context
 def main(context: click.Context) -> None:
     """Shared invariances of neural networks, measured."""
-    context.with_resource(_orderly_end())
-
-
-@contextmanager
-def _orderly_end() -> Iterator[None]:
-    """Turn signals that ask for the end into an exception, so that notebooks and their workers end too."""
-    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    handled = [each for each in ends if signal.getsignal(each) is signal.SIG_DFL]  # nohup ignores one
-    if threading.current_thread() is not threading.main_thread():
-        handled = []
-    for each in handled:
-        signal.signal(each, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for each in handled:
-            signal.signal(each, signal.SIG_DFL)
-
-
-@contextmanager
-def _one_message() -> Iterator[None]:
-    """Turn errors of the user's making into a message without a traceback."""
-    try:
-        yield
-    except MemoryError as error:
-        raise click.ClickException(str(error) or "memory does not suffice") from error
-    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
-        # PyTorch appends where in its own code an allocation failed.
-        message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
-        raise click.ClickException(message or type(error).__name__) from error
-
-
-@contextmanager
-def _book_packages() -> Iterator[None]:
-    """Turn a failing import of the packages that only the book needs into a message with the remedy."""
-    try:
-        yield
-    except ImportError as error:
-        raise click.ClickException(
-            f"this command needs the packages of the book ({error}); in your clone: pip install '.[book]'"
-        ) from error
+    context.with_resource(orderly_end())
 
 
 def _project() -> Path:
@@ -78,38 +34,6 @@ def _project() -> Path:
     if not (project / "notebooks" / "scales").is_dir():
         raise click.ClickException(f"{project} is not this project's folder; go to your clone of it")
     return project
-
-
-def _execute(notebook: Path, values: dict[str, Any], folder: Path, scale: str, cell_timeout: int, **how: bool) -> Path:
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    from stir.book import outcome, runner
-
-    # A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback; what
-    # papermill would tell, the message below says.
-    for name in ("asyncio", "papermill", "traitlets"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # Not beside the book's pages: one that failed would be built into it.
-    place = _project() / "runs" / scale if folder.parent == _project() / "book" / "runs" else folder
-    failed = place / f"{notebook.stem}-failed.ipynb"
-    try:
-        return runner.execute(
-            notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
-        )
-    except PapermillExecutionError as error:
-        reason = outcome.what_failed(error)
-    except DeadKernelError as error:
-        reason = str(error)
-    except CellTimeoutError:
-        reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
-    finally:
-        if place == folder:
-            with suppress(OSError):
-                folder.rmdir()  # if nothing came of it
-    partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
-    told = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
-    raise click.ClickException(f"{told}{partial}")
 
 
 Given = tuple[tuple[str, str], ...]
@@ -130,24 +54,15 @@ class _WithParameters(click.Command):
             formatter.write(f"\n{listing.parameters_table(notebook)}\n")
 
 
-def _values(notebook: Path, scale: str, given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of a scale, and those with the parameters that are given."""
-    from stir.book import parameters, runner
-
-    declared = parameters.declared(notebook)
-    base = runner.load_scale(_project(), scale, notebook)
-    return base, base | {key: parameters.parse_value(text, key, declared) for key, text in given}
-
-
 @main.command("list")
 @click.argument("name", metavar="[NOTEBOOK]", required=False)
 @scale_option
 def list_notebooks(name: str | None, scale: str) -> None:
     """List the notebooks, each with the time that its last run took; or the parameters of NOTEBOOK at a scale."""
-    with _book_packages():
+    with book_packages():
         from stir.book import listing, runner
     project = _project()
-    with _one_message():
+    with one_message():
         if name is None:
             click.echo(listing.notebooks_table(project, runner.own_files(project, "notebooks/*.ipynb"), scale))
         else:
@@ -172,17 +87,19 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
 
     Each set of parameters has a folder of its own, named by what differs from the scale.
     """
-    with _book_packages():
-        from stir.book import outcome, places, runner
+    with book_packages():
+        from stir.book import outcome, places, runner, running
     project = _project()
-    with _one_message():
+    with one_message():
         notebook = runner.find_notebook(project, name)
-        base, values = _values(notebook, scale, given)
+        base, values = running.values_of(project, notebook, scale, given)
         runner.check(notebook, values)
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
             places.check_free(folder, notebook, values)
-        page = _execute(notebook, values, folder, scale, cell_timeout, fresh=fresh)
+        page = running.run_notebook(
+            project, notebook, values, folder, scale=scale, cell_timeout=cell_timeout, fresh=fresh
+        )
         click.echo(outcome.summary(page))
 
 
@@ -192,19 +109,17 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
 @parameter_option
 def check(name: str | None, scale: str | None, given: Given) -> None:
     """Check the parameters of NOTEBOOK, or of all notebooks at a scale, without running; or which pages are stale."""
-    with _book_packages():
-        from stir.book import checking, runner
+    with book_packages():
+        from stir.book import checking, runner, running
     project = _project()
     if given and name is None:
         raise click.UsageError("-p is of one notebook; name it")
-    with _one_message():
+    with one_message():
         if name is not None:
             notebook = runner.find_notebook(project, name)
-            click.echo(
-                checking.check_run(
-                    project, notebook, scale or BOOK_SCALE, *_values(notebook, scale or BOOK_SCALE, given)
-                )
-            )
+            scale = scale or BOOK_SCALE
+            values = running.values_of(project, notebook, scale, given)
+            click.echo(checking.check_run(project, notebook, scale, *values))
             return
         lines, good = checking.scale(project, scale) if scale else checking.pages(project)
     click.echo("\n".join(lines))
@@ -217,10 +132,10 @@ def check(name: str | None, scale: str | None, given: Given) -> None:
 @scale_option
 def keep(name: str, scale: str) -> None:
     """Copy what NOTEBOOK's page was measured with, but weights and images, into book/evidence."""
-    with _book_packages():
+    with book_packages():
         from stir.book import evidence, runner
     project = _project()
-    with _one_message():
+    with one_message():
         notebook = runner.find_notebook(project, name)
         runner.load_scale(project, scale, notebook)
         used = project / "book" / "runs" / scale / f"{name}{evidence.USED}"
@@ -232,34 +147,29 @@ def keep(name: str, scale: str) -> None:
 
 
 @main.command()
+@click.option("--scale", help="Make a book of all notebooks at this scale instead; those that are stale are executed.")
+@click.option(
+    "--with",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Make a book of the executed notebooks in FOLDER, such as runs/digits, instead; may be given several times.",
+)
 @cell_timeout_option
-def book(cell_timeout: int) -> None:
-    """Execute the findings whose pages are stale, then build the book."""
-    with _book_packages():
-        from stir.book import build, evidence, freshness, pages, runner
+def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> None:
+    """Execute the findings whose pages are stale, then build the book; or a book of your own runs."""
+    with book_packages():
+        from stir.book import build, evidence, own, runner, running
     project = _project()
-    with _one_message():
-        notebooks = runner.own_files(project, "notebooks/*.ipynb")
-        notebooks = sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name))
-        # All at the one scale, measured now; at others those that there is evidence of, and what their tables make.
-        scales = {BOOK_SCALE: [path.stem for path in notebooks], **evidence.pages(project)}
-        for scale, names in scales.items():
-            folder = project / "book" / "runs" / scale
-            remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
-            for notebook in notebooks:
-                if notebook.stem not in names and not freshness.reads_tables(notebook):
-                    continue
-                values = runner.load_scale(project, scale, notebook)
-                if not freshness.is_current(notebook, values, folder):
-                    click.echo(f"Executing {notebook.name} at the scale {scale} ...")
-                    try:
-                        _execute(notebook, values, folder, scale, cell_timeout, alone=scale != BOOK_SCALE)
-                    except click.ClickException as error:
-                        if scale == BOOK_SCALE:
-                            raise
-                        click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
-                        pages.write_notice(notebook, folder, scale, error.message)
-        page = build.build_book(project)
+    with one_message():
+        if scale or folders:
+            page = own.build(project, scale, folders, cell_timeout)
+        else:
+            names = [path.stem for path in runner.own_files(project, "notebooks/*.ipynb")]
+            # All at the one scale, measured now; at others those that there is evidence of, and what their tables make.
+            running.run_stale(project, {BOOK_SCALE: names, **evidence.pages(project)}, cell_timeout)
+            page = build.build_book(project)
     click.echo(f"The book: {page.relative_to(project)}")
 
 
@@ -267,7 +177,7 @@ def book(cell_timeout: int) -> None:
 @click.option("--remove", "keys", multiple=True, metavar="KEY", help="Remove this network; may be given several times.")
 def models(keys: tuple[str, ...]) -> None:
     """List the trained networks in the store, with their settings, accuracy and size."""
-    with _one_message():
+    with one_message():
         store.remove_models(keys)
         for key in keys:
             click.echo(f"Removed {key}")
@@ -303,5 +213,5 @@ def _list_models() -> None:
 
 
 for _command in (sweep, compare):
-    _command.callback = _book_packages()(_one_message()(_command.callback or main))
+    _command.callback = book_packages()(one_message()(_command.callback or main))
     main.add_command(_command)

@@ -20,7 +20,7 @@ from stir.book import build, contents
 from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-PAGES = contents.pages(PROJECT)
+PAGES = contents.pages_of(PROJECT)
 WITH_CODE = "runs/digits/initialization"
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
@@ -44,9 +44,7 @@ def site(tmp_path_factory, request):
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
     executed = request.getfixturevalue("executed")
     for scale in {page.split("/")[1] for page in PAGES if page.startswith("runs/")}:
-        folder = Path(shutil.copytree(executed, project / "book" / "runs" / scale))
-        for path in folder.glob("*.ipynb") if scale != executed.name else ():
-            path.write_text(contents.with_links(path.read_text(), project, folder))
+        shutil.copytree(executed, project / "book" / "runs" / scale)
     return build.build_book(project).parent
 
 

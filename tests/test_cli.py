@@ -8,12 +8,11 @@ import sys
 import time
 from importlib.metadata import version
 
-import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
 from helpers.processes import descendants, left, wait_until, write_busy
-from helpers.project import PROJECT
+from helpers.project import PROJECT, write_project
 
 import stir.book
 from stir.book import runner
@@ -55,11 +54,7 @@ def project(tmp_path):
     """Write a project with one notebook, of the given code; the function returns a command that runs it."""
 
     def write(code, *arguments):
-        (tmp_path / "notebooks" / "scales").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "notebooks" / "scales" / "digits.yml").write_text("")
-        parameters = nbformat.v4.new_code_cell("n: int = 1  # help", metadata={"tags": ["parameters"]})
-        cells = [nbformat.v4.new_markdown_cell("# Title"), parameters, nbformat.v4.new_code_cell(code)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / "own.ipynb")
+        write_project(tmp_path, "own", "n: int = 1  # help", code)
         return [sys.executable, "-m", "stir", "run", "own", *arguments]
 
     return write

@@ -23,27 +23,10 @@ def project(tmp_path):
 
 
 def test_pages_are_in_their_order(project):
-    assert contents.pages(project) == ["index", "runs/big/loss", "runs/small/loss", "runs/small/dataset", "idea"]
-    assert contents.pages(project / "nowhere") == []
+    assert contents.pages_of(project) == ["index", "runs/big/loss", "runs/small/loss", "runs/small/dataset", "idea"]
+    assert contents.pages_of(project / "nowhere") == []
     toc = (PROJECT / "book" / "_toc.yml").read_text()
-    assert contents.pages(PROJECT) == re.findall(r"^(?:root| *- file): (\S+)", toc, re.MULTILINE)
-
-
-def test_a_page_links_to_its_like_at_other_scales(project):
-    loss, dataset = (project / "notebooks" / f"{name}.ipynb" for name in ("loss", "dataset"))
-    runs = project / "book" / "runs"
-    assert contents.about(loss, runs / "big") == "**Large images.** The same with: [small](../small/loss.ipynb)."
-    assert contents.about(loss, runs / "small") == "**small.** The same with: [Large images](../big/loss.ipynb)."
-    assert contents.about(dataset, runs / "small") == "**small.**"
-    assert contents.about(loss, project / "runs" / "big") == ""  # of other parameters than the scale's, perhaps
-
-
-def test_links_lead_to_pages_that_there_are(project):
-    text = "[](loss.ipynb), [them](dataset.ipynb) and [](other.ipynb), [](../../idea.md)"
-    big, small = (project / "book" / "runs" / scale for scale in ("big", "small"))
-    assert contents.with_links(text, project, small) == text
-    assert contents.with_links(text, project, big) == text.replace("(dataset", "(../small/dataset")
-    assert contents.with_links(text, project, project / "runs" / "big") == text
+    assert contents.pages_of(PROJECT) == re.findall(r"^(?:root| *- file): (\S+)", toc, re.MULTILINE)
 
 
 def test_each_scale_says_what_it_is():

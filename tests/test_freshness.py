@@ -37,16 +37,6 @@ def test_pages_of_tables_follow_the_tables(executed, tmp_path):
     assert freshness.fingerprint(source("glance", folder), {"beside": str(others)}, folder) != before
 
 
-def test_a_page_follows_the_table_of_contents(executed, tmp_path):
-    project = tmp_path / "project"
-    shutil.copytree(executed.parents[2], project)
-    folder, toc = project / "book" / "runs" / "digits", project / "book" / "_toc.yml"
-    assert freshness.is_current(source("loss", folder), TINY["loss"], folder)
-    toc.write_text(toc.read_text().replace("runs/cifar10-cpu/loss", "runs/other/loss"))
-    assert not freshness.is_current(source("loss", folder), TINY["loss"], folder)
-    assert freshness.is_current(source("dataset", folder), TINY["dataset"], folder)
-
-
 def test_a_page_of_benchmarks_follows_their_files(executed, tmp_path):
     assert freshness.is_current(source("performance", executed), TINY["performance"], executed)
     folder, benchmarks = tmp_path / "book" / "runs" / "digits", tmp_path / "book" / "benchmarks"

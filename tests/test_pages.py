@@ -34,7 +34,7 @@ def executed(tmp_path):
         cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
         assert cells[1].source == "about"
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        return re.findall(r"\[([^\]]*)\]\(([^)]*)\)", text)
+        return re.findall(r"\[([^\]]*)\]\((?!https:)([^)]*)\)", text)
 
     return links
 
@@ -49,3 +49,13 @@ def test_links_have_words_and_lead_somewhere(executed, tmp_path, name):
     in_the_book = executed(name, PROJECT / "book" / "runs" / "digits")
     assert [words for words, _ in in_the_book] == [words for words, _ in links]
     assert all(target.startswith("../../") or target.count("/") == 0 for _, target in in_the_book)
+
+
+def test_the_table_of_parameters_comes_from_the_notebook():
+    text = pages.with_tables("before\n\n<!-- parameters: loss -->\n\nafter", PROJECT)
+    declared = parameters.declared(notebook("loss"))
+    rows = re.findall(r"<tr><td><code>(\w+)</code></td><td><code>(.*?)</code></td><td>(.*?)</td></tr>", text)
+    assert [(name, *map(html.unescape, rest)) for name, *rest in rows] == [
+        (name, parameter.default, parameter.help) for name, parameter in declared.items()
+    ]
+    assert "<!-- parameters: loss -->" in (PROJECT / "book" / "run-it-yourself.md").read_text()

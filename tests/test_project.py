@@ -45,12 +45,14 @@ TESTED_WITH = {
     "classes": "datasets",
     "combination": "sweeping",
     "commands": "sweeping",
+    "errors": "cli",
     "evaluation": "score",
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
     "result": "score",
     "result_plot": "score",
+    "running": "cli",
     "style": "plots",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]

@@ -3,13 +3,12 @@
 import subprocess
 import sys
 
-import nbformat
 import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
 from helpers.processes import ENVIRONMENT, left, wait_until
-from helpers.project import PROJECT
+from helpers.project import PROJECT, write_project
 
 from stir.cli import main
 from stir.sweep import sweeping
@@ -19,6 +18,7 @@ PARAMETERS = """
 x: int = 0  # what is measured
 kinds: list = ["a"]  # of what
 unlucky: bool = False  # fail
+deadly: bool = False  # end the worker
 """
 CODE = """
 import os, time
@@ -27,6 +27,9 @@ import pandas as pd
 with open("../../log", "a") as log:  # in the folder of the sweep
     log.write(f"{x}\\n")
 assert not unlucky or x != 3, "unlucky"
+if deadly and x == 1 and not os.path.exists("../../cured"):
+    os.kill(os.getppid(), 9)
+    time.sleep(60)
 time.sleep(2)
 pd.DataFrame({"stir": [x / 10, x / 5], "kind": [kinds[0], "b"]}).to_csv("own.csv", index=False)
 """
@@ -35,15 +38,7 @@ pd.DataFrame({"stir": [x / 10, x / 5], "kind": [kinds[0], "b"]}).to_csv("own.csv
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with one notebook, `own`, which logs each run; the current folder."""
-    (tmp_path / "notebooks" / "scales").mkdir(parents=True)
-    (tmp_path / "notebooks" / "scales" / "digits.yml").write_text("")
-    cells = [
-        nbformat.v4.new_markdown_cell("# Title"),
-        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(CODE),
-    ]
-    python = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), tmp_path / "notebooks" / "own.ipynb")
+    write_project(tmp_path, "own", PARAMETERS, CODE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,6 +81,25 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     (project / "notebooks" / "own.ipynb").write_text((project / "notebooks" / "own.ipynb").read_text() + " ")
     plan = sweeping.plan(project, "own", "digits", [("unlucky", "true")], ["x=0..5"], project / "out")
     assert {each.state for each in plan.combinations} == {"open"}  # all is of another notebook
+
+
+def test_a_combination_that_kills_each_of_its_workers_fails_alone(project):
+    pytest.importorskip("distributed")
+    command = [sys.executable, "-m", "stir", "sweep", "own", "--grid", "x=0..2", "-p", "deadly", "true"]
+    command += ["--output", "out", "--workers", "2"]
+    ended = subprocess.run(command, cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    reason = "its workers died, time and again; most often for want of memory"
+    assert f"1 of 3 combinations failed; --retry runs them again:\n  own-x=1,deadly=true: {reason}\n" in ended.stderr
+    table = project / "out" / "own-deadly=true-by-x.csv"
+    assert sorted(pd.read_csv(table).x) == [0, 0, 2, 2]
+    log = (project / "out" / "log").read_text().split()
+    assert log.count("0") == log.count("2") == 1 and log.count("1") == 3
+    assert "3 combinations: 2 done, 0 to run\n" in CliRunner().invoke(main, command[3:]).output
+    (project / "out" / "cured").touch()
+    again = [*command, "--retry"]
+    subprocess.run(again, cwd=project, env=ENVIRONMENT, capture_output=True, check=True, timeout=900)
+    assert sorted(pd.read_csv(table).x) == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

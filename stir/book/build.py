@@ -4,42 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
+import yaml
 
-from stir.book.staging import is_whole, remove_leftovers, staging, vouch
+from stir.book import links
+from stir.book.contents import Book, project_book
+from stir.book.pages import for_book, with_tables
+from stir.book.staging import LOCK, is_whole, staging, vouch
 from stir.computing import processes
 
 STAGED = ".building-"  # begins the name of the folder that a book is built in
 VERSIONS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
 
 
-def build_book(project: Path) -> Path:
-    """Build the Jupyter Book in `project/book`, with warnings as errors, and return its first page.
+def build_book(project: Path, book: Book | None = None, place: str = "html") -> Path:
+    """Build a Jupyter Book, with warnings as errors, and return its first page.
 
     The book is built aside, from nothing that an earlier build left, and takes its place when it is whole; one that is
     current is not built again.
+
+    Args:
+        project: its folder, with `_config.yml` and what `book` holds beside pages.
+        book: what it is made of; None for the project's own.
+        place: its folder in `_build`.
 
     Raises:
         ValueError: an executed notebook holds an error.
         RuntimeError: Jupyter Book failed; the message has its warnings, or the last line of its output.
     """
-    sources = [
-        path for path in sorted((project / "book").rglob("*")) if path.is_file() and not _is_hidden(path, project)
-    ]
-    for path in sources:
-        if path.suffix == ".ipynb":
-            _check_page(path)
-    build, html = project / "_build", project / "_build" / "html"
-    manifest, made_of = build / "html.json", _fingerprint(project, sources)
-    remove_leftovers(build, STAGED)  # one that was killed at its end leaves them beside a book that is current
-    if not is_whole(manifest, html, made_of):
-        with staging(build, STAGED) as staged:
-            run_jupyter_book(project, staged)
+    book = book or project_book(project)
+    for path in book.notebooks.values():
+        check_page(path)
+    build, html = project / "_build", project / "_build" / place
+    with staging(build, STAGED) as staged:
+        write_sources(project, book, staged)
+        manifest, made_of = build / f"{place}.json", _fingerprint(staged)
+        if not is_whole(manifest, html, made_of):
+            run_jupyter_book(staged)
             manifest.unlink(missing_ok=True)
             if html.exists():
                 os.replace(html, staged / "before")
@@ -49,11 +57,8 @@ def build_book(project: Path) -> Path:
     return html / "index.html"
 
 
-def _is_hidden(path: Path, project: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(project).parts)
-
-
-def _check_page(path: Path) -> None:
+def check_page(path: Path) -> None:
+    """Raise a ValueError if an executed notebook holds an error."""
     notebook = nbformat.read(path, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     failed = any(output.output_type == "error" for output in outputs)
@@ -61,18 +66,45 @@ def _check_page(path: Path) -> None:
         raise ValueError(f"{path} ended with an error; run it again before building the book")
 
 
-def _fingerprint(project: Path, sources: list[Path]) -> str:
-    """Hash of the sources, the settings and the programs that build."""
+def write_sources(project: Path, book: Book, folder: Path) -> None:
+    """Write into a folder all that Jupyter Book reads, and what pages lead to: sources of notebooks, and tables."""
+    config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
+    _write(folder / "_config.yml", yaml.safe_dump(config | ({"title": book.title} if book.title else {})))
+    # Beside pages: pictures, tables and references.
+    other = shutil.ignore_patterns("runs", "evidence", "*.md", "*.ipynb", "_toc.yml", ".*")
+    shutil.copytree(project / "book", folder / "book", ignore=other)
+    _write(folder / "book" / "_toc.yml", yaml.safe_dump(book.toc, sort_keys=False))
+    if (project / "notebooks").exists():
+        shutil.copytree(project / "notebooks", folder / "notebooks", ignore=other)
+    for page, text in book.prose.items():
+        _write(
+            folder / "book" / f"{page}.md", links.in_book(with_tables(text, project), page, book.pages, book.elsewhere)
+        )
+    for page, path in book.notebooks.items():
+        _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))
+        for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, tables that the page leads to
+            if beside.suffix in (".png", ".csv"):
+                shutil.copy(beside, (folder / "book" / page).parent)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash of what is built, and of the programs that build."""
     digest = hashlib.sha256(repr([(name, version(name)) for name in VERSIONS]).encode())
     package = sorted(Path(__file__).parents[1].rglob("*.py"))  # its docstrings are pages
-    for path in [project / "_config.yml", *package, *sorted((project / "notebooks").glob("*.ipynb")), *sources]:
-        content = path.read_bytes()
-        digest.update(f"{os.path.relpath(path, project)}\0{len(content)}\0".encode() + content)
+    for path in [*package, *sorted(folder.rglob("*"))]:
+        if path.is_file() and path.name != LOCK:
+            content = path.read_bytes()
+            digest.update(f"{os.path.relpath(path, folder)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def run_jupyter_book(project: Path, output: Path, *options: str) -> None:
-    """Run the command of Jupyter Book, with warnings as errors, into `output/_build`.
+def run_jupyter_book(folder: Path, *options: str) -> None:
+    """Run the command of Jupyter Book in a folder of `write_sources`, with warnings as errors, into its `_build`.
 
     Raises:
         RuntimeError: it failed.
@@ -81,13 +113,13 @@ def run_jupyter_book(project: Path, output: Path, *options: str) -> None:
     # module comes without all of the package.
     watch = f"import runpy; runpy.run_path({processes.__file__!r})['end_with']({os.getpid()})"
     command = [sys.executable, "-c", f"{watch}; from jupyter_book.cli.main import main; main()"]
-    command += ["build", "book", "--config", "_config.yml", "--path-output", str(output), "-W", "-n", "--keep-going"]
+    command += ["build", "book", "--config", "_config.yml", "--path-output", str(folder), "-W", "-n", "--keep-going"]
     command += options
     process = subprocess.run(
-        command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     if process.returncode:
-        lines = process.stdout.splitlines()
+        lines = [line for line in process.stdout.splitlines() if line.strip()]
         # Where it ends by an exception, that is the last line.
-        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-1:]
-        raise RuntimeError("\n".join(["Jupyter Book failed:", *told]))
+        told = [line for line in lines if re.search("WARNING|ERROR|CRITICAL", line)] or lines[-1:]
+        raise RuntimeError("\n".join(["Jupyter Book failed:", *told]).replace(f"{folder}/", ""))

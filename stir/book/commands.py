@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
@@ -38,13 +37,10 @@ def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], out
     torch.nn.Module for images in [0, 1]; torchvision:resnet50 a network of torchvision's with published weights.
     """
     import pandas as pd
-    from papermill.exceptions import PapermillExecutionError
 
     from stir.book import compare as comparing
-    from stir.book import freshness, outcome, places, runner
+    from stir.book import freshness, outcome, places, runner, running
 
-    for name in ("asyncio", "papermill", "traitlets"):  # what they would tell, the message says
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     named = [[each.strip() for each in names.split(",")] for names in layers]
     values = {"networks": [*networks], "path": str(Path.cwd()), "dataset": images, **options}
     values["measures"] = [each.strip() for each in options["measures"].split(",")]
@@ -60,11 +56,8 @@ def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], out
         / places.label("compare", places.differences(comparing.NOTEBOOK, {"path": values["path"]}, values))
     )
     places.check_free(folder, comparing.NOTEBOOK, values)
-    try:
-        page = runner.execute(
-            comparing.NOTEBOOK, values, folder, scale="own networks", show=True, failed=folder / "compare-failed.ipynb"
-        )
-    except PapermillExecutionError as error:
-        raise RuntimeError(outcome.what_failed(error)) from error
+    page = running.run_notebook(
+        Path.cwd(), comparing.NOTEBOOK, values, folder, scale="own networks", cell_timeout=runner.CELL_TIMEOUT
+    )
     click.echo(comparing.summary(pd.read_csv(folder / "compare.csv").fillna({"doubts": ""})))
     click.echo(outcome.summary(page))

@@ -1,27 +1,76 @@
-"""The book's table of contents: its pages, and the scales that a notebook has a page at."""
+"""Contents of a book: its table of contents, and what each page is made of."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 
-def pages(project: Path) -> list[str]:
-    """The pages of `book/_toc.yml` in their order, as paths in `book` without an ending; none without such a file."""
-    path = project / "book" / "_toc.yml"
-    return _files(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else []
+@dataclass(frozen=True)
+class Book:
+    """What a book is made of.
+
+    Attributes:
+        title: above the sidebar; empty for that of `_config.yml`.
+        toc: its table of contents, in Jupyter Book's form.
+        prose: page -> its Markdown. A page is named by its path in the book without an ending.
+        notebooks: page -> the executed notebook.
+        labels: page -> what tells it from others of the same notebook.
+        elsewhere: page that only other books have, or its notebook -> its title.
+    """
+
+    title: str
+    toc: dict[str, Any]
+    prose: Mapping[str, str]
+    notebooks: Mapping[str, Path]
+    labels: Mapping[str, str]
+    elsewhere: Mapping[str, str]
+
+    @property
+    def pages(self) -> list[str]:
+        """All pages, in their order."""
+        return files_in(self.toc)
 
 
-def _files(entry: Any) -> list[str]:
+def project_book(project: Path) -> Book:
+    """The book of a project: its table of contents, its prose, and the executed notebooks in `book/runs/<scale>`."""
+    book, toc = project / "book", read_toc(project)
+    notebooks = {page: book / f"{page}.ipynb" for page in files_in(toc) if (book / f"{page}.ipynb").exists()}
+    labels = {page: title(project, page.split("/")[1]) for page in notebooks if page.count("/") == 2}
+    return Book("", toc, read_prose(project), notebooks, labels, {})
+
+
+def read_toc(project: Path) -> dict[str, Any]:
+    """The table of contents of a project's book.
+
+    Raises:
+        OSError: there is none.
+    """
+    return yaml.safe_load((project / "book" / "_toc.yml").read_text(encoding="utf-8"))
+
+
+def read_prose(project: Path) -> dict[str, str]:
+    """Page -> Markdown of the files in `book`."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((project / "book").glob("*.md"))}
+
+
+def pages_of(project: Path) -> list[str]:
+    """The pages of a project's book in their order; none without a table of contents."""
+    return files_in(read_toc(project)) if (project / "book" / "_toc.yml").exists() else []
+
+
+def files_in(entry: Any) -> list[str]:
+    """The pages that an entry of a table of contents holds, itself and below it, in their order."""
     if isinstance(entry, list):
-        return [file for each in entry for file in _files(each)]
+        return [file for each in entry for file in files_in(each)]
     if not isinstance(entry, dict):
         return []
     own = [entry[name] for name in ("root", "file") if name in entry]
-    return own + [file for value in entry.values() for file in _files(value)]
+    return own + [file for value in entry.values() for file in files_in(value)]
 
 
 def title(project: Path, scale: str) -> str:
@@ -29,43 +78,3 @@ def title(project: Path, scale: str) -> str:
     path = project / "notebooks" / "scales" / f"{scale}.yml"
     first = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
     return first.removeprefix("#").partition(":")[0].strip() if first.startswith("#") else scale
-
-
-def about(notebook: Path, folder: Path) -> str:
-    """Markdown of what the scale of a page is, with links to the pages of `notebook` at other scales.
-
-    Args:
-        folder: of the page; unless it is `book/runs/<scale>`, the text is empty.
-    """
-    project, scale = notebook.parents[1], folder.name
-    if not is_of_book(project, folder):
-        return ""
-    others = [each for each in _scales_of(project, notebook.stem) if each != scale]
-    links = [f"[{title(project, each)}](../{each}/{notebook.name})" for each in others]
-    return f"**{title(project, scale)}.**" + (f" The same with: {', '.join(links)}." if links else "")
-
-
-def with_links(text: str, project: Path, folder: Path) -> str:
-    """Lead links to notebooks that the book has no page of at the scale of `folder` to those at another scale.
-
-    Args:
-        text: Markdown of a notebook, which links to others by their file's name.
-        folder: of the page; unless it is `book/runs/<scale>`, the text stays as it is.
-    """
-
-    def link(match: re.Match) -> str:
-        scales = _scales_of(project, match[1])
-        return match[0] if folder.name in scales or not scales else f"](../{scales[0]}/{match[1]}.ipynb)"
-
-    return re.sub(r"\]\((\w+)\.ipynb\)", link, text) if is_of_book(project, folder) else text
-
-
-def is_of_book(project: Path, folder: Path) -> bool:
-    """Whether `folder` is `book/runs/<scale>`."""
-    return folder.resolve().parent == (project / "book" / "runs").resolve()
-
-
-def _scales_of(project: Path, name: str) -> list[str]:
-    """The scales at which the book has a page of a notebook, in their order."""
-    parts = [page.split("/") for page in pages(project)]
-    return [part[1] for part in parts if part[0] == "runs" and part[-1] == name]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stir.book import contents, evidence, parameters
+from stir.book import evidence, parameters
 from stir.book.staging import is_whole, made_from, spoilt_files
 from stir.study.conclusions import tables_in
 
@@ -43,7 +42,6 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
     package = Path(__file__).parents[1]
     return {
         "notebook": {notebook.name: _short(notebook.read_bytes())},
-        "links": {name: _short(text.encode()) for name, text in _links(notebook, folder).items()},
         "parameters": values,
         "tables": {
             f"{path.parent.name}/{path.name}": _short(path.read_bytes())
@@ -60,13 +58,6 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
     }
 
 
-def _links(notebook: Path, folder: Path) -> dict[str, str]:
-    """What a page says of other pages, which the book's table of contents decides."""
-    text = contents.with_links(notebook.read_text(encoding="utf-8"), notebook.parents[1], folder)
-    to_others = " ".join(re.findall(r"\]\([^)]*\.ipynb\)", text))
-    return {"to other scales": contents.about(notebook, folder), "to other pages": to_others}
-
-
 def _short(*contents: bytes) -> str:
     digest = hashlib.sha256()
     for content in contents:
@@ -77,7 +68,6 @@ def _short(*contents: bytes) -> str:
 # What a part of `fingerprint` is called, of which some entries differ.
 WORDS = {
     "notebook": "the notebook",
-    "links": "links",
     "parameters": "parameters",
     "tables": "tables that it reads",
     "evidence": "the evidence",

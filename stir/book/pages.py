@@ -1,12 +1,13 @@
-"""What the runner adds to an executed notebook: on what it ran, its parameters, and links that lead somewhere."""
+"""An executed notebook as it is read: with what it ran on and its parameters, in any viewer or as a page of a book."""
 
 from __future__ import annotations
 
-import os
+import ast
+import posixpath
 import re
 import string
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,50 +15,84 @@ from typing import Any
 
 import nbformat
 
-from stir.book import contents
+from stir.book import links, parameters, roles
+from stir.book.contents import Book
 from stir.book.freshness import VERSIONS
 from stir.book.parameters import Parameter
 from stir.computing.devices import hardware, resolve_device
 from stir.files import write_atomically
 
+PROVENANCE = "provenance"  # id of the cell below the title
+IN_BOOK = "in_book"  # metadata of a text that is another in a book: that text
+MOST_LINKS = 8  # to other runs of a notebook
+
 
 def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
-    """Add texts below the title, hide the injected parameters, mend links, and drop this machine's paths.
+    """Add texts below the title, hide the injected parameters, and drop this machine's paths.
+
+    Texts become Markdown that any viewer shows, with links that lead somewhere; as they are in a book, `for_book` finds
+    them.
 
     Args:
         source: the notebook that was executed.
         folder: where the executed one goes.
         about: Markdown of the run; empty texts are left out.
     """
-    notebook = nbformat.read(executed, as_version=4)
+    notebook, project = nbformat.read(executed, as_version=4), source.parents[1]
+    references, values = project / "book" / "references.bib", _glued(notebook)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-input")
-        elif cell.cell_type == "markdown":
-            cell.source = _with_links_from(cell.source, folder, source.parents[1])
+    for holder, key, metadata in _texts(notebook):
+        text = roles.plain(links.outside(holder[key], source.stem, folder, project), references, values)
+        if text != holder[key]:
+            metadata[IN_BOOK], holder[key] = holder[key], text
     text = "\n\n".join(filter(None, about))
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="provenance"))
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id=PROVENANCE))
     notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
     nbformat.write(notebook, executed)
 
 
-def _with_links_from(text: str, folder: Path, project: Path) -> str:
-    """Have the links in Markdown, which are those of a page of the book, lead to the same from another folder."""
-    pages = project / "book" / "runs"
-    if contents.is_of_book(project, folder):
-        return contents.with_links(text, project, folder)
+def for_book(executed: Path, page: str, book: Book) -> Any:
+    """Read an executed notebook as a page of a book: with citations, and links to pages that the book has."""
+    notebook = nbformat.read(executed, as_version=4)
+    for holder, key, metadata in _texts(notebook):
+        holder[key] = links.in_book(metadata.pop(IN_BOOK, holder[key]), page, book.pages, book.elsewhere)
+    for cell in notebook.cells:
+        if cell.get("id") == PROVENANCE:
+            cell.source = f"{_about(page, book)}\n\n{cell.source}"
+    return notebook
 
-    def link(match: re.Match) -> str:
-        words, target = match[1], match[2]
-        if (folder / target).exists():
-            return match[0]
-        book = pages / "scale" / target
-        place = project / "notebooks" / target if target.endswith(".ipynb") else Path(os.path.normpath(book))
-        if not place.exists():
-            return match[0]
-        return f"[{words}]({Path(os.path.relpath(place.resolve(), folder.resolve())).as_posix()})"
 
-    return re.sub(r"\[([^\]]*)\]\((?![a-z]+:|#|/)([^)\s#]+)\)", link, text)
+def _texts(notebook: Any) -> Iterator[tuple[Any, str, Any]]:
+    """The Markdown of a notebook: what holds it, its name there, and its metadata."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            yield cell, "source", cell.metadata
+        for output in cell.get("outputs", []):
+            if "text/markdown" in output.get("data", {}):
+                yield output.data, "text/markdown", output.metadata
+
+
+def _glued(notebook: Any) -> dict[str, str]:
+    """The texts that a notebook has glued, by their names."""
+    texts = {}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        text = output.get("data", {}).get("application/papermill.record/text/plain", "")
+        if text.startswith(("'", '"')):
+            texts[output.metadata.scrapbook.name] = ast.literal_eval(text)
+    return texts
+
+
+def _about(page: str, book: Book) -> str:
+    """What a page is of, with links to others of its notebook."""
+    if page not in book.labels:
+        return ""
+    like = [each for each in book.labels if each != page and posixpath.basename(each) == posixpath.basename(page)]
+    folder = posixpath.dirname(page)
+    others = [f"[{book.labels[each]}]({posixpath.relpath(each, folder)}.ipynb)" for each in like[:MOST_LINKS]]
+    more = f" and {len(like) - MOST_LINKS} more" if len(like) > MOST_LINKS else ""
+    return f"**{book.labels[page]}.**" + (f" The same with: {', '.join(others)}{more}." if others else "")
 
 
 def provenance(declared: Mapping[str, Parameter], values: Mapping[str, Any], scale: str, seconds: float) -> str:
@@ -71,14 +106,33 @@ def provenance(declared: Mapping[str, Parameter], values: Mapping[str, Any], sca
         "",
         "<details>",
         "<summary>Parameters of this run</summary>",
+    ]
+    home = str(Path.home())
+    shown = {name: str(values.get(name, parameter.default)).replace(home, "~") for name, parameter in declared.items()}
+    return "\n".join([*lines, _table("value", shown, declared), "</details>"])
+
+
+def with_tables(text: str, project: Path) -> str:
+    """Markdown with the parameters of a notebook after each comment `<!-- parameters: NOTEBOOK -->`."""
+
+    def table(match: re.Match) -> str:
+        declared = parameters.declared(project / "notebooks" / f"{match[1]}.ipynb")
+        defaults = {name: parameter.default for name, parameter in declared.items()}
+        return f"{match[0]}\n{_table('default', defaults, declared)}"
+
+    return re.sub(r"<!-- parameters: (\w+) -->", table, text)
+
+
+def _table(head: str, values: Mapping[str, str], declared: Mapping[str, Parameter]) -> str:
+    """HTML of parameters: the name, the value, under this heading, and what it is."""
+    lines = [
         '<div class="pst-scrollable-table-container"><table class="table">',
-        "<tr><th>parameter</th><th>value</th><th>what it is</th></tr>",
+        f"<tr><th>parameter</th><th>{head}</th><th>what it is</th></tr>",
     ]
     for name, parameter in declared.items():
-        value = str(values.get(name, parameter.default)).replace(str(Path.home()), "~")
-        cells = f"<code>{name}</code>", _code(value), _text(parameter.help)
+        cells = f"<code>{name}</code>", _code(values[name]), _text(parameter.help)
         lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return "\n".join([*lines, "</table></div>", "</details>"])
+    return "\n".join([*lines, "</table></div>"])
 
 
 def _text(value: str) -> str:

@@ -6,7 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from stir.book.build import STAGED, run_jupyter_book
+from stir.book.build import STAGED, run_jupyter_book, write_sources
+from stir.book.contents import project_book
 from stir.book.staging import staging
 
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
@@ -36,7 +37,8 @@ def print_book(project: Path) -> Path:
 
     executable, build = browser(), project / "_build"
     with staging(build, STAGED) as staged:
-        run_jupyter_book(project, staged, "--builder", "singlehtml")
+        write_sources(project, project_book(project), staged)
+        run_jupyter_book(staged, "--builder", "singlehtml")
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
             page = chromium.new_page()

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import papermill
 
-from stir.book import checks, contents, evidence, pages, parameters
+from stir.book import checks, evidence, pages, parameters
 from stir.book.freshness import absolute_paths, fingerprint
 from stir.book.kernels import START_TIMEOUT, kernels_that_end
 from stir.book.staging import move_files, staging
@@ -27,6 +27,8 @@ from stir.book.terminal import following
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
 THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
+# What a run has in its staging folder, beside the files that its notebook writes.
+PROGRESS, STORE, LOG = ".progress", ".store", ".used"
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
 
@@ -124,8 +126,6 @@ def execute(
         nbclient.exceptions.CellTimeoutError: a cell took longer than `cell_timeout`.
         OSError: a file could not be written, as on a full disk.
     """
-    declared = parameters.declared(notebook)
-    project = notebook.parents[1]
     check(notebook, values)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
@@ -136,13 +136,9 @@ def execute(
     if failed is not None:
         failed.unlink(missing_ok=True)
     with staging(folder, ".running-") as staged:
-        executed, log, told = staged / notebook.name, staged / ".used", staged / ".progress"
-        environment = {**_evidence(project), "STIR_USED": str(log)}
-        environment |= {"STIR_PROGRESS": str(told)} if show else {}
-        environment |= {"STIR_STORE": str(staged / ".store")} if alone else {}
-        environment |= {"STIR_FRESH": "1"} if fresh else {}
-        start = time.perf_counter()
-        follow = following(notebook.stem, _cells(notebook, values), told) if show else nullcontext[dict[str, Any]]({})
+        executed, start = staged / notebook.name, time.perf_counter()
+        environment = _environment(notebook.parents[1], staged, fresh=fresh, alone=alone, show=show)
+        follow = following(notebook.stem, _cells(notebook, values), staged / PROGRESS) if show else nullcontext({})
         try:
             with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
                 papermill.execute_notebook(
@@ -154,17 +150,32 @@ def execute(
             if failed is not None:
                 _keep_partial(executed, failed)
             raise
-        used = evidence.read_log(log)
-        how = pages.provenance(declared, values, scale, time.perf_counter() - start)
-        about = contents.about(notebook, folder), how, evidence.described(used, evidence.folder_of(project))
-        pages.annotate(executed, notebook, folder, *about)
-        log.unlink(missing_ok=True)
-        for beside in (staged / ".store", told):
-            shutil.rmtree(beside, ignore_errors=True)
-        if used:
-            (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
+        _describe(executed, notebook, values, folder, scale, time.perf_counter() - start)
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
+
+
+def _environment(project: Path, staged: Path, *, fresh: bool, alone: bool, show: bool) -> dict[str, str]:
+    """The environment variables of a run; arguments as of `execute`."""
+    chosen = {"STIR_PROGRESS": staged / PROGRESS} if show else {}
+    chosen |= {"STIR_STORE": staged / STORE} if alone else {}
+    chosen |= {"STIR_FRESH": 1} if fresh else {}
+    return {**_evidence(project), "STIR_USED": str(staged / LOG)} | {name: str(value) for name, value in chosen.items()}
+
+
+def _describe(
+    executed: Path, notebook: Path, values: Mapping[str, Any], folder: Path, scale: str, seconds: float
+) -> None:
+    """Tell in an executed notebook on what it ran, list beside it what it used, and remove all else of its run."""
+    project, staged = notebook.parents[1], executed.parent
+    used = evidence.read_log(staged / LOG)
+    how = pages.provenance(parameters.declared(notebook), values, scale, seconds)
+    pages.annotate(executed, notebook, folder, how, evidence.described(used, evidence.folder_of(project)))
+    (staged / LOG).unlink(missing_ok=True)
+    for name in (STORE, PROGRESS):
+        shutil.rmtree(staged / name, ignore_errors=True)
+    if used:
+        (staged / f"{notebook.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
 
 
 def _evidence(project: Path) -> dict[str, str]:

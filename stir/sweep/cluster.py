@@ -33,7 +33,7 @@ QUEUES = {
 }  # fmt: skip
 SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # a worker that dies has no second combination waiting
-    "distributed.scheduler.allowed-failures": 3,  # deaths of workers under one combination until it counts as failed
+    "distributed.scheduler.allowed-failures": 2,  # deaths of workers under one combination; the next one makes it fail
     "distributed.worker.profile.enabled": False,
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import outcome, runner
+from stir.book import outcome, runner, running
 from stir.book.freshness import fingerprint, is_current
 from stir.files import lock, write_atomically
 
@@ -91,8 +90,7 @@ def execute(combination: Combination, store: str, cell_timeout: int) -> Outcome:
     Whatever fails is part of the outcome, and kept.
     """
     os.environ["STIR_STORE"] = store
-    for name in ("asyncio", "papermill", "traitlets"):  # what they would tell, the outcome says
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    running.silence_libraries()
     start = time.perf_counter()
     try:
         if not combination.notebook.exists():

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import nbformat
+
 from stir.book import runner
 
 PROJECT = Path(__file__).parents[2]
@@ -62,3 +64,18 @@ def notebook(name: str, project: Path = PROJECT) -> Path:
 def execute_tiny(name: str, folder: Path, **more) -> None:
     """Execute a notebook with its parameters in `TINY`, and more, into the folder `book/runs/<scale>` of a project."""
     runner.execute(notebook(name, folder.parents[2]), TINY[name] | more, folder, scale="digits")
+
+
+def write_project(folder: Path, name: str, parameters: str, *code: str, text: str = "# Title") -> Path:
+    """Write a project with one notebook, of these cells, and an empty scale `digits`; return the notebook."""
+    (folder / "notebooks" / "scales").mkdir(parents=True, exist_ok=True)
+    (folder / "notebooks" / "scales" / "digits.yml").touch()
+    cells = [
+        nbformat.v4.new_markdown_cell(text),
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        *map(nbformat.v4.new_code_cell, code),
+    ]
+    python = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    path = folder / "notebooks" / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), path)
+    return path

@@ -1,0 +1,53 @@
+"""Ends of a command: errors in one message without a traceback, and signals that end all that it started."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from stir.computing.memory import is_out_of_memory
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Turn signals that ask for the end into an exception, so that notebooks and their workers end too."""
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handled = [each for each in ends if signal.getsignal(each) is signal.SIG_DFL]  # nohup ignores one
+    if threading.current_thread() is not threading.main_thread():
+        handled = []
+    for each in handled:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Turn errors of the user's making into a message without a traceback."""
+    try:
+        yield
+    except MemoryError as error:
+        raise click.ClickException(str(error) or "memory does not suffice") from error
+    except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        # PyTorch appends where in its own code an allocation failed.
+        message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
+        raise click.ClickException(message or type(error).__name__) from error
+
+
+@contextmanager
+def book_packages() -> Iterator[None]:
+    """Turn a failing import of the packages that only the book needs into a message with the remedy."""
+    try:
+        yield
+    except ImportError as error:
+        raise click.ClickException(
+            f"this command needs the packages of the book ({error}); in your clone: pip install '.[book]'"
+        ) from error

@@ -1,0 +1,109 @@
+"""Runs of notebooks on a command's behalf: the project's folder, the values asked for, and failures in a few lines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from stir.book import freshness, outcome, pages, parameters, runner
+from stir.book.options import BOOK_SCALE
+from stir.book.staging import remove_leftovers
+
+
+def values_of(
+    project: Path, notebook: Path, scale: str, given: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a scale, and those with the parameters that are given as names and texts."""
+    declared = parameters.declared(notebook)
+    base = runner.load_scale(project, scale, notebook)
+    return base, base | {key: parameters.parse_value(text, key, declared) for key, text in given}
+
+
+def run_notebook(
+    project: Path, notebook: Path, values: dict[str, Any], folder: Path, *, scale: str, cell_timeout: int, **how: bool
+) -> Path:
+    """Execute a notebook with progress on the terminal; arguments as of `stir.book.runner.execute`.
+
+    Raises:
+        click.ClickException: it came to no end; the message says why, and where it is as far as it came.
+    """
+    silence_libraries()
+    # Not beside the book's pages: one that failed would be built into it.
+    place = project / "runs" / scale if folder.parent == project / "book" / "runs" else folder
+    failed = place / f"{notebook.stem}-failed.ipynb"
+    try:
+        return runner.execute(
+            notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
+        )
+    except PapermillExecutionError as error:
+        reason = outcome.what_failed(error)
+    except DeadKernelError as error:
+        reason = str(error)
+    except CellTimeoutError:
+        reason = f"a cell took longer than {cell_timeout} s; give it more with --cell-timeout"
+    finally:
+        if place == folder:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing came of it
+    partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
+    message = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
+    raise click.ClickException(f"{message}{partial}")
+
+
+def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout: int) -> None:
+    """Execute for the project's book the notebooks whose pages are stale, those that read tables last.
+
+    Args:
+        scales: scale -> names of the notebooks that are measured there: now at `BOOK_SCALE`, elsewhere from the
+            evidence alone. What reads their tables is executed at each scale.
+
+    Raises:
+        click.ClickException: as `run_notebook`, at `BOOK_SCALE`; at another scale the page says why it is not there.
+    """
+    for scale, names in scales.items():
+        for notebook, values, folder in stale(project, scale, names):
+            try:
+                run_notebook(
+                    project, notebook, values, folder, scale=scale, cell_timeout=cell_timeout, alone=scale != BOOK_SCALE
+                )
+            except click.ClickException as error:
+                if scale == BOOK_SCALE:
+                    raise
+                click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
+                pages.write_notice(notebook, folder, scale, error.message)
+
+
+def stale(
+    project: Path, scale: str, names: Collection[str] | None = None
+) -> Iterator[tuple[Path, dict[str, Any], Path]]:
+    """Tell of each notebook whose page at a scale is stale, and yield it with its values and the page's folder.
+
+    Args:
+        names: of the notebooks, beside those that read tables; None for all.
+    """
+    folder = project / "book" / "runs" / scale
+    remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
+    notebooks = runner.own_files(project, "notebooks/*.ipynb")
+    for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
+        if names is not None and notebook.stem not in names and not freshness.reads_tables(notebook):
+            continue
+        values = runner.load_scale(project, scale, notebook)
+        if not freshness.is_current(notebook, values, folder):
+            click.echo(f"Executing {notebook.name} at the scale {scale} ...")
+            yield notebook, values, folder
+
+
+def silence_libraries() -> None:
+    """Keep off the terminal what an error's message says in one line.
+
+    A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback.
+    """
+    for name in ("asyncio", "papermill", "traitlets"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
