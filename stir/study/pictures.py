@@ -151,9 +151,14 @@ def descent(
         return made
 
 
-def sprite(rows: Float[Tensor, "s n c h w"]) -> bytes:
-    """A PNG with 8 bits a channel of images in [0, 1], 1 or 3 channels each, in rows and columns."""
-    pixels = (rows.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 3, 1, 4, 2)
+def sprite(rows: Float[Tensor, "s n c h w"], levels: int = 256) -> bytes:
+    """A PNG of images in [0, 1], 1 or 3 channels each, in rows and columns.
+
+    Args:
+        levels: values that a channel may have, evenly spaced; noise of fewer takes less room.
+    """
+    coarse = (rows.detach().cpu().clamp(0, 1) * (levels - 1)).round() / (levels - 1)
+    pixels = (coarse * 255).round().to(torch.uint8).permute(0, 3, 1, 4, 2)
     height, width = pixels.shape[0] * pixels.shape[1], pixels.shape[2] * pixels.shape[3]
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(height, width, -1).squeeze(-1).numpy()).save(file, "PNG", optimize=True)
