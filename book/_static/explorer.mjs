@@ -50,8 +50,8 @@
         data.networks.find((each) => each.training === trainingSelect.value && each.seed === seedSelect.value).name;
       return { fieldset, name };
     };
-    const reference = side("Reference, which X\u2032 is made for", own.seed);
-    const target = side("Target, which looks at X\u2032", other);
+    const reference = side("Reference: makes X\u2032", own.seed);
+    const target = side("Target: looks at X\u2032", other);
     const [layerLabel, layer] = choice("layer", data.layers, first.layer, update);
     const taken = make("output");
     const slider = make("input", { type: "range", min: 0, max: data.steps.length - 1, value: data.steps.length - 1 });

@@ -19,6 +19,7 @@ from stir.study.pictures import Descent, sprite
 
 SCORES = ("stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high", "pixels")
 LEVELS = 32  # of a channel of x': in noise more cannot be seen, and take half as much room again
+WIDE = 128  # pixels that a strip has at least, for viewers that smooth what they enlarge
 PLACE = "../../_static/explorer.mjs"  # from a page of the book, `runs/<scale>/explorer.html`
 
 
@@ -81,9 +82,12 @@ def strips(rows: Mapping[str, Tensor], labels: Sequence[str]) -> str:
     heads = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels)
     lines = []
     for name, images in rows.items():
-        large = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # for viewers that smooth
+        times = math.ceil(WIDE / (len(images) * images.shape[-1]))
+        large = images.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
         alt = html.escape(f"{len(images)} pictures, {name}: {', '.join(labels)}")
-        picture = f'<img src="{_uri(sprite(large[None]))}" alt="{alt}" style="width:100%;image-rendering:pixelated">'
+        picture = (
+            f'<img src="{_uri(sprite(large[None], LEVELS))}" alt="{alt}" style="width:100%;image-rendering:pixelated">'
+        )
         lines.append(f'<tr><th scope="row">{html.escape(name)}</th><td colspan="{len(labels)}">{picture}</td></tr>')
     return f'<table class="strips"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
