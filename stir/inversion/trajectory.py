@@ -41,12 +41,12 @@ class Trajectory:
     def distances(
         self, model: nn.Module, *, layer: str | None = None, options: InversionOptions | None = None, **changes
     ) -> Float[Tensor, "s n"]:
-        """The relative distance |m(x') - m(x)| / |m(x)| of each image, as any network m sees it, in full precision.
+        """The relative distance `|m(x') - m(x)| / |m(x)|` of each image, as any network m sees it, in full precision.
 
         Args:
             model: m; the reference that was inverted, or a target.
             layer: of the representation, as in `stir.invert`.
-            options, **changes: fields of `stir.InversionOptions`; of these `pool`, `device` and `batch_size` count.
+            options, changes: fields of `stir.InversionOptions`; of these `pool`, `device` and `batch_size` count.
 
         Raises:
             ValueError: an argument out of its range, or an image whose representation is all zeros or not finite.
@@ -54,7 +54,7 @@ class Trajectory:
         """
         options, originals = with_changes(options, changes), self.inversion.originals
         with Representation(model, originals, layer, pool=options.pool, device=options.device) as represent:
-            batch_size = options.batch_size or represent.batch_size()
+            batch_size = options.batch_size or represent.batch_size(len(originals))
             check_representations(represent, originals, batch_size)
             distances = [relative_distance(represent, originals, images, batch_size) for images in self.images]
         return torch.stack(distances).to(self.images)
@@ -73,7 +73,7 @@ def trajectory(
 
     Args:
         at: these numbers of steps, rising, from 0 for the seed images to at most all.
-        model, images, layer, options, **changes: as in `stir.invert`.
+        model, images, layer, options, changes: as in `stir.invert`.
 
     Raises:
         ValueError, TypeError: as `stir.invert`, or `at` holds anything else.
