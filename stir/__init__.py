@@ -8,6 +8,7 @@ from stir.inversion.controversial import Controversy, controversial
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import features
+from stir.inversion.trajectory import Trajectory, trajectory
 from stir.networks.architectures import build_model, pretrained_model
 from stir.networks.blocks import Normalize, Resize
 from stir.scoring.result import StirResult
@@ -33,6 +34,7 @@ __all__ = [
     "Quantity",
     "Resize",
     "StirResult",
+    "Trajectory",
     "accuracy",
     "build_model",
     "controversial",
@@ -44,5 +46,6 @@ __all__ = [
     "score",
     "trained_model",
     "trained_models",
+    "trajectory",
     "verdict",
 ]

@@ -219,3 +219,130 @@ def test_citations_agree_with_the_list(site):
     assert len(cited) > 10
     for words in map(plain, cited):  # "[Nanda et al., 2022]", or "Nanda et al. [2022]" in a sentence
         assert words.replace(" [", ", ").strip("[]") in listed
+
+
+@pytest.fixture
+def explorer(request, site, browser):
+    """The page of the explorer, without a network; `request.param` has options of the browser."""
+    context = browser.new_context(offline=True, **getattr(request, "param", {}))
+    tab = context.new_page()
+    tab.problems = []
+    tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+    tab.goto((site / f"{next(page for page in PAGES if page.endswith('/explorer'))}.html").as_uri())
+    yield tab
+    assert tab.problems == []
+    context.close()
+
+
+def shown(tab):
+    """What the explorer shows: the pixels of each row of pictures, and the texts of each row of numbers."""
+    return tab.evaluate("""() => [...document.querySelectorAll(".explorer tbody tr")].map((row) =>
+        [...row.querySelectorAll("td")].map((cell) =>
+            cell.querySelector("canvas")?.toDataURL() ?? cell.textContent))""")
+
+
+def choose(tab, **values):
+    """Choose in the explorer, and wait until the pictures have followed."""
+    selects = dict(
+        zip(("training", "seed", "target_training", "target_seed", "layer"), tab.locator(".explorer select").all())
+    )
+    for name, value in values.items():
+        selects[name].select_option(value)
+    tab.wait_for_function("""() => {
+        const chosen = [...document.querySelectorAll(".explorer select")].map((each) => each.value);
+        const name = (training, seed) => `${training}, ${seed}`;
+        const wanted = [name(chosen[0], chosen[1]), name(chosen[2], chosen[3]), chosen[4]].join("; ");
+        return document.querySelector(".explorer").dataset.shown.startsWith(wanted);
+    }""")
+
+
+def options(tab, number):
+    return tab.locator(".explorer select").nth(number).locator("option").all_inner_texts()
+
+
+def test_the_explorer_changes_pictures_by_keyboard(explorer):
+    explorer.wait_for_selector(".explorer[data-shown]")
+    x, seed, last, near, far = shown(explorer)
+    assert len({*x, *seed, *last}) == 3 * len(x)  # all of them different pictures
+    explorer.locator(".explorer input[type=range]").focus()
+    explorer.keyboard.press("Home")
+    explorer.wait_for_function("document.querySelector('.explorer').dataset.shown.endsWith('; 0')")
+    first = shown(explorer)
+    assert first[:3] == [x, seed, seed] and first[3] != near  # at step 0 x' is the seed image
+    explorer.keyboard.press("ArrowRight")
+    explorer.wait_for_function("!document.querySelector('.explorer').dataset.shown.endsWith('; 0')")
+    assert all(one != other for one, other in zip(shown(explorer)[2], seed, strict=True))
+    explorer.keyboard.press("End")
+    explorer.wait_for_function("document.querySelector('.explorer output').textContent !== '1'")
+    before = explorer.locator(".explorer select").nth(4).input_value()
+    explorer.locator(".explorer select").nth(4).focus()
+    explorer.keyboard.press("ArrowDown")
+    assert explorer.locator(".explorer select").nth(4).input_value() != before
+    choose(explorer)
+    at_other_layer = shown(explorer)
+    assert at_other_layer[:2] == [x, seed] and at_other_layer[2] != last and at_other_layer[3:] != [near, far]
+    assert explorer.locator(".explorer [aria-live]").inner_text().startswith("After ")
+
+
+def test_a_choice_changes_what_depends_on_it(explorer):
+    explorer.wait_for_selector(".explorer[data-shown]")
+    start = shown(explorer)
+    choose(explorer, target_training=options(explorer, 2)[1])
+    other_target = shown(explorer)
+    assert other_target[:4] == start[:4] and other_target[4] != start[4]  # X' is made for the reference alone
+    choose(explorer, training=options(explorer, 0)[1])
+    other_reference = shown(explorer)
+    assert other_reference[:2] == start[:2] and other_reference[2] != start[2]
+    choose(explorer, target_training=options(explorer, 0)[1], target_seed=options(explorer, 1)[0])
+    itself = shown(explorer)
+    assert itself[3] == itself[4]  # both are the one network
+
+
+def test_the_explorers_numbers_are_those_of_the_tables(explorer):
+    explorer.wait_for_selector(".explorer[data-shown]")
+    tables = {}
+    for place, layer in enumerate(explorer.locator(".heatmaps .heading").all_inner_texts()):
+        for column, title in enumerate(("cka", "stir")):
+            table = explorer.locator(".heatmaps").nth(place).locator("table").nth(column)
+            rows = [[cell.strip() for cell in line.split("\t")] for line in table.inner_text().splitlines()]
+            rows = [row for row in rows if re.fullmatch(r"[\d.\u2212-]+", row[-1])]
+            tables[layer, title] = {row[0]: row[1:] for row in rows}
+    names = [f"{training}, {seed}" for training in options(explorer, 0) for seed in options(explorer, 1)]
+    compared = set()
+    for layer in options(explorer, 4):
+        for one in names:
+            for column, other in enumerate(names):
+                (training, _, seed), (target_training, _, target_seed) = one.rpartition(", "), other.rpartition(", ")
+                sides = dict(target_training=target_training, target_seed=target_seed, layer=layer)
+                choose(explorer, training=training, seed=seed, **sides)
+                for title in ("cka", "stir"):
+                    value = explorer.locator(f".explorer output.{title}").inner_text().replace("\u2212", "-")
+                    assert value.partition(" ")[0] == tables[layer, title][one][column]
+                    compared.add(value)
+    assert len(compared) > len(names)
+
+
+@pytest.mark.parametrize("explorer", [{"java_script_enabled": False}], indirect=True)
+def test_the_explorers_page_says_the_same_without_javascript(explorer):
+    assert explorer.locator(".explorer select").count() == 0
+    assert explorer.locator("article .cell_output img").first.is_visible()
+    values = explorer.locator(".heatmaps tbody td").all_inner_texts()
+    assert len(values) >= 2 * 16 and all(re.match(r"-?\d\.\d\d", value) for value in values)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("explorer", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_the_explorer_fits_a_phone_and_a_cell_tells_its_details(explorer, scheme):
+    explorer.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+    explorer.wait_for_selector(".explorer[data-shown]")
+    assert explorer.evaluate("document.documentElement.scrollWidth") <= 390
+    for element in explorer.locator(".explorer :is(select, input, canvas, output), .heatmaps table").all():
+        box = element.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    cell = explorer.locator(".heatmaps").first.locator("table").nth(1).locator("tbody td").nth(1)
+    assert not cell.locator(".more").is_visible()
+    cell.focus()
+    details = cell.locator(".more")
+    assert details.is_visible() and "target" in details.inner_text() and details.inner_text().count("[") == 1
+    box = details.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390

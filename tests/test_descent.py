@@ -42,7 +42,7 @@ def run(aims, *, half=False, coarse_aim=None, nan_above=2.0, **options):
 
         return evaluate
 
-    chosen, rank = descend(
+    chosen, rank, _ = descend(
         objective,
         Brighter,
         images,

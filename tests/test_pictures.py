@@ -51,3 +51,26 @@ def test_disagreeing_images_are_those_of_controversial_and_made_once(models, sma
     assert same(pictures.disagreeing(models, "a", "b", images, **layers, **QUICK), mixed)
     with pytest.raises(TypeError):
         pictures.disagreeing(models, "a", "b", images, layer="stage1", **QUICK)
+
+
+def test_a_descent_is_that_of_a_trajectory_and_made_once(models, small, monkeypatch):
+    images = small.test.one_of_each(4)
+    way = stir.trajectory(models["a"], images, [0, 1, 3], layer="stage1", **QUICK)
+    options = dict(at=[1, 3], seen_by=["a", "b"], layer="stage1", **QUICK)
+    first = pictures.descent(models, "a", images, **options)
+    monkeypatch.setattr(pictures, "trajectory", None)
+    for made in (first, pictures.descent(models, "a", images, **options)):
+        assert made.steps == way.steps and list(made.distances) == ["a", "b"]
+        for name, seen in made.distances.items():
+            assert torch.equal(seen, way.distances(models[name], layer="stage1", device="cpu"))
+        assert torch.equal(made.images, (way.images[1:] * 255).round() / 255)
+    for changed in ({"at": [2, 3]}, {"seen_by": ["a"]}, {"layer": "stage2"}):
+        with pytest.raises(TypeError):  # it would be made now
+            pictures.descent(models, "a", images, **options | changed)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sprite_has_every_pixel_in_its_place(channels):
+    images = torch.randint(256, (2, 3, channels, 4, 5)) / 255
+    made = pictures.Descent((0, 1, 2), pictures.sprite(images), {"a": torch.zeros(3, 3)})
+    assert torch.equal(made.images, images)

@@ -22,6 +22,7 @@ from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import SEEDS
 from stir.inversion.solvers import SOLVERS
+from stir.inversion.trajectory import check_steps
 from stir.networks.architectures import ARCHITECTURES, TORCHVISION_PREFIX, build_model, check_architecture
 from stir.scoring.question import Question
 from stir.similarity.measures import MEASURES
@@ -69,7 +70,7 @@ _DATASETS = Choice(["digits", *TORCHVISION_DATASETS, *FOLDER_DATASETS], ("folder
 _ARCHITECTURES = Choice([*ARCHITECTURES], (TORCHVISION_PREFIX,))
 _COUNTS = ("width", "epochs", "batch_size", "attack_steps", "steps", "worst_steps", "few_steps", "n_copies", "draws")
 _COUNTS += ("full_width", "full_epochs", "full_train_images", "full_attack_steps", "full_n_images", "full_steps")
-_COUNTS += ("widths", "sizes", "step_counts", "paper_steps", "our_steps", "image_counts")
+_COUNTS += ("shown_images", "at", "widths", "sizes", "step_counts", "paper_steps", "our_steps", "image_counts")
 # Parameter -> what it, or each of its entries, may be.
 ALLOWED: dict[str, Choice | Range] = {
     **dict.fromkeys(("dataset", "datasets"), _DATASETS),
@@ -81,7 +82,7 @@ ALLOWED: dict[str, Choice | Range] = {
     **dict.fromkeys(("solver", "solvers"), Choice([*SOLVERS])),
     "measures": Choice([*MEASURES]),
     **dict.fromkeys(_COUNTS, Range(1)),
-    **dict.fromkeys(("n_train", "image_size", "solver_steps", "seed", "seeds", "known_seeds"), Range(0)),
+    **dict.fromkeys(("n_train", "image_size", "solver_steps", "seed", "seeds", "shown_seeds", "known_seeds"), Range(0)),
     **dict.fromkeys(("n_images", "solver_images"), Range(5)),
     **dict.fromkeys(("epsilon", "epsilon_linf", "learning_rate", "tolerance"), Range(0, above=True)),
     **dict.fromkeys(("training_rate", "inversion_rate"), Range(0, above=True)),
@@ -180,6 +181,14 @@ def _radii(values: Values) -> None:
         raise ValueError(f"{loss=} must be a robust loss, such as 'adversarial-l2'")
 
 
+def _shown(values: Values) -> None:
+    check_steps(values["at"], values["steps"])
+    if values["at"][-1] != values["steps"]:
+        raise ValueError(f"at={values['at']} must end with steps={values['steps']}, after which STIR is measured")
+    if not values["shown_seeds"] or not set(values["shown_seeds"]) <= set(values["seeds"]):
+        raise ValueError(f"shown_seeds={values['shown_seeds']} must be some of seeds={values['seeds']}")
+
+
 def _rising_sizes(values: Values) -> None:
     sizes = values["sizes"]
     if len(sizes) < 3 or sizes != sorted(set(sizes)):
@@ -190,6 +199,7 @@ def _rising_sizes(values: Values) -> None:
 RULES: dict[str, tuple[Callable[[Values], None], ...]] = {
     "measure": (_known_seeds,),
     "initialization": (_losses(), _seeds(2)),
+    "explorer": (_losses(), _seeds(2), _shown),
     "architecture": (_skip_connections, _losses(), _seeds(2)),
     "loss": (_losses(robust=None), _seeds(2)),
     "dataset": (_two_data_sets, _losses(), _seeds(2)),

@@ -19,7 +19,7 @@ from stir.training.store import read_card as read_network_card
 
 USED = "-used.json"  # ending of the list of files that a page has used
 MOST_BYTES = 15_000_000  # of all evidence; it is part of each clone
-MEASUREMENTS = ("pairs", "pictures")  # kinds of records; the others describe data sets
+MEASUREMENTS = ("pairs", "pictures", "descent")  # kinds of records; the others describe data sets
 
 
 def folder_of(project: Path) -> Path:

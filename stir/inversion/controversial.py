@@ -86,7 +86,7 @@ def controversial(
         objective = partial(_disagreement, by_given, by_target, options.tolerance)
         half = options.precision == "auto" and by_given.half_works and by_target.half_works
         device = by_given.device
-        chosen, rank = descend(
+        chosen, rank, _ = descend(
             objective,
             AdamLogit,
             images,

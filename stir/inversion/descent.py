@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -29,7 +29,8 @@ def descend(
     batch_size: int,
     device: torch.device,
     where: str,
-) -> tuple[Tensor, Tensor]:
+    at: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
     """Let a solver descend from each seed image.
 
     Args:
@@ -38,10 +39,11 @@ def descend(
         options: of these, `steps`, `within` and `progress`.
         half: compute the solver's coarse steps in bfloat16.
         where: the layer, for messages.
+        at: numbers of steps, from 0, after which the best iterate so far is wanted as well.
 
     Returns:
-        The best iterate of each descent [N, C, H, W] and its rank [N], on the images' device; in float32, or float64 if
-        the images are.
+        The best iterate of each descent [N, C, H, W], its rank [N], and the best after each of `at` steps
+        [len(at), N, C, H, W], on the images' device; in float32, or float64 if the images are.
 
     Raises:
         FloatingPointError: a residual became NaN.
@@ -65,19 +67,29 @@ def descend(
             # A coarse way to the neighbourhood, an exact one from there.
             counts = ((coarse_steps, True), (steps - coarse_steps, False))
             phases = [(count, partial(objective, batch, coarse)) for count, coarse in counts if count]
-            best, rank = _run(solver(start, steps, project), phases, partial(bar.update, len(batch)), where)
-            return best.to(images.device, dtype), rank.to(images.device, dtype)
+            advance = partial(bar.update, len(batch))
+            path, rank = _run(solver(start, steps, project), phases, advance, where, (*at, steps))
+            return path.to(images.device, dtype), rank.to(images.device, dtype)
 
         parts = [*in_batches(run, len(images), batch_size)]
-    best_images, ranks = zip(*parts, strict=True)
-    return torch.cat(best_images), torch.cat(ranks)
+    paths, ranks = zip(*parts, strict=True)
+    path = torch.cat(paths, dim=1)
+    return path[-1], torch.cat(ranks), path[:-1]
 
 
 @torch.enable_grad()  # whatever the caller has switched off
 def _run(
-    solver: Solver, phases: list[tuple[int, Callable[[], Objective]]], advance: Callable[[], object], where: str
+    solver: Solver,
+    phases: list[tuple[int, Callable[[], Objective]]],
+    advance: Callable[[], object],
+    where: str,
+    at: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
-    """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank."""
+    """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank.
+
+    The best are those after each of `at` steps, stacked; the rank is that of the last.
+    """
+    path: dict[int, Tensor] = {}
     best = solver.images().detach().clone()
     taken, first_nan = 0, torch.full((), math.inf, device=best.device)
     unranked = least = torch.full((len(best),), torch.inf, device=best.device)
@@ -88,6 +100,8 @@ def _run(
                 _, best, least = _evaluated(evaluate, best, best, unranked)
         for _ in range(steps):
             residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+            if taken in at:
+                path[taken] = best
             taken += 1
             # On the device, so that a GPU need not be waited for.
             first_nan = torch.where(residual.detach().isnan().any(), first_nan.clamp(max=taken), first_nan)
@@ -103,7 +117,8 @@ def _run(
                 f"{where}: the representation became NaN at step {int(first_nan)}; use precision='float32', a layer "
                 "before the operation that gives NaN, such as a root, a logarithm or a quotient at 0, or other images"
             )
-    return best, least
+    path[taken] = best
+    return torch.stack([path[step] for step in at]), least
 
 
 def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -69,9 +71,6 @@ def _lengths(differences: Tensor) -> Tensor:
     return differences.flatten(1).norm(dim=1)
 
 
-@torch.inference_mode(False)  # inference tensors cannot be differentiated
-@reproducible()
-@memory_told()
 def invert(
     model: nn.Module,
     images: Images,
@@ -102,6 +101,22 @@ def invert(
             whose representation is all zeros or not finite.
         TypeError: one of `changes` is no option.
     """
+    inversion, _ = descents(model, images, layer, options, changes)
+    return inversion
+
+
+@torch.inference_mode(False)  # inference tensors cannot be differentiated
+@reproducible()
+@memory_told()
+def descents(
+    model: nn.Module,
+    images: Images,
+    layer: str | None,
+    options: InversionOptions | None,
+    changes: Mapping[str, Any],
+    at: Sequence[int] = (),
+) -> tuple[Inversion, Float[Tensor, "s n c h w"]]:
+    """What `invert` returns, and the best images so far after each of `at` of its steps."""
     options = with_changes(options, changes)
     images = gather_images(images)
     seed_images = options.seed_images(images)
@@ -125,7 +140,7 @@ def invert(
         memory = solver.memory_per_image(steps, images[0].numel(), represent.dim)
         batch_size = options.batch_size or represent.batch_size(len(images), beside=memory)
         check_representations(represent, images, batch_size)
-        inverted, distance = descend(
+        inverted, distance, path = descend(
             objective,
             solver,
             images,
@@ -135,8 +150,9 @@ def invert(
             batch_size=batch_size,
             device=represent.device,
             where=f"layer={represent.layer!r}",
+            at=at,
         )
-    return Inversion(
+    inversion = Inversion(
         images=inverted,
         seeds=seed_images,
         distance=distance,
@@ -146,3 +162,4 @@ def invert(
         tolerance=options.tolerance,
         originals=images,
     )
+    return inversion, path

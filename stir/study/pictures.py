@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from stir.computing.devices import hardware, resolve_device
@@ -15,6 +21,7 @@ from stir.inversion.controversial import Controversy, controversial
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
+from stir.inversion.trajectory import trajectory
 from stir.kept import Found, Record, circumstances
 from stir.scoring.kept_pairs import determining
 from stir.training.trained import TrainedModels
@@ -72,6 +79,90 @@ def disagreeing(
     return Controversy(
         **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
     )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a page shows of a trajectory (`stir.trajectory`).
+
+    Attributes:
+        steps: numbers of steps, from 0.
+        sprite: a PNG of the images after each of `steps` but 0, 8 bits a channel: a row for each step, a column for
+            each image.
+        distances: name of a network -> [S, N], its relative distance of the image after each step from x.
+    """
+
+    steps: tuple[int, ...]
+    sprite: bytes
+    distances: dict[str, Float[Tensor, "s n"]]
+
+    @property
+    def images(self) -> Float[Tensor, "t n c h w"]:
+        """The images of the sprite, in [0, 1], without those after 0 steps."""
+        pixels = np.asarray(Image.open(io.BytesIO(self.sprite)), dtype=np.float32) / 255
+        rows, columns = len(self.steps) - 1, next(iter(self.distances.values())).shape[1]
+        height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
+        grid = torch.from_numpy(pixels).reshape(rows, height, columns, width, -1)
+        return grid.permute(0, 2, 4, 1, 3)
+
+
+def descent(
+    models: TrainedModels,
+    name: str,
+    images: Tensor,
+    at: Sequence[int],
+    *,
+    seen_by: Iterable[str],
+    layer: str | None = None,
+    **options,
+) -> Descent:
+    """The way of `inverted` to its end, seen by some networks at the same layer; found, or made now and kept.
+
+    Args:
+        images, layer: as in `stir.invert`; **options: fields of `stir.InversionOptions`.
+        at: numbers of steps, as in `stir.trajectory`, from 1.
+        seen_by: names of the networks whose distances are wanted.
+
+    Raises:
+        ValueError, TypeError: as `stir.trajectory`.
+    """
+    names, steps = list(seen_by), (0, *at)
+
+    def record_now() -> Record:
+        made_of = _record(models, images, layer, InversionOptions(**options), reference=name).made_of
+        seen = [models.key(each) for each in names]
+        return Record(made_of | {"kind": "descent", "at": [*map(int, steps)], "seen_by": seen})
+
+    with _found_once(record_now()) as found:
+        if found is not None:
+            distances = dict(zip(names, found.tensors["distances"], strict=True))
+            return Descent(steps, found.tensors["sprite"].numpy().tobytes(), distances)
+        start = time.perf_counter()
+        way = trajectory(models[name], images, steps, layer=layer, **options)
+        inverted_in = time.perf_counter() - start
+        seen = {each: way.distances(models[each], layer=layer, **options) for each in names}
+        made = Descent(steps, sprite(way.images[1:]), seen)
+        tensors = {
+            "distances": torch.stack([*seen.values()]),
+            "sprite": torch.frombuffer(bytearray(made.sprite), dtype=torch.uint8),
+        }
+        how = circumstances(hardware(resolve_device(options.get("device", "auto"))), inversion=inverted_in)
+        record_now().keep({}, tensors, how=how)  # the networks were trained now, perhaps
+        return made
+
+
+def sprite(rows: Float[Tensor, "s n c h w"], levels: int = 256) -> bytes:
+    """A PNG of images in [0, 1], 1 or 3 channels each, in rows and columns.
+
+    Args:
+        levels: values that a channel may have, evenly spaced; noise of fewer takes less room.
+    """
+    coarse = (rows.detach().cpu().clamp(0, 1) * (levels - 1)).round() / (levels - 1)
+    pixels = (coarse * 255).round().to(torch.uint8).permute(0, 3, 1, 4, 2)
+    height, width = pixels.shape[0] * pixels.shape[1], pixels.shape[2] * pixels.shape[3]
+    file = io.BytesIO()
+    Image.fromarray(pixels.reshape(height, width, -1).squeeze(-1).numpy()).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 @contextmanager

@@ -161,10 +161,7 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
         heading: title above both.
     """
     rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
-    if by:
-        table = table[
-            (table.reference != table.target) & ~table.get("same_seed", pd.Series(False, table.index)).astype(bool)
-        ]
+    table = pairs_shown(table, by)
     size = 2.2 + 0.55 * len(names)
     figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
     for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
@@ -185,6 +182,14 @@ def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", headi
         figure.suptitle(as_text(heading))
     figure.tight_layout()
     return figure
+
+
+def pairs_shown(table: pd.DataFrame, by: str = "") -> pd.DataFrame:
+    """The rows of a table that a heat map is of, as `pair_heatmaps` says."""
+    if not by:
+        return table
+    same_seed = table.get("same_seed", pd.Series(False, table.index)).astype(bool)
+    return table[(table.reference != table.target) & ~same_seed]
 
 
 def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str) -> Figure:

@@ -42,6 +42,8 @@ TINY = {
         "benchmarks": str(PROJECT / "tests" / "benchmarks"),
     },
     "initialization": LITTLE | {"seeds": [0, 1], "layers": ["stage1", "penultimate"]},
+    "explorer": {name: value for name, value in LITTLE.items() if not name.startswith("solver_")}
+    | {"seeds": [0, 1], "layers": ["stage1", "penultimate"], "at": [1, 3]},
     "architecture": LITTLE | {"architectures": ["resnet10", "resnet18", "resnet10-noskip", "resnet18-noskip"]},
     "loss": LITTLE | {"losses": ["standard", "adversarial-l2", "trades"], "seeds": [0, 1]},
     "dataset": LITTLE | {"seeds": [0, 1], "given_layer": "stage2"},

@@ -1,0 +1,85 @@
+"""Heat maps as tables in HTML: each value can be read, and what it is of shows on hover, tap or focus."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from stir.study.plots import measure_name, pairs_shown
+
+LONG = 8  # characters of a name above which it stands upright over its column
+
+
+def heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: str = "") -> str:
+    """CKA and STIR of every ordered pair, side by side; rows are references, columns are targets.
+
+    Args:
+        table, names, by, heading: as in `stir.study.plots.pair_heatmaps`, which draws the same.
+
+    Returns:
+        HTML. The details of a cell are hidden unless a style sheet shows those of the one that is pointed at.
+    """
+    groups = pairs_shown(table, by).groupby([f"{side}_{by}" if by else side for side in ("reference", "target")])
+    cells = {pair: rows for pair, rows in groups if set(pair) <= set(names)}
+    plain = measure_name(table)
+    titles = {"cka": plain, "stir": "STIR(target | reference)"}
+    maps = "".join(_map(cells, list(names), column, title, plain) for column, title in titles.items())
+    head = f'<p class="heading">{html.escape(heading)}</p>' if heading else ""
+    return f'<div class="heatmaps">{head}{maps}</div>'
+
+
+def _map(cells: Mapping[tuple, pd.DataFrame], names: list[str], column: str, title: str, plain: str) -> str:
+    upright = ' class="upright"' if max(map(len, map(str, names))) > LONG else ""
+    targets = "".join(f'<th scope="col"><span>{html.escape(str(name))}</span></th>' for name in names)
+    lines = [
+        f'<tr><th scope="row">{html.escape(str(reference))}</th>'
+        + "".join(_cell(cells.get((reference, target)), column, reference, target, plain) for target in names)
+        + "</tr>"
+        for reference in names
+    ]
+    corner = "<td>reference \u2193 target \u2192</td>"
+    return (
+        f"<table{upright}><caption>{html.escape(title)}</caption><thead><tr>{corner}{targets}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _cell(rows: pd.DataFrame | None, column: str, reference: str, target: str, plain: str) -> str:
+    if rows is None or rows[column].isna().all():
+        return "<td></td>"
+    value = rows[column].mean()
+    ground = matplotlib.colormaps["cividis"](min(max(value, 0.0), 1.0))
+    light = sum(share * _linear(part) for share, part in zip((0.2126, 0.7152, 0.0722), ground[:3], strict=True))
+    ink = "#000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#fff"  # the one with more contrast, by WCAG 2
+    details = html.escape(_details(rows, column, plain, f"reference {reference}, target {target}"))
+    return (
+        f'<td tabindex="0" style="background:{to_hex(ground)};color:{ink}">{value:.2f}'
+        f'<span class="more" style="display:none">{details}</span></td>'
+    )
+
+
+def _linear(part: float) -> float:
+    """A channel of sRGB as a share of light."""
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+def _details(rows: pd.DataFrame, column: str, plain: str, pair: str) -> str:
+    """What a cell is of, in words: its interval, or the spread of several pairs, and the scores to compare it with."""
+    name = {"cka": plain, "stir": "STIR"}[column]
+    if len(rows) == 1:
+        low, high = (rows[f"{column}_{end}"].iloc[0] for end in ("low", "high"))
+        text = f"{name} {rows[column].iloc[0]:.3f}" + ("" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]")
+    else:
+        values = rows[column]
+        text = f"{name} {values.mean():.3f}, mean of {len(rows)} pairs from {values.min():.3f} to {values.max():.3f}"
+    beside = {"cka": plain, "stir": "STIR", "pixels": "pixels"}
+    known = [
+        f"{label} {rows[other].mean():.3f}"
+        for other, label in beside.items()
+        if other != column and other in rows and rows[other].notna().any()
+    ]
+    return f"{pair}: " + "; ".join([text, *known])
