@@ -20,14 +20,19 @@ from stir.book.parameters import Parameter
 from stir.computing.devices import hardware, resolve_device
 from stir.files import write_atomically
 
+# Tags of the cells that a page opens with, in this order, wherever they stand in the notebook.
+ANSWER = ("answer", "answer-figure")
+MOVED = "*What came of this is the figure at the top of the page.*"
 
-def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
-    """Add texts below the title, hide the injected parameters, mend links, and drop this machine's paths.
+
+def annotate(executed: Path, source: Path, folder: Path, scale: str, *about: str) -> None:
+    """Put the answer first and the run last, hide the injected parameters, mend links, and drop this machine's paths.
 
     Args:
         source: the notebook that was executed.
         folder: where the executed one goes.
-        about: Markdown of the run; empty texts are left out.
+        scale: Markdown of what the page's scale is, below the title.
+        about: Markdown of the run, at the end. Empty texts are left out.
     """
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
@@ -35,10 +40,24 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
             cell.metadata.tags.append("remove-input")
         elif cell.cell_type == "markdown":
             cell.source = _with_links_from(cell.source, folder, source.parents[1])
-    text = "\n\n".join(filter(None, about))
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id="provenance"))
+    notebook.cells = _answer_first(notebook.cells)
+    if scale:
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(scale, id="scale"))
+    text = "\n\n".join(["## On what this ran", *filter(None, about)])
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text, id="provenance"))
     notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
     nbformat.write(notebook, executed)
+
+
+def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells with those of the answer after the title, and a note where its figure was made."""
+    title, *rest = cells
+    first = [[cell for cell in rest if tag in cell.metadata.get("tags", [])] for tag in ANSWER]
+    moved = [cell for cells_of_tag in first for cell in cells_of_tag]
+    figure = [cell.id for cell in first[1][:1]]
+    note = nbformat.v4.new_markdown_cell(MOVED, id="moved")
+    others = [note if cell.id in figure else cell for cell in rest if cell not in moved or cell.id in figure]
+    return [title, *moved, *others]
 
 
 def _with_links_from(text: str, folder: Path, project: Path) -> str:
