@@ -67,7 +67,12 @@ def test_a_card_has_the_line_of_each_scale(judged):
     first, second, third = re.findall("<li.*?</li>", source)
     assert "differs" in first and "differs" not in second + third
     assert shown(first) == "claim supported one ✓ supported 0.30 [0.20, 0.40] two ✗ contradicted 0.30 [0.20, 0.40]"
-    assert re.findall('href="(.*?)"', first) == ["a.html", "b.html"]
+    assert re.findall('href="(.*?)"', first) == ["a.html", "a.html", "b.html"]
+    missing = cards.cards(one, {"one": "a.html", "two": "b.html"})
+    assert missing.count("not measured") == 3 and "b.html" not in missing
+    heading = cards.question(pd.concat([one, two]), {"one": "a.html", "two": "b.html"})
+    assert shown(heading) == "Why? one: 3 networks, 20 images; two: 3 networks, 20 images"
+    assert 'href="a.html"' in heading
     assert "CKA: 0.90 [0.85, 0.95]; STIR: 0.60 [0.50, 0.70]" in shown(cards.cards(judged))
 
 

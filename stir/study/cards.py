@@ -125,28 +125,55 @@ def cards(judged: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
     Args:
         judged: rows as `stir.study.verdict.judge` makes them, of one finding; at several scales with the column
             `scale`, as `stir.study.scales.at_scales` returns them.
-        links: scale -> address of the finding's page; None for the page itself, whose lines have the two means as well.
+        links: scale -> address of the finding's page, of all scales in their order; None for the page itself, whose
+            lines have the two means as well.
     """
     items = []
     for claim, group in judged.groupby("claim", sort=False):
-        lines = "".join(_line(row, links) for _, row in group.iterrows())
+        rows = [row for _, row in group.iterrows()]
+        if links is None:
+            words, lines = text(claim), [_line(row) for row in rows]
+        else:
+            of_scale = {row["scale"]: row for row in rows}
+            words = f'<a href="{text(links[rows[0]["scale"]])}">{text(claim)}</a>'
+            lines = [_line_of_scale(of_scale.get(scale), scale, link) for scale, link in links.items()]
         kinds = {verdict for verdict in group.verdict if verdict != "not judged"}
         differs = " differs" if len(kinds) > 1 else ""
-        items.append(f'<li class="hypothesis{differs}"><p class="claim">{text(claim)}</p>{lines}</li>')
+        judged_lines = f'<div class="lines">{"".join(lines)}</div>'
+        items.append(f'<li class="hypothesis{differs}"><p class="claim">{words}</p>{judged_lines}</li>')
     return f'<ul class="hypotheses">{"".join(items)}</ul>'
 
 
-def _line(row: pd.Series, links: Mapping[str, str] | None) -> str:
-    word, scale, means = chip(row.verdict), "", ""
-    if links is not None:
-        scale = f'<a class="scale" href="{text(links[row["scale"]])}">{text(row["scale"])}</a> '
-    else:
-        both = f"{row.more}: {interval(row, 'more')}; {row.less}: {interval(row, 'less')}"
-        means = f'<span class="means">{text(both)}</span>'
+def question(judged: pd.DataFrame, links: Mapping[str, str]) -> str:
+    """HTML of a finding's question as a heading that leads to its page, and of how much was measured at each scale.
+
+    Args:
+        judged, links: as in `cards`.
+    """
+    groups = judged.groupby("scale", sort=False)
+    measured = "; ".join(
+        f"{scale}: {rows.networks.max()} networks, {rows.images.max()} images" for scale, rows in groups
+    )
+    heading = f'<a href="{text(links[judged["scale"].iloc[0]])}">{text(judged.question.iloc[0])}</a>'
+    return f'<p class="question" role="heading" aria-level="3">{heading}</p><p class="warned">{text(measured)}</p>'
+
+
+def _line_of_scale(row: pd.Series | None, scale: str, link: str) -> str:
+    if row is None:
+        return (
+            f'<div class="judged"><span class="scale">{text(scale)}</span><span class="none">not measured</span></div>'
+        )
+    return _line(row, f'<a class="scale" href="{text(link)}">{text(scale)}</a>')
+
+
+def _line(row: pd.Series, scale: str = "") -> str:
+    """A verdict with its difference and warnings, with the two means if there is no scale."""
+    both = f"{row.more}: {interval(row, 'more')}; {row.less}: {interval(row, 'less')}"
+    means = "" if scale else f'<span class="means">{text(both)}</span>'
     warned = warnings(row)
     small = f'<span class="warned">{text("; ".join(warned))}</span>' if warned else ""
     difference = f'<span class="difference">{strip(row)} {interval(row)}</span>'
-    return f'<div class="judged">{scale}{word}{difference}{means}{small}</div>'
+    return f'<div class="judged">{scale}{chip(row.verdict)}{difference}{means}{small}</div>'
 
 
 def grid(judged: pd.DataFrame, columns: Sequence[str], by: str = "measure") -> str:
