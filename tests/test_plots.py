@@ -159,3 +159,13 @@ def test_pages_show_tables_as_text():
     table = pd.DataFrame({"a $b$": ["<b>$x$</b>"]})
     assert "mathjax_ignore" in table.to_html() and "&lt;b&gt;$x$" in table.to_html()
     assert "mathjax_ignore" in table.style.set_table_attributes('class="wide"').to_html()
+
+
+def test_the_idea_shows_both_distances():
+    image = torch.rand(3, 8, 8)
+    view = plots.View(image, image, image, 0.04, 0.8)
+    figure = plots.idea({"one": view, "two": view._replace(to_target=0.1)})
+    bars = figure.axes[3]
+    assert [text.get_text() for text in bars.texts] == ["0.04", "0.80"]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["to the\nreference", "to the\ntarget"]
+    assert figure.axes[7].get_xlim() == bars.get_xlim() and len(figure.axes) == 8

@@ -35,7 +35,7 @@ FIGURES = {
     "networks": ("images", "curves"),
     "measure": ("known", "known-images", "result", "steps", "seeds", "images", "measures", "worst"),
     "performance": ("quality", "cost"),
-    "initialization": ("concept", "layers", "pairs"),
+    "initialization": ("concept", "idea", "layers", "pairs"),
     "architecture": ("standard", "robust", "skip"),
     "loss": ("concept", "pairs"),
     "dataset": ("first", "second", "fall"),

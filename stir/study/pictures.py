@@ -12,9 +12,10 @@ from torch import Tensor
 from stir.computing.devices import hardware, resolve_device
 from stir.data.deferred import fingerprint
 from stir.inversion.controversial import Controversy, controversial
+from stir.inversion.distance import relative_distance
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
-from stir.inversion.representation import PENULTIMATE
+from stir.inversion.representation import PENULTIMATE, Representation
 from stir.kept import Found, Record, circumstances
 from stir.scoring.kept_pairs import determining
 from stir.training.trained import TrainedModels
@@ -72,6 +73,35 @@ def disagreeing(
     return Controversy(
         **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
     )
+
+
+def seen(
+    models: TrainedModels, name: str, inversion: Inversion, *, layer: str | None = None, device: str = "auto"
+) -> Tensor:
+    """Relative distance [N] of X' from X to a network of the store, called `name`; found, or measured now and kept.
+
+    Args:
+        inversion: made for another network, as `inverted` returns it.
+        layer, device: as in `stir.invert`.
+
+    Raises:
+        ValueError: as `stir.inversion.representation.Representation`.
+    """
+    images, changed = inversion.originals, inversion.images
+    about = {"kind": "seen", "images": fingerprint(images), "inverted": fingerprint(changed)}
+
+    def record() -> Record:
+        return Record(about | {"layer": layer or PENULTIMATE, "target": models.key(name)})
+
+    with _found_once(record()) as found:
+        if found is not None:
+            return found.tensors["distance"]
+        with Representation(models[name], images, layer, device=device) as represent:
+            on_device = images.to(represent.device), changed.to(represent.device)
+            distance = relative_distance(represent, *on_device, batch_size=len(images)).cpu()
+        how = circumstances(hardware(resolve_device(device)))
+        record().keep({}, {"distance": distance}, how=how)  # the network was trained now, perhaps
+        return distance
 
 
 @contextmanager
