@@ -24,7 +24,7 @@ def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
     for axes, (label, images) in zip(grid, rows.items(), strict=True):
         for axis, image in zip(axes, images[:columns], strict=True):
             show_image(axis, image)
-        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        axes[0].set_title(label, loc="left", fontsize=10, pad=3)
 
 
 def show_image(axis: Axes, image: Tensor) -> None:

@@ -366,4 +366,4 @@ def test_notebook_sources_are_clean():
                 assert not cell.outputs
                 assert cell.execution_count is None
                 assert cell.source.count("\n") < 25 or "parameters" in cell.metadata.get("tags", [])
-                assert "savefig" not in cell.source or cell.metadata.mystnb.image.alt
+                assert "plots.publish" not in cell.source or cell.metadata.mystnb.image.alt

@@ -168,7 +168,7 @@ def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd
 def format_accuracies(table: pd.DataFrame) -> Styler:
     """Format the table that `accuracies` returns as the book shows it."""
     counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
-    style = table.style
+    style = table.rename_axis(None).style
     style.format("{:.1%}").format(counts, subset=[*counts])
     style.format_index(escape="html")
     return style
