@@ -23,11 +23,16 @@ def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (label, images) in zip(grid, rows.items(), strict=True):
         for axis, image in zip(axes, images[:columns], strict=True):
-            pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
-            axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+            show_image(axis, image)
+        axes[0].set_title(label, loc="left", fontsize=10, pad=3)
+
+
+def show_image(axis: Axes, image: Tensor) -> None:
+    """Draw an image [C, H, W], clamped to [0, 1], pixel by pixel, without ticks."""
+    pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
+    axis.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
 
 
 def as_text(label: object) -> str:

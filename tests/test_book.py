@@ -127,27 +127,25 @@ def test_a_page_is_what_it_says(page):
 def test_the_executed_finding_is_in_the_book(site, browser):
     tab = browser.new_page()
     tab.goto((site / "runs/digits/initialization.html").as_uri())
-    assert tab.locator("article .cell_output img").count() == 3
+    assert tab.locator("article .cell_output img").count() == 4
     assert tab.locator("article table").count() >= 4
     tab.goto((site / "index.html").as_uri())
-    rows = tab.locator("article table").first.locator("tbody tr")
-    assert rows.count() == 4
-    for index in range(4):
-        assert rows.nth(index).inner_text().count("[") == 2  # each number with its interval
-    assert tab.locator("article img").count() == 2
+    found = tab.locator("article p", has_text="What was found").inner_text()
+    assert found.count("[") == 3  # each number with its interval
+    assert tab.locator("article img").count() == 1
 
 
 def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):
     tab = browser.new_page()
     glance = next(page for page in PAGES if page.endswith("/glance"))
     tab.goto((site / f"{glance}.html").as_uri())
-    cells = tab.locator("article table.glance tbody td:not(:first-child)")
-    assert cells.count() > 2 * len(ORDER)
-    for text in cells.all_inner_texts():
-        word, _, numbers = text.partition("\n")
-        assert text == "not measured" or re.fullmatch(r"(not )?(supported|contradicted|judged)[†‡]?°?", word)
-        assert text == "not measured" or numbers.count("[") == 1
-    links = {link.get_attribute("href") for link in tab.locator("article p:has(strong) a[href$='.html']").all()}
+    lines = tab.locator("article .hypothesis .judged")
+    assert lines.count() > 2 * len(ORDER)
+    for text in lines.all_inner_texts():
+        _, word, *rest = text.split("\n")
+        assert word == "not measured" or re.fullmatch(r". (not )?(supported|contradicted|judged)", word)
+        assert word == "not measured" or rest[0].count("[") == 1
+    links = {link.get_attribute("href") for link in tab.locator("article :is(.question, .judged) a").all()}
     found = {Path(link).stem for link in links}
     assert found == set(ORDER)
     led_to = {os.path.normpath(Path(glance).parent / link).removesuffix(".html") for link in links}
@@ -161,12 +159,18 @@ def test_the_first_page_counts_the_verdicts(site, browser):
     tab = browser.new_page()
     tab.goto((site / "index.html").as_uri())
     text = tab.locator("article").inner_text()
-    words = r"(\d+) (?=questions|hypotheses|are supported|are not|are contradicted|could not be judged)"
-    numbers = [int(number) for number in re.findall(words, text)]
-    assert len(numbers) == 2 * 6
-    for questions, hypotheses, *parts in (numbers[:6], numbers[6:]):
-        assert 0 < questions <= len(ORDER) and sum(parts) == hypotheses
-    assert numbers[6] == len(ORDER)  # all of them with digits
+    counted = re.findall(r"(\d+)(?: hypotheses)?, ✓ (\d+), – (\d+), ✗ (\d+)(?:, not judged (\d+))?", text)
+    assert len(counted) == 2
+    for hypotheses, *parts in counted:
+        assert sum(int(part or 0) for part in parts) == int(hypotheses) > 0
+
+
+def test_the_first_page_has_a_mark_for_each_verdict(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "index.html").as_uri())
+    cells = tab.locator("article table td:not(:first-child)").all_inner_texts()
+    assert len(cells) == 6
+    assert all(re.fullmatch(r"[✓–✗?] (not )?(supported|contradicted|judged)", cell.strip()) for cell in cells)
 
 
 def test_search_finds(site, browser):

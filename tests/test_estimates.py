@@ -87,7 +87,7 @@ def test_a_network_with_itself_never_counts():
 def test_two_networks_leave_images_only():
     result = estimate(pairs({"a": 0.0, "b": 0.1}), STIR)
     assert result.freedom == pytest.approx(39) and not result.replicated
-    assert result.interval == pytest.approx((0.58, 0.62))  # the pairs' own: their mean is 0.6
+    assert result.interval == pytest.approx((0.58, 0.62), abs=1e-3)  # the pairs' own: their mean is 0.6
 
 
 def test_the_jackknife_is_the_text_books_on_plain_means():
@@ -165,7 +165,8 @@ def test_images_and_networks_add_up():
     assert both.error == pytest.approx(math.hypot(networks.error, images.error))
     assert networks.freedom == pytest.approx(2) and images.freedom == pytest.approx(39)
     assert 2 < both.freedom < 41
-    assert both.interval[1] - both.value == pytest.approx(both.error * student.ppf(0.975, both.freedom))
+    half_width = both.error * student.ppf(0.975, both.freedom) / (1 - both.value**2)  # on the z scale
+    assert math.atanh(both.interval[1]) - math.atanh(both.value) == pytest.approx(half_width)
 
 
 def test_a_unit_is_left_out_whole():
@@ -179,6 +180,55 @@ def test_a_unit_is_left_out_whole():
     assert (many.value, many.error, many.freedom, many.networks) == pytest.approx(
         (one.value, one.error, one.freedom, 4)
     )
+
+
+def test_the_interval_of_a_similarity_stays_inside_its_range():
+    plain, similarity = (Estimate(0.96, 0.02, 2.0, 3, True, similarity=each) for each in (False, True))
+    assert plain.interval[1] > 1
+    low, high = similarity.interval
+    assert 0.6 < low < 0.96 < high < 1
+    # Where nothing is near, both scales say the same.
+    assert Estimate(0.3, 1e-4, 9.0, 3, True, True).interval == pytest.approx(
+        Estimate(0.3, 1e-4, 9.0, 3, True).interval, abs=1e-7
+    )
+    # Fisher's z of a correlation of n pairs of normal numbers has the error 1 / sqrt(n - 3).
+    n, r = 50, 0.8
+    z = np.arctanh(r) + student.ppf([0.025, 0.975], 1e9) / math.sqrt(n - 3)
+    own = Estimate(r, (1 - r**2) / math.sqrt(n - 3), 1e9, n, True, similarity=True)
+    assert own.interval == pytest.approx(tuple(np.tanh(z)))
+    assert Estimate(1.0, 0.0, 2.0, 3, True, True).interval == (1, 1)
+    assert Estimate(-0.9, 0.1, 2.0, 3, True, True).interval[0] > -1
+
+
+@pytest.mark.parametrize("value", [0.95, 0.7])
+def test_the_interval_of_a_similarity_covers_the_truth(value):
+    """Networks whose similarities to others scatter below 1, as they do in practice."""
+    generator = np.random.default_rng(0)
+    hits = []
+    for _ in range(200):
+        names = [f"a{number}" for number in range(4)]
+        effect = dict(zip(names, 0.3 * generator.standard_normal(4), strict=True))
+        rows = pairs(dict.fromkeys(names, 0.0), width=0.0)
+        z = np.arctanh(value) + np.array(
+            [effect[a] + effect[b] for a, b in zip(rows.reference, rows.target, strict=True)]
+        )
+        rows = rows.assign(stir=np.tanh(z))
+        rows[["stir_low", "stir_high"]] = rows[["stir", "stir"]].to_numpy()
+        low, high = estimate(rows, STIR).interval
+        draws = np.random.default_rng(1).standard_normal((2, 20_000))
+        truth = np.tanh(np.arctanh(value) + 0.3 * draws.sum(0)).mean()
+        hits.append(low < truth < high)
+        assert high <= 1
+    assert np.mean(hits) > 0.88
+
+
+def test_only_single_means_are_similarities():
+    table = pairs({"a": 0.0, "b": 0.05, "c": 0.1})
+    assert estimate(table, STIR).similarity and estimate(table, CKA).similarity
+    fall = Quantity("fall", "stir", {"reference": "a"}, {"reference": "b"})
+    for quantity in (fall, Quantity("gap", "gap", {}), Quantity("beyond", "beyond", {})):
+        assert not estimate(table, quantity).similarity
+    assert not estimate(table, CKA, STIR).similarity
 
 
 @pytest.mark.parametrize(

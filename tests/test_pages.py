@@ -30,9 +30,9 @@ def executed(tmp_path):
         page = nbformat.read(notebook(name), as_version=4)
         page.metadata.papermill = {}
         nbformat.write(page, tmp_path / f"{name}.ipynb")
-        pages.annotate(tmp_path / f"{name}.ipynb", notebook(name), folder, "about")
+        pages.annotate(tmp_path / f"{name}.ipynb", notebook(name), folder, "about", "")
         cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
-        assert cells[1].source == "about"
+        assert cells[-1].source == "## On what this ran\n\nabout"
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         return re.findall(r"\[([^\]]*)\]\((?!https:)([^)]*)\)", text)
 
@@ -59,3 +59,22 @@ def test_the_table_of_parameters_comes_from_the_notebook():
         (name, parameter.default, parameter.help) for name, parameter in declared.items()
     ]
     assert "<!-- parameters: loss -->" in (PROJECT / "book" / "run-it-yourself.md").read_text()
+
+
+def test_a_page_opens_with_the_answer_and_its_figure(tmp_path):
+    new = nbformat.v4
+    cells = [
+        new.new_markdown_cell("# Title"),
+        new.new_code_cell("networks"),
+        new.new_code_cell("draw", metadata={"tags": ["answer-figure", "remove-input"]}),
+        new.new_markdown_cell("caption", metadata={"tags": ["answer-figure"]}),
+        new.new_code_cell("judge"),
+        new.new_code_cell("answer", metadata={"tags": ["answer"]}),
+        new.new_markdown_cell("tasks"),
+    ]
+    page = new.new_notebook(cells=cells, metadata={"papermill": {}})
+    nbformat.write(page, tmp_path / "page.ipynb")
+    pages.annotate(tmp_path / "page.ipynb", notebook("loss"), PROJECT / "runs", "about")
+    sources = [cell.source for cell in nbformat.read(tmp_path / "page.ipynb", as_version=4).cells]
+    first = ["# Title", "answer", "draw", "caption", "networks"]
+    assert sources == [*first, pages.MOVED, "judge", "tasks", "## On what this ran\n\nabout"]

@@ -5,6 +5,7 @@ import torch
 from helpers.networks import TINY
 
 import stir
+from stir.inversion.representation import Representation
 from stir.study import pictures
 from stir.training.trained import TrainedModels, trained_models
 
@@ -74,3 +75,19 @@ def test_a_sprite_has_every_pixel_in_its_place(channels):
     images = torch.randint(256, (2, 3, channels, 4, 5)) / 255
     made = pictures.Descent((0, 1, 2), pictures.sprite(images), {"a": torch.zeros(3, 3)})
     assert torch.equal(made.images, images)
+
+
+def test_another_network_sees_inverted_images_once(models, small, monkeypatch):
+    images = small.test.one_of_each(4)
+    inversion = pictures.inverted(models, "a", images, layer="stage1", **QUICK)
+    seen = pictures.seen(models, "b", inversion, layer="stage1", device="cpu")
+    represent = Representation(models["b"], images, "stage1", device="cpu")
+    with represent:
+        features, changed = (represent.in_batches(each) for each in (images, inversion.images))
+    torch.testing.assert_close(seen, (changed - features).norm(dim=1) / features.norm(dim=1))
+    monkeypatch.setattr(pictures, "relative_distance", None)
+    assert torch.equal(pictures.seen(models, "b", inversion, layer="stage1", device="cpu"), seen)
+    own = pictures.inverted(models, "a", images, layer="stage1", **QUICK | {"steps": 2})
+    for name, of, layer in (("a", inversion, "stage1"), ("b", own, "stage1"), ("b", inversion, "stage2")):
+        with pytest.raises(TypeError):  # it would be measured now
+            pictures.seen(models, name, of, layer=layer, device="cpu")

@@ -1,9 +1,13 @@
 """Figures show what the table says."""
 
+import io
+import re
+
 import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +15,12 @@ from matplotlib.text import Text
 
 from stir.study import plots
 from stir.study.verdict import described
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture
@@ -51,9 +61,8 @@ def test_pixels_are_drawn_where_they_were_scored(table):
         for name, figure in figures.items()
     }
     assert list(drawn["profiles"].get_ydata()) == pytest.approx([0.4, 0.2])
-    assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2]) and list(
-        drawn["against"].get_xdata()
-    ) == pytest.approx([0.2, 0.7])
+    assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2])
+    assert list(drawn["against"].get_xdata()) == [0, 1]
     assert list(drawn["rows"].get_xdata()) == pytest.approx([0.3, 0.5, 0.1, 0.3])
     refused = plots.profiles(
         {"one": table.assign(pixels=float("nan"))}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"
@@ -90,16 +99,16 @@ def test_against_marks_each_group_once():
     figure = plots.similarity_against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
     (axis,) = figure.axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
-    assert list(lines["STIR"].get_xdata()) == pytest.approx([0.2, 0.8]) and list(
-        lines["STIR"].get_ydata()
-    ) == pytest.approx([0.5, 0.9])
-    assert [text.get_text() for text in axis.texts] == ["low", "high"]
+    assert list(lines["STIR"].get_xdata()) == [0, 1]
+    assert list(lines["STIR"].get_ydata()) == pytest.approx([0.5, 0.9])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["low\n20%", "high\n80%"]
 
 
 def test_image_rows_shows_as_many_as_there_are():
     figure = plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
     assert len(figure.axes) == 2 * 3
-    assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()] == ["gray", "colour"]
+    labels = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [label for label in labels if label] == ["gray", "colour"]
 
 
 def test_interval_rows_show_every_number(table):
@@ -113,16 +122,39 @@ def test_interval_rows_show_every_number(table):
     assert heights[0] > heights[-1]  # the first row on top
 
 
-def test_convergence_draws_a_line_for_each_solver(table):
+def test_convergence_draws_a_panel_for_each_solver(table):
     rows = table.assign(
         solver=["one", "one", "two", "two"], steps=[1, 2, 1, 2], ceiling=0.95, distance_median=[0.3, 0.1, 0.2, 0.05]
     )
     figure = plots.convergence(rows)
-    (axis,) = figure.axes
-    labels = axis.get_legend_handles_labels()[1]
-    assert set(labels) == {"STIR, one", "ceiling, one", "STIR, two", "ceiling, two"}
-    low, high = axis.get_xlim()
-    assert low > high  # better to the right
+    assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
+    for axis, steps in zip(figure.axes, (["1", "2"], ["1", "2"]), strict=True):
+        assert set(axis.get_legend_handles_labels()[1]) == {"STIR", "ceiling"}
+        assert [text.get_text() for text in axis.texts] == steps
+        low, high = axis.get_xlim()
+        assert low > high  # better to the right
+        assert axis.get_xlim() == figure.axes[0].get_xlim()
+        places = [text.xy[1] for text in axis.texts]
+        assert len(set(places)) == 2  # neighbours at different heights
+
+
+def test_a_published_figure_is_a_picture_for_each_panel(table, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "display", lambda data, raw: shown.append(data))
+    monkeypatch.chdir(tmp_path)
+    plots.use_style()
+    figure = plots.profiles({"a": table, "b": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
+    plots.publish(figure, "both.png")
+    assert len(shown) == 2 and plt.get_fignums() == []
+    whole, one = (plt.imread(source) for source in ("both.png", io.BytesIO(shown[0]["image/png"])))
+    assert whole.shape[1] > 1.8 * one.shape[1]
+    assert one.shape[1] > 2 * 350  # twice the pixels of a phone
+    for data in shown:
+        width = float(re.search(r'<svg.* width="([\d.]+)pt"', data["image/svg+xml"].replace("\n", " "))[1])
+        assert width == pytest.approx(72 * plots.PANEL[0], rel=0.02)
+    assert shown[0]["image/svg+xml"] != shown[1]["image/svg+xml"]
+    plots.publish(plots.image_rows({"one": torch.rand(2, 1, 8, 8)}), "one.png")
+    assert len(shown) == 3
 
 
 def test_training_curves():
@@ -159,3 +191,13 @@ def test_pages_show_tables_as_text():
     table = pd.DataFrame({"a $b$": ["<b>$x$</b>"]})
     assert "mathjax_ignore" in table.to_html() and "&lt;b&gt;$x$" in table.to_html()
     assert "mathjax_ignore" in table.style.set_table_attributes('class="wide"').to_html()
+
+
+def test_the_idea_shows_both_distances():
+    image = torch.rand(3, 8, 8)
+    view = plots.View(image, image, image, 0.04, 0.8)
+    figure = plots.idea({"one": view, "two": view._replace(to_target=0.1)})
+    bars = figure.axes[3]
+    assert [text.get_text() for text in bars.texts] == ["0.04", "0.80"]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["to the\nreference", "to the\ntarget"]
+    assert figure.axes[7].get_xlim() == bars.get_xlim() and len(figure.axes) == 8

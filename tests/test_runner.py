@@ -1,5 +1,6 @@
 """Real notebooks through real papermill."""
 
+import html
 import json
 import re
 import shutil
@@ -22,8 +23,10 @@ from stir.data import load_dataset
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER
+from stir.study.estimates import number
 from stir.study.hypothesis import Hypothesis
 from stir.study.multiplicity import after_holm
+from stir.study.paper import CLAIMS, tests_of
 from stir.study.verdict import judge
 from stir.training.chance import is_at_chance
 
@@ -32,7 +35,7 @@ FIGURES = {
     "networks": ("images", "curves"),
     "measure": ("known", "known-images", "result", "steps", "seeds", "images", "measures", "worst"),
     "performance": ("quality", "cost"),
-    "initialization": ("concept", "layers", "pairs"),
+    "initialization": ("concept", "idea", "layers", "pairs"),
     "explorer": (),
     "architecture": ("standard", "robust", "skip"),
     "loss": ("concept", "pairs"),
@@ -41,7 +44,7 @@ FIGURES = {
     "updates": ("chain",),
     "controversial": ("images", "fall"),
 }
-OF_TABLES = {"glance": "glance.png", "measures": "measures-grid.png", "solvers": "solvers-grid.png", "cost": "cost.png"}
+OF_TABLES = ("glance", "measures", "solvers", "cost")
 
 
 def write_notebook(path, *cells):
@@ -64,7 +67,7 @@ def test_pages_leave_their_tables_and_figures(executed):
         files |= {f"{name}.{end}" for end in ("ipynb", "csv", "json")} | {f"{name}-{figure}.png" for figure in figures}
     files |= {f"{name}-used.json" for name in FIGURES if name != "performance"}
     files |= {f"{name}-{end}.csv" for name in ORDER for end in ("solvers", "verdicts")}
-    files |= {f"{name}.{end}" for name in OF_TABLES for end in ("ipynb", "csv", "json")} | set(OF_TABLES.values())
+    files |= {f"{name}.{end}" for name in OF_TABLES for end in ("ipynb", "csv", "json")} | {"cost.png"}
     assert {path.name for path in executed.iterdir()} == files
 
 
@@ -91,6 +94,28 @@ def test_the_table_of_a_finding(executed, name):
     pd.testing.assert_frame_equal(
         again, judged.drop(columns=["finding", "question", "dataset", "otherwise", "recipe"]), check_dtype=False
     )
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_finding_opens_with_its_answer(executed, name):
+    cells = json.loads((executed / f"{name}.ipynb").read_text())["cells"]
+    tagged = [cell["metadata"].get("tags", [""])[0] for cell in cells]
+    assert tagged[2:4] == ["answer", "answer-figure"]  # after the title and the scale
+    judged = pd.read_csv(executed / f"{name}-verdicts.csv")
+    answer = "".join(cells[2]["outputs"][0]["data"]["text/html"])
+    claim = next(claim for claim in judged.claim if html.escape(claim) in answer)
+    (row,) = judged[judged.claim == claim].itertuples()
+    sentence = re.search("<p>(.*?)</p>", answer)[1]
+    assert f"</span> {row.verdict}</span> <strong>{html.escape(claim)}." in sentence
+    assert number(row.difference_value, row.difference_low, row.difference_high) in sentence
+    assert any("image/png" in output.get("data", {}) for output in cells[3]["outputs"])
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_each_hypothesis_stands_beside_the_paper_s_claim(executed, name):
+    judged = pd.read_csv(executed / f"{name}-verdicts.csv")
+    tested = [list(tests_of(claim, judged).claim) for claim in CLAIMS[name]]
+    assert all(tested) and {claim for each in tested for claim in each} == set(judged.claim)
 
 
 def test_the_table_of_the_initialization_has_all_pairs(executed):
@@ -276,12 +301,12 @@ def test_links_out_of_the_project_do_not_count(tmp_path):
         runner.load_scale(project, "other", one)
 
 
-def test_the_page_opens_with_what_it_ran_on(executed):
+def test_the_page_ends_with_what_it_ran_on(executed):
     text = (executed / "initialization.ipynb").read_text()
     cells = json.loads(text)["cells"]
-    header = "".join(cells[1]["source"])
+    footer = "".join(cells[-1]["source"])
     for part in ("digits", "torch", "UTC", "<td><code>n_images</code></td><td><code>24</code></td>"):
-        assert part in header
+        assert part in footer
     assert str(executed) not in text
     injected = next(cell for cell in cells if "injected-parameters" in cell["metadata"].get("tags", []))
     assert "remove-input" in injected["metadata"]["tags"]
@@ -342,4 +367,4 @@ def test_notebook_sources_are_clean():
                 assert not cell.outputs
                 assert cell.execution_count is None
                 assert cell.source.count("\n") < 25 or "parameters" in cell.metadata.get("tags", [])
-                assert "savefig" not in cell.source or cell.metadata.mystnb.image.alt
+                assert "plots.publish" not in cell.source or cell.metadata.mystnb.image.alt

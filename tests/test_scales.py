@@ -73,24 +73,6 @@ def test_one_scale_agrees_with_nothing(folders):
     assert scales.agreement_summary(both) == "No hypothesis was judged at more than one scale."
 
 
-def test_a_cell_is_in_the_row_of_its_claim_and_the_column_of_its_scale(folders):
-    judged = scales.at_scales(folders)
-    judged.loc[(judged.claim == "b") & (judged.scale == "two"), "otherwise"] = "not by the solver paper"
-    judged.loc[(judged.claim == "c") & (judged.scale == "two"), "otherwise"] = "unchecked by the solver paper (1% <)"
-    html = scales.as_html(judged, "loss")
-    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr class.*?</tr>", html, re.DOTALL)]
-    assert [row[0] for row in rows] == ["a", "b", "c", "e"]
-    words = [[re.sub("<br>.*|<[^>]*>", "", cell) for cell in row[1:]] for row in rows]
-    assert words == [
-        ["supported°", "supported°"],
-        ["not supported", "supported†°"],
-        ["supported°", "contradicted‡°"],
-        ["not measured", "supported°"],
-    ]
-    assert rows[0][1].endswith("<br>0.25 [0.12, 0.50]")
-    assert "(1% &lt;)" in html
-
-
 def test_counts_are_of_verdicts(folders):
     judged = scales.at_scales(folders)
     counted = scales.counts(judged[judged.scale == "two"])
@@ -111,25 +93,28 @@ def test_scales_of_one_data_set_are_called_by_their_folders(folders):
         scales.labelled(2 * [folders["one"]])
 
 
-def test_what_failed_is_told_with_what_others_say(folders, monkeypatch):
+def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     def again(folder, by):
         assert by == "measure"
-        words = {"linear-cka": "not supported", "rsa": "supported", "svcca": "contradicted"}
+        words = {"a": "supported", "b": "not supported", "c": "contradicted", "e": "supported"}
         rows = [
             dict(finding="loss", claim=claim, measure=name, verdict=word)
-            for claim in "abce"
-            for name, word in words.items()
+            for claim, word in words.items()
+            for name in ("linear-cka", "rsa", "svcca")
         ]
+        rows[-7]["verdict"] = "supported"  # b by svcca
         return pd.DataFrame(
             [*rows, dict(finding="initialization", claim="d", measure="linear-cka", verdict="supported")]
         )
 
     monkeypatch.setattr(scales, "judge_again", again)
-    judged = scales.at_scales(folders).assign(converged=0.9)
-    judged.loc[judged.claim == "b", "otherwise"] = "supported by the solver paper"
-    failed = scales.failures(judged, folders)
-    assert failed.drop(columns="converged").to_numpy().tolist() == [
-        ["loss", "b", "one", "not supported", "supported by the solver paper", "1 of 2"],
-        ["loss", "c", "two", "contradicted", "the same", "1 of 2"],
-    ]
-    assert set(failed.converged) == {0.9}
+    judged = scales.at_scales(folders).assign(converged=0.95)
+    told = scales.checked_by_measures(judged, folders)
+    known = {(row.claim, row.scale): row.measures for row in told.itertuples()}
+    assert list(told.index) == list(judged.index)
+    assert known["a", "one"] == "2 of 2" and known["b", "one"] == "1 of 2" and known["d", "one"] == ""
+    assert known["c", "one"] == "0 of 2" and known["c", "two"] == "2 of 2"
+    text = scales.failure_summary(told)  # b at one, by one measure, and c at two
+    assert "at all scales: 2. Of 2 nearly all" in text and "Of 1 all other measures" in text and "Of 1 both" in text
+    told.loc[told.claim == "c", "otherwise"] = "not by the solver paper"
+    assert "Of 1 nearly all" in scales.failure_summary(told) and "Of 0 both" in scales.failure_summary(told)

@@ -22,13 +22,17 @@ from stir.book.parameters import Parameter
 from stir.computing.devices import hardware, resolve_device
 from stir.files import write_atomically
 
-PROVENANCE = "provenance"  # id of the cell below the title
+PROVENANCE = "provenance"  # id of the cell at the end
+SCALE = "scale"  # id of the cell below the title
 IN_BOOK = "in_book"  # metadata of a text that is another in a book: that text
 MOST_LINKS = 8  # to other runs of a notebook
+# Tags of the cells that a page opens with, in this order, wherever they stand in the notebook.
+ANSWER = ("answer", "answer-figure")
+MOVED = "*What came of this is the figure at the top of the page.*"
 
 
 def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
-    """Add texts below the title, hide the injected parameters, and drop this machine's paths.
+    """Put the answer first and the run last, hide the injected parameters, and drop this machine's paths.
 
     Texts become Markdown that any viewer shows, with links that lead somewhere; as they are in a book, `for_book` finds
     them.
@@ -36,7 +40,7 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
     Args:
         source: the notebook that was executed.
         folder: where the executed one goes.
-        about: Markdown of the run; empty texts are left out.
+        about: Markdown of the run, at the end; empty texts are left out.
     """
     notebook, project = nbformat.read(executed, as_version=4), source.parents[1]
     references, values = project / "book" / "references.bib", _glued(notebook)
@@ -47,21 +51,32 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
         text = roles.plain(links.outside(holder[key], source.stem, folder, project), references, values)
         if text != holder[key]:
             metadata[IN_BOOK], holder[key] = holder[key], text
-    text = "\n\n".join(filter(None, about))
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text, id=PROVENANCE))
+    notebook.cells = _answer_first(notebook.cells)
+    text = "\n\n".join(["## On what this ran", *filter(None, about)])
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text, id=PROVENANCE))
     notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
     nbformat.write(notebook, executed)
 
 
 def for_book(executed: Path, page: str, book: Book) -> Any:
-    """Read an executed notebook as a page of a book: with citations, and links to pages that the book has."""
+    """Read an executed notebook as a page of a book: with its scale, citations, and links to pages of the book."""
     notebook = nbformat.read(executed, as_version=4)
     for holder, key, metadata in _texts(notebook):
         holder[key] = links.in_book(metadata.pop(IN_BOOK, holder[key]), page, book.pages, book.elsewhere)
-    for cell in notebook.cells:
-        if cell.get("id") == PROVENANCE:
-            cell.source = f"{_about(page, book)}\n\n{cell.source}"
+    if about := _about(page, book):
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(about, id=SCALE))
     return notebook
+
+
+def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells with those of the answer after the title, and a note where its figure was made."""
+    title, *rest = cells
+    first = [[cell for cell in rest if tag in cell.metadata.get("tags", [])] for tag in ANSWER]
+    moved = [cell for cells_of_tag in first for cell in cells_of_tag]
+    figure = [cell.id for cell in first[1][:1]]
+    note = nbformat.v4.new_markdown_cell(MOVED, id="moved")
+    others = [note if cell.id in figure else cell for cell in rest if cell not in moved or cell.id in figure]
+    return [title, *moved, *others]
 
 
 def _texts(notebook: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -116,8 +116,9 @@ def execute(
             removed.
 
     Returns:
-        The executed notebook, which opens with the hardware, the duration, the parameters, and how many measurements
-        were made now. Beside it `<notebook>-used.json` lists the files of the stores that the run has used, if any.
+        The executed notebook, which opens with the answer, and ends with the hardware, the duration, the parameters,
+        and how many measurements were made now. Beside it `<notebook>-used.json` lists the files of the stores that the
+        run has used, if any.
 
     Raises:
         ValueError: a parameter that the notebook does not declare or that is not allowed; nothing runs then.

@@ -248,10 +248,37 @@ def judge_again(folder: Path, by: str) -> pd.DataFrame:
         table = pd.read_csv(folder / f"{finding}{'.csv' if by == 'measure' else BY_SOLVER}")
         if "recipe" in judged and "recipe" in table and set(table.recipe) != set(judged.recipe):
             raise ValueError(f"the tables of {finding!r} in {folder} are of networks with two recipes; run it again")
-        varied = table.loc[:, by]
-        counts = varied.value_counts()
-        complete = table.loc[varied.map(counts) == counts[varied.iloc[0]]]
-        again = _judge_by([Hypothesis.from_json(text) for text in judged.definition], complete, by)
-        again = again.dropna(subset="difference_value")  # in excess of pixels that the measure refuses
-        tables.append(again.assign(finding=finding, question=judged.question.iloc[0], dataset=judged.dataset.iloc[0]))
+        tables.append(judge_finding_again(judged, table, by))
     return pd.concat(tables, ignore_index=True)
+
+
+def judge_finding_again(judged: pd.DataFrame, table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Judge one finding again by each measure or each solver, as `judge_again` does with all in a folder.
+
+    Args:
+        judged: table that `conclude` returns.
+        table: its measured pairs; for solvers those measured with each.
+        by: "measure" or "solver".
+    """
+    varied = table.loc[:, by]
+    counts = varied.value_counts()
+    complete = table.loc[varied.map(counts) == counts[varied.iloc[0]]]
+    again = _judge_by([Hypothesis.from_json(text) for text in judged.definition], complete, by)
+    again = again.dropna(subset="difference_value")  # in excess of pixels that the measure refuses
+    named = {name: judged[name].iloc[0] for name in ("finding", "question", "dataset")}
+    return again.assign(**named)
+
+
+def with_measures(judged: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `measures`: how many measures of similarity but the first have the same word, such as "4 of 6".
+
+    Args:
+        judged: table that `conclude` returns, or of several findings.
+        again: the same judged by each measure, as `judge_again` returns it.
+    """
+    others = again[again.measure != again.groupby("finding", sort=False).measure.transform("first")]
+    places = ["finding", "claim"]
+    own = judged.set_index(places).verdict
+    same = others.verdict.to_numpy() == own.reindex(pd.MultiIndex.from_frame(others[places])).to_numpy()
+    counted = others.assign(same=same).groupby(places, sort=False).same.agg(lambda each: f"{each.sum()} of {len(each)}")
+    return judged.assign(measures=counted.reindex(own.index).fillna("").to_numpy())

@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from stir.similarity.intervals import GROUPS
 from stir.study.hypothesis import Quantity
 
+SIMILARITIES = ("cka", "stir")  # values that are no differences
 # Columns whose intervals make up a quantity's error over images. Pixels have no intervals. They share X and X' with
 # STIR, and so part of its error: over 28 pairs of networks on digits the jackknife's error of the difference was on
 # average 1.1 times STIR's own, and up to 2.4 times where STIR is nearly 1, then 0.005 instead of 0.002. Both are small
@@ -35,6 +36,7 @@ class Estimate:
         freedom: degrees of freedom of the error; 0 where it is not known at all.
         networks: number of networks, or of units of them, that it rests on.
         replicated: True if there are enough of them to tell how every mean varies with the network.
+        similarity: True of a mean of similarities, which lie in [-1, 1]; False of a difference.
     """
 
     value: float
@@ -42,16 +44,25 @@ class Estimate:
     freedom: float
     networks: int
     replicated: bool
+    similarity: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% confidence interval."""
+        """95% confidence interval; that of a similarity is one on Fisher's z scale, and so stays inside [-1, 1].
+
+        Source: Fisher (1921), "On the 'probable error' of a coefficient of correlation deduced from a small sample";
+        the error on the z scale is that of the delta method, error / (1 - value^2).
+        """
         half_width = self.error * float(student.ppf(0.975, self.freedom)) if self.freedom else math.nan
-        return self.value - half_width, self.value + half_width
+        if not self.similarity or not half_width:
+            return self.value - half_width, self.value + half_width
+        value = min(max(self.value, -1 + 1e-12), 1 - 1e-12)  # where the scale ends
+        centre, half_width = math.atanh(value), half_width / (1 - value**2)
+        return math.tanh(centre - half_width), math.tanh(centre + half_width)
 
     @property
     def p_value(self) -> float:
-        """Two-sided p-value of a value of 0, by the interval's t statistic; 1 where there are too few networks."""
+        """Two-sided p-value of a difference of 0, by its interval's t statistic; 1 where there are too few networks."""
         if not self.replicated:
             return 1.0
         if not self.error:
@@ -155,7 +166,8 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
     spread = sum(each**2 / freedom for each, freedom in sources)
     # Where nothing varies, Satterthwaite's rule is 0 / 0.
     freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources))
-    return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), len(varied) == len(means))
+    similarity = len(means) == 1 and more.value in SIMILARITIES
+    return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), len(varied) == len(means), similarity)
 
 
 class _Mean(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -169,7 +168,7 @@ def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd
 def format_accuracies(table: pd.DataFrame) -> Styler:
     """Format the table that `accuracies` returns as the book shows it."""
     counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
-    style = table.style
+    style = table.rename_axis(None).style
     style.format("{:.1%}").format(counts, subset=[*counts])
     style.format_index(escape="html")
     return style
@@ -208,19 +207,38 @@ def _recipe(cards: Mapping[str, Mapping]) -> str:
     return json.dumps({name: sorted(each) if len(each) > 1 else min(each) for name, each in sorted(values.items())})
 
 
-def diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> pd.DataFrame:
-    """Quality of the inversion for each kind of reference, averaged over its networks.
+# Column of a table of pairs -> its heading, in the order of the page.
+DIAGNOSTICS = {
+    "distance_median": "median distance",
+    "distance_p90": "90% are nearer than",
+    "converged": "converged",
+    "ceiling": "ceiling",
+    "moved": "moved",
+    "towards": "towards",
+    "pixels": "pixels",
+    "untrained": "untrained",
+}
+DIAGNOSTICS_SAID = (
+    "A score made of images that are not represented alike says nothing. Distance: relative, of x′ from x in the "
+    "reference’s representation, median and 90th percentile. Converged: the share of the images within the tolerance. "
+    "Ceiling: STIR of a network with itself; nothing above it can be read as anything. Moved: how far X′ lies from the "
+    "seeds. Towards: its distance from X as a share of the seeds’. Pixels: the similarity of X and X′ themselves. "
+    "Untrained: the score of a fresh network. Neither has learnt to ignore anything, and STIR tells of the target to "
+    "the extent that it is above them. Means over the networks of each kind."
+)
+
+
+def format_diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind",)) -> Styler:
+    """Format the quality of the inversion for each kind of reference, averaged over its networks, as the book shows it.
 
     Args:
         table: rows as `stir.pairwise` makes them, by one measure, `stir.study.verdict.described`.
         by: the columns that make a kind.
-
-    Returns:
-        The columns distance_median, distance_p90, converged and ceiling; moved and towards, the way of X' from the
-        seeds; and pixels and untrained, the baselines of STIR.
     """
     own = table.loc[table.reference == table.target]
-    columns = ["distance_median", "distance_p90", "converged", "ceiling", "moved", "towards", "pixels", "untrained"]
-    table = own.groupby([*by], sort=False)[columns].mean()
-    # Pages show it in HTML, in which the names of kinds are text.
-    return table.rename(index=lambda name: html.escape(name, quote=False) if isinstance(name, str) else name)
+    rows = own.groupby([*by], sort=False)[[*DIAGNOSTICS]].mean().rename(columns=DIAGNOSTICS)
+    rows.index.names = [name.removeprefix("reference_").replace("kind", "reference") for name in by]
+    style = rows.style.set_table_attributes('class="wide"').set_caption(DIAGNOSTICS_SAID)
+    style.format(precision=2).format("{:.0%}", subset=["converged"])
+    style.format_index(escape="html")
+    return style

@@ -18,9 +18,10 @@ from torch import Tensor
 from stir.computing.devices import hardware, resolve_device
 from stir.data.deferred import fingerprint
 from stir.inversion.controversial import Controversy, controversial
+from stir.inversion.distance import relative_distance
 from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
-from stir.inversion.representation import PENULTIMATE
+from stir.inversion.representation import PENULTIMATE, Representation
 from stir.inversion.trajectory import trajectory
 from stir.kept import Found, Record, circumstances
 from stir.scoring.kept_pairs import determining
@@ -163,6 +164,35 @@ def sprite(rows: Float[Tensor, "s n c h w"], levels: int = 256) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(height, width, -1).squeeze(-1).numpy()).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def seen(
+    models: TrainedModels, name: str, inversion: Inversion, *, layer: str | None = None, device: str = "auto"
+) -> Tensor:
+    """Relative distance [N] of X' from X to a network of the store, called `name`; found, or measured now and kept.
+
+    Args:
+        inversion: made for another network, as `inverted` returns it.
+        layer, device: as in `stir.invert`.
+
+    Raises:
+        ValueError: as `stir.inversion.representation.Representation`.
+    """
+    images, changed = inversion.originals, inversion.images
+    about = {"kind": "seen", "images": fingerprint(images), "inverted": fingerprint(changed)}
+
+    def record() -> Record:
+        return Record(about | {"layer": layer or PENULTIMATE, "target": models.key(name)})
+
+    with _found_once(record()) as found:
+        if found is not None:
+            return found.tensors["distance"]
+        with Representation(models[name], images, layer, device=device) as represent:
+            on_device = images.to(represent.device), changed.to(represent.device)
+            distance = relative_distance(represent, *on_device, batch_size=len(images)).cpu()
+        how = circumstances(hardware(resolve_device(device)))
+        record().keep({}, {"distance": distance}, how=how)  # the network was trained now, perhaps
+        return distance
 
 
 @contextmanager

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from stir.study.conclusions import ORDER, as_markdown, judge_again, read_verdicts
-from stir.study.estimates import number
+from stir.study.conclusions import (
+    ENOUGH_CONVERGED,
+    ORDER,
+    as_markdown,
+    judge_again,
+    read_verdicts,
+    with_measures,
+)
 from stir.study.multiplicity import after_holm
 
-# What of a verdict a table has no room for; the page says what each sign means.
-OTHERWISE, UNCHECKED, NOT_AFTER_HOLM = "†", "‡", "°"
 WORDS = ("supported", "not supported", "contradicted", "not judged")
 
 
@@ -65,38 +68,6 @@ def disagreements(judged: pd.DataFrame) -> pd.DataFrame:
         words = {scale: verdicts.get(scale, "") for scale in scales}
         rows.append({"finding": finding, "claim": claim, **words, "agreement": agreement})
     return pd.DataFrame(rows)
-
-
-def as_html(judged: pd.DataFrame, finding: str) -> str:
-    """HTML of a table of one finding: a row for each hypothesis, a column for each scale, verdict over difference.
-
-    Args:
-        judged: table that `at_scales` returns.
-    """
-    scales = list(dict.fromkeys(judged.scale))
-    rows = judged[judged.finding == finding]
-    agreements = disagreements(judged).set_index(["finding", "claim"]).agreement
-    heads = "".join(f"<th>{html.escape(scale)}</th>" for scale in scales)
-    lines = [f'<table class="glance"><thead><tr><th>hypothesis</th>{heads}</tr></thead><tbody>']
-    for claim, group in rows.groupby("claim", sort=False):
-        cells = {row["scale"]: _cell(row) for _, row in group.iterrows()}
-        kind = agreements[finding, claim] or "single"
-        columns = "".join(f"<td>{cells.get(scale, 'not measured')}</td>" for scale in scales)
-        lines.append(f'<tr class="{kind}"><td>{html.escape(str(claim))}</td>{columns}</tr>')
-    return "\n".join([*lines, "</tbody></table>"])
-
-
-def _cell(row: pd.Series) -> str:
-    """Verdict and difference of a row that `at_scales` returns."""
-    signs = ""
-    if row.otherwise:
-        signs = UNCHECKED if str(row.otherwise).startswith("unchecked") else OTHERWISE
-    if row.after_holm != row.verdict:
-        signs += NOT_AFTER_HOLM
-    difference = number(row.difference_value, row.difference_low, row.difference_high)
-    kind = row.verdict.replace(" ", "-")
-    title = f' title="{html.escape(str(row.otherwise))}"' if row.otherwise else ""
-    return f'<span class="verdict {kind}"{title}>{row.verdict}{signs}</span><br>{html.escape(difference)}'
 
 
 def labelled(folders: Sequence[Path]) -> dict[str, Path]:
@@ -161,28 +132,30 @@ def agreement_summary(both: pd.DataFrame) -> str:
     return "\n".join([*lines, *(f"- {as_markdown(in_words(row))}." for _, row in others.iterrows())])
 
 
-def failures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
-    """Hypotheses that were judged and not supported, with what tells whether the inversion or the measure is at fault.
+def checked_by_measures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
+    """Add the column `measures` of `stir.study.conclusions.with_measures` at each scale.
 
     Args:
         judged: table that `at_scales` returns for `folders`.
-
-    Returns:
-        One row for each, with the columns finding, claim, scale, verdict; converged, the least share of images among
-        the means; other solvers, their words where they differ; and other measures, how many of them support it.
     """
-    failed = judged.loc[judged.verdict.isin(["not supported", "contradicted"])].copy()
-    support = []
-    for scale, folder in folders.items():
-        again = judge_again(folder, "measure")
-        first = again.groupby("finding", sort=False).measure.transform("first")
-        others = again[again.measure != first]
-        found = others.groupby(["finding", "claim"]).verdict.agg(
-            lambda words: f"{(words == 'supported').sum()} of {len(words)}"
-        )
-        support.append(pd.concat({scale: found}, names=["scale"]))
-    measures = pd.concat(support)
-    failed["other solvers"] = failed.otherwise.replace("", "the same")
-    places = failed[["scale", "finding", "claim"]].itertuples(index=False, name=None)
-    failed["other measures"] = [measures.get(place, "") for place in places]
-    return failed[["finding", "claim", "scale", "verdict", "converged", "other solvers", "other measures"]]
+    parts = [with_measures(rows, judge_again(folders[scale], "measure")) for scale, rows in judged.groupby("scale")]
+    return pd.concat(parts).loc[judged.index]
+
+
+def failure_summary(judged: pd.DataFrame) -> str:
+    """Markdown that tells how many hypotheses failed, and for how many the inversion or the measure may be at fault.
+
+    Args:
+        judged: table that `checked_by_measures` returns.
+    """
+    failed = judged[judged.verdict.isin(["not supported", "contradicted"])]
+    inversion = (failed.otherwise == "") & (failed.converged >= ENOUGH_CONVERGED)
+    counts = failed.measures.str.partition(" of ")
+    measure = (counts[0] == counts[2]) & (failed.measures != "")
+    return (
+        f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. Of {inversion.sum()} nearly all "
+        "images $X'$ converged and no other solver disagrees, so that the inversion is hardly at fault. Of "
+        f"{measure.sum()} all other measures of similarity say the same, so that the measure is not. Of "
+        f"{(inversion & measure).sum()} both is so. The section *What is not supported* of each page tells what else "
+        "the figures say of why: chance, or no room beyond the pixels."
+    )

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stir.study.plots import LEGEND
 from stir.style import STIR_COLOUR, as_text
 
 STYLES = ("-", "--", "-.", ":")
@@ -52,6 +51,6 @@ def column_against(table: pd.DataFrame, column: str, against: str, *, lines: pd.
         axis.set_xticks(range(len(names)), [as_text(name) for name in names], rotation=20 if len(names) > 4 else 0)
     axis.set(xlabel=as_text(xlabel), ylabel=as_text(column))
     if groups != [""]:
-        axis.legend(**LEGEND, fontsize="small")
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
     return figure

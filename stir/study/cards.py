@@ -1,0 +1,206 @@
+"""Verdicts as HTML: the answer that a page opens with, a card for each hypothesis, a grid of many verdicts.
+
+Colours and layout are classes of the book's style sheet; without it, as in Jupyter, marks and words say the same.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from stir.study.conclusions import ENOUGH_CONVERGED
+from stir.study.estimates import number
+
+MARKS = {"supported": "✓", "not supported": "–", "contradicted": "✗", "not judged": "?"}
+LEGEND = {
+    "supported": "the whole interval of the difference lies above zero",
+    "not supported": "it reaches over zero, which does not mean refuted: so few networks may not tell",
+    "contradicted": "it lies below zero",
+    "not judged": "too few of the images <i>X′</i> converged",
+}
+
+
+def text(value: object) -> str:
+    """HTML of a value as text, in which the book's MathJax finds no mathematics."""
+    return html.escape(str(value), quote=True).replace("$", "&#36;").replace("\\", "&#92;")
+
+
+def chip(verdict: str, label: str | None = None) -> str:
+    """HTML of a verdict: a mark and the word, in its colour.
+
+    Args:
+        verdict: one of `MARKS`.
+        label: in place of the word.
+    """
+    kind, word = verdict.replace(" ", "-"), verdict if label is None else label
+    return f'<span class="verdict {kind}"><span aria-hidden="true">{MARKS[verdict]}</span> {text(word)}</span>'
+
+
+def legend(verdicts: Sequence[str] = tuple(MARKS)) -> str:
+    """HTML that tells what each of these verdicts means."""
+    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in verdicts]
+    return f'<p class="verdict-legend">{"; ".join(parts)}.</p>'
+
+
+def strip(row: pd.Series) -> str:
+    """HTML of a difference with its interval on a line from -1 to 1, with a tick at zero; empty where it is unknown."""
+    value, low, high = (_place(row[f"difference_{part}"]) for part in ("value", "low", "high"))
+    if math.isnan(value):
+        return ""
+    line = "" if math.isnan(low + high) else f'<path d="M{low:.1f} 8H{high:.1f}"/>'
+    return (
+        f'<svg class="strip {_kind(row)}" viewBox="0 0 120 16" width="120" height="16" aria-hidden="true">'
+        f'<path class="zero" d="M60 1V15M0 8H120"/>{line}<circle cx="{value:.1f}" cy="8" r="3.5"/></svg>'
+    )
+
+
+def _kind(row: pd.Series) -> str:
+    """Class of a row's verdict."""
+    return str(row.verdict).replace(" ", "-")
+
+
+def _place(value: float) -> float:
+    """Horizontal place of a difference in a strip; what lies beyond its ends is at them."""
+    return value if math.isnan(value) else 60 + 56 * min(max(value, -1.0), 1.0)
+
+
+def interval(row: pd.Series, name: str = "difference") -> str:
+    """The value called `name` of a row that `stir.study.verdict.judge` returns, with its interval."""
+    return number(*(row[f"{name}_{part}"] for part in ("value", "low", "high")))
+
+
+def warnings(row: pd.Series) -> list[str]:
+    """What a verdict hangs on, in words: convergence, solvers, measures, few networks, many hypotheses.
+
+    Args:
+        row: of the table of `stir.study.verdict.judge`, with the column `otherwise` and, where they are known,
+            `measures`, how many other measures have the same word, and `after_holm`.
+    """
+    parts = [f"{row.converged:.0%} of X′ converged"] if row.converged < ENOUGH_CONVERGED else []
+    if row.get("otherwise"):
+        parts.append(str(row.otherwise))
+    if row.get("measures"):
+        parts.append(f"{row.measures} other measures say the same")
+    if not row.get("replicated", True):
+        parts.append("too few networks: the interval is over images alone")
+    if row.get("after_holm", row.verdict) != row.verdict:
+        parts.append("not upheld by Holm’s correction")
+    return parts
+
+
+def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
+    """HTML of the answer that a finding's page opens with: its first hypothesis in a sentence, then the others.
+
+    Args:
+        judged: table that `stir.study.conclusions.conclude` returns.
+        first: the rows to tell of, the first of them in a sentence; None for all.
+    """
+    rows = judged if first is None else first
+    row, others = rows.iloc[0], rows.iloc[1:]
+    sentence = (
+        f"{chip(row.verdict)} <strong>{text(row.claim)}.</strong> {text(row.more)} is {interval(row, 'more')}, "
+        f"{text(row.less)} {interval(row, 'less')}: a difference of {interval(row)}."
+    )
+    items = [f"<li>{chip(other.verdict)} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
+    counts = judged.verdict.value_counts()
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
+    networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
+    about = (
+        f"Hypotheses on this page: {len(judged)}, of which {told}. "
+        f"Brackets are 95% intervals over {networks} networks and {judged.images.max()} images."
+    )
+    warned = warnings(row)
+    if warned:
+        about = f"Beside the first verdict: {text('; '.join(warned))}. {about}"
+    listed = f"<ul>{''.join(items)}</ul>" if items else ""
+    return f'<div class="answer {_kind(row)}"><p>{sentence}</p>{listed}<p class="small">{about}</p></div>'
+
+
+def cards(judged: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
+    """HTML of a card for each hypothesis: the claim, and a line for each scale that judged it.
+
+    Args:
+        judged: rows as `stir.study.verdict.judge` makes them, of one finding; at several scales with the column
+            `scale`, as `stir.study.scales.at_scales` returns them.
+        links: scale -> address of the finding's page, of all scales in their order; None for the page itself, whose
+            lines have the two means as well.
+    """
+    items = []
+    for claim, group in judged.groupby("claim", sort=False):
+        rows = [row for _, row in group.iterrows()]
+        if links is None:
+            words, lines = text(claim), [_line(row) for row in rows]
+        else:
+            of_scale = {row["scale"]: row for row in rows}
+            words = f'<a href="{text(links[rows[0]["scale"]])}">{text(claim)}</a>'
+            lines = [_line_of_scale(of_scale.get(scale), scale, link) for scale, link in links.items()]
+        kinds = {verdict for verdict in group.verdict if verdict != "not judged"}
+        differs = " differs" if len(kinds) > 1 else ""
+        judged_lines = f'<div class="lines">{"".join(lines)}</div>'
+        items.append(f'<li class="hypothesis{differs}"><p class="claim">{words}</p>{judged_lines}</li>')
+    return f'<ul class="hypotheses">{"".join(items)}</ul>'
+
+
+def question(judged: pd.DataFrame, links: Mapping[str, str]) -> str:
+    """HTML of a finding's question as a heading that leads to its page, and of how much was measured at each scale.
+
+    Args:
+        judged, links: as in `cards`.
+    """
+    groups = judged.groupby("scale", sort=False)
+    measured = "; ".join(
+        f"{scale}: {rows.networks.max()} networks, {rows.images.max()} images" for scale, rows in groups
+    )
+    heading = f'<a href="{text(links[judged["scale"].iloc[0]])}">{text(judged.question.iloc[0])}</a>'
+    return f'<p class="question" role="heading" aria-level="3">{heading}</p><p class="warned">{text(measured)}</p>'
+
+
+def _line_of_scale(row: pd.Series | None, scale: str, link: str) -> str:
+    if row is None:
+        return (
+            f'<div class="judged"><span class="scale">{text(scale)}</span><span class="none">not measured</span></div>'
+        )
+    return _line(row, f'<a class="scale" href="{text(link)}">{text(scale)}</a>')
+
+
+def _line(row: pd.Series, scale: str = "") -> str:
+    """A verdict with its difference and warnings, with the two means if there is no scale."""
+    both = f"{row.more}: {interval(row, 'more')}; {row.less}: {interval(row, 'less')}"
+    means = "" if scale else f'<span class="means">{text(both)}</span>'
+    warned = warnings(row)
+    small = f'<span class="warned">{text("; ".join(warned))}</span>' if warned else ""
+    difference = f'<span class="difference">{strip(row)} {interval(row)}</span>'
+    return f'<div class="judged">{scale}{chip(row.verdict)}{difference}{means}{small}</div>'
+
+
+def grid(judged: pd.DataFrame, columns: Sequence[str], by: str = "measure") -> str:
+    """HTML of the verdicts on each hypothesis by each measure or solver: a row of cells below each claim.
+
+    A cell has the verdict's mark and colour and the difference behind it; an empty one was not judged at all.
+
+    Args:
+        judged: tables of `stir.study.verdict.judge` by several measures, with the columns finding and `by`.
+        columns: the measures, from left to right.
+        by: the column of `judged` with the measures, or solvers.
+    """
+    heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    width = len(columns)
+    lines = []
+    for _, rows in judged.groupby("finding", sort=False):
+        lines.append(
+            f'<tr class="finding"><th colspan="{width}" scope="rowgroup">{text(rows.question.iloc[0])}</th></tr>'
+        )
+        for claim, group in rows.groupby("claim", sort=False):
+            cells = {row[by]: _cell(row) for _, row in group.iterrows()}
+            lines.append(f'<tr class="claim"><td colspan="{width}">{text(claim)}</td></tr>')
+            lines.append(f"<tr>{''.join(cells.get(column, '<td></td>') for column in columns)}</tr>")
+    return f'<table class="verdict-grid"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _cell(row: pd.Series) -> str:
+    title = f"{row.verdict}: {interval(row)}"
+    word = f'<span aria-hidden="true">{MARKS[row.verdict]}</span><span class="visually-hidden">{row.verdict}</span>'
+    return f'<td class="verdict {_kind(row)}" title="{text(title)}">{word} {row.difference_value:+.2f}</td>'

@@ -1,0 +1,161 @@
+"""What the paper claims and how its authors went about it, beside a finding's own measurements.
+
+The authors' set-up is what their public code, their checkpoints' names and the paper's abstract tell; none of their
+figures is quoted. The book's page "The paper and this book" has the same facts in full.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from stir.study.cards import chip, interval, text
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that a finding tests.
+
+    Attributes:
+        says: the claim, as we read it.
+        tested_by: words of which each hypothesis that tests it holds one.
+        source: whose claim it is.
+    """
+
+    says: str
+    tested_by: Sequence[str]
+    source: str = "The paper"
+
+
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "initialization": (
+        Claim(
+            "Two networks that differ in their seed alone look alike to CKA and yet share far fewer invariances",
+            ["look more alike than they share"],
+        ),
+        Claim("Adversarial training closes that gap", ["narrows that gap"]),
+    ),
+    "architecture": (
+        Claim("Across architectures STIR falls further than CKA does", ["STIR falls further"]),
+        Claim("Among robust networks it stays high", ["robust networks share more than standard"]),
+        Claim("Networks with skip connections share more with each other", ["skip connections"]),
+    ),
+    "loss": (
+        Claim(
+            "Robust losses share invariances with each other more than with standard training",
+            ["different robust losses", "STIR falls further"],
+        ),
+        Claim("The two directions differ", ["than the reverse"]),
+    ),
+    "dataset": (
+        Claim(
+            "Networks trained on different data share fewer invariances",
+            ["trained on the same data share more", "other data set"],
+        ),
+        Claim("Less so when robust", ["cost standard networks more", "robust ones share more"]),
+    ),
+    "robustness": (
+        Claim(
+            "The more robust a network is trained to be, the more it resembles every other one",
+            ["largest radius"],
+            "Jones et al. (2022), of another measure,",
+        ),
+    ),
+    "updates": (
+        Claim(
+            "A network that is retrained as data are added keeps some of its invariances and loses others",
+            ["version", "update", "Update"],
+        ),
+    ),
+}
+
+
+def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
+    """HTML of each claim beside the verdicts on the hypotheses that test it, and of why these may differ from it.
+
+    Args:
+        judged: table that `stir.study.conclusions.conclude` returns.
+        table: the finding's measured pairs.
+    """
+    finding = str(judged.finding.iloc[0])
+    claims = CLAIMS.get(finding, ())
+    rows = "".join(f"<tr><td>{_said(claim)}</td><td>{_measured(claim, judged)}</td></tr>" for claim in claims)
+    listed = (
+        '<table class="beside"><thead><tr><th scope="col">said</th><th scope="col">measured here</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+    nothing = "<p>The paper claims nothing of the kind; its authors’ code has a loss that finds such images.</p>"
+    reasons = "".join(f"<li><em>{topic}.</em> {text(said)}</li>" for topic, said in differences(judged, table))
+    return f"{listed if rows else nothing}<p>Why that may differ, beside chance:</p><ul>{reasons}</ul>"
+
+
+def tests_of(claim: Claim, judged: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the hypotheses that test a claim."""
+    return judged[[any(words in each for words in claim.tested_by) for each in judged.claim]]
+
+
+def _said(claim: Claim) -> str:
+    return f"<strong>{text(claim.source)}</strong>: {text(claim.says)}."
+
+
+def _measured(claim: Claim, judged: pd.DataFrame) -> str:
+    lines = [
+        f"<li>{chip(row.verdict)} {text(row.claim)}: {interval(row)}</li>"
+        for _, row in tests_of(claim, judged).iterrows()
+    ]
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Topics in which the authors' set-up differs from the one of these measurements, each with both in words.
+
+    Args:
+        judged, table: as in `beside`.
+    """
+    recipe: Mapping[str, Any] = json.loads(table.recipe.iloc[0])
+    first = table.iloc[0]
+    dataset = str(judged.dataset.iloc[0]).partition(", ")[0]  # a name may go on with the number of images
+    images = f"{judged.images.max()} test images of {dataset}"
+    yield (
+        "Images",
+        f"The authors measure on training images of CIFAR-10; here on {images}",
+    )
+    yield (
+        "Networks",
+        "Theirs are ResNet18, ResNet34, VGG16 and VGG19 of 64 channels in the first stage; here "
+        f"{_listed(recipe, 'architecture')} of {_listed(recipe, 'width')}",
+    )
+    yield (
+        "Training",
+        "Theirs: 150 epochs at a rate of 0.1 that falls tenfold every 50, weight decay 0.0005, batches of 128; "
+        f"here {_listed(recipe, 'epochs')} epochs on a one-cycle schedule up to {_listed(recipe, 'learning_rate')}, "
+        f"weight decay {_listed(recipe, 'weight_decay')}, batches of {_listed(recipe, 'batch_size')}",
+    )
+    if "attack_steps" in recipe:
+        yield (
+            "Robust training",
+            "Theirs is within an L2 ball of radius 1, with 7 steps of attack, for TRADES and MART too; here "
+            f"{_listed(recipe, 'loss')} with radius {_listed(recipe, 'epsilon')}, steps: "
+            f"{_listed(recipe, 'attack_steps')}",
+        )
+    if judged.finding.iloc[0] == "dataset":
+        yield "Data sets", f"They compare CIFAR-10 with CIFAR-100; here {dataset}"
+    if judged.finding.iloc[0] == "updates":
+        sizes = ", ".join(map(str, sorted(set(table.reference_size))))
+        yield "Updates", f"They add 5,000 images at a time, up to 45,000; here the sets hold {sizes} images"
+    yield (
+        "Inversion",
+        "They take the best of 1,000 normalized gradient steps of length 0.5, past some ReLUs of ResNets; here the "
+        f"solver {first.solver} makes {first.steps:.0f} steps towards the image nearest to the seed, with the "
+        "network’s own gradients",
+    )
+    yield "Error bars", "Their code gives none; each verdict here rests on an interval over networks and images"
+
+
+def _listed(recipe: Mapping[str, Any], setting: str) -> str:
+    value = recipe.get(setting, "none")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

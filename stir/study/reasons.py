@@ -1,0 +1,100 @@
+"""Why a hypothesis may have failed, as far as the measured figures tell: chance, room, inversion or measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from stir.study.cards import chip, interval, text
+from stir.study.conclusions import ENOUGH_CONVERGED
+from stir.study.estimates import pairs_where
+from stir.study.hypothesis import BEYOND, Hypothesis, Quantity
+
+NEAR_ONE = 0.9  # two similarities above it leave little between them
+NO_GAP = 0.05  # a gap below it leaves nothing to narrow
+
+
+def failed(judged: pd.DataFrame) -> pd.DataFrame:
+    """The rows of hypotheses that were judged and not supported, and of those that could not be judged."""
+    return judged[judged.verdict != "supported"]
+
+
+def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
+    """Sentences on what the figures say of a hypothesis that was not supported.
+
+    Args:
+        row: of the table that `stir.study.conclusions.with_measures` returns.
+        table: the finding's measured pairs, by the measure of the page alone.
+    """
+    hypothesis = Hypothesis.from_json(row.definition)
+    return [*_chance(row), *_room(row, hypothesis, table), *_inversion(row), *_measures(row)]
+
+
+def _chance(row: pd.Series) -> Iterator[str]:
+    if row.verdict == "not judged":
+        yield f"It could not be judged: in one of its means {row.converged:.0%} of the images X′ converged."
+    elif row.verdict == "contradicted":
+        yield f"The opposite was measured: the whole interval, {interval(row)}, lies below zero."
+    elif not row.replicated:
+        yield "There are too few networks of a kind to tell how it varies from one to another."
+    else:
+        sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
+        yield (
+            f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with "
+            f"{row.networks} networks a true difference of up to {row.difference_high:.2f} is not excluded."
+        )
+
+
+def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterator[str]:
+    """What there is no room for: beyond pixels that score high, above a similarity near 1, in a gap that is none."""
+    more, less = hypothesis.more, hypothesis.less
+    if more.value in BEYOND.values():
+        for quantity in (more, less):
+            stir, pixels = _mean(quantity, "stir", table), _mean(quantity, "pixels", table)
+            yield (
+                f"{quantity.label}: on these X′ the raw pixels score {pixels:.2f}, which leaves room for at most "
+                f"{1 - pixels:.2f} beyond them; STIR is {stir:.2f}."
+            )
+        if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
+            yield "The claim asks for more than there is room for."
+    elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
+        yield f"There is next to no gap ({row.more_value:.2f}) that could be larger than the other."
+    elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
+        means = f"{row.more_value:.2f} and {row.less_value:.2f}"
+        yield f"Both means are near 1 ({means}), which leaves little between them."
+
+
+def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
+    return float(pairs_where(table, quantity.where)[column].mean())
+
+
+def _inversion(row: pd.Series) -> Iterator[str]:
+    if row.otherwise:
+        yield f"The inversion may matter: {row.otherwise}."
+    elif row.converged >= ENOUGH_CONVERGED:
+        yield f"The inversion is hardly at fault: {row.converged:.0%} of X′ converged, and no other solver disagrees."
+
+
+def _measures(row: pd.Series) -> Iterator[str]:
+    if row.get("measures") and row.verdict != "not judged":
+        count, _, total = row.measures.partition(" of ")
+        alone = " The measure is hardly at fault." if count == total else ""
+        yield f"Of {total} other measures of similarity {count} say the same.{alone}"
+
+
+def as_html(judged: pd.DataFrame, table: pd.DataFrame) -> str:
+    """HTML of the hypotheses of a page that are not supported, each with the reasons that the figures give.
+
+    Args:
+        judged, table: as in `why`; all rows of the page.
+    """
+    rows = failed(judged)
+    if rows.empty:
+        return "<p>Every hypothesis of this page is supported.</p>"
+    items = []
+    for _, row in rows.iterrows():
+        reasons = "".join(f"<li>{text(reason)}</li>" for reason in why(row, table))
+        summary = f"<summary>{chip(row.verdict)} {text(row.claim)}</summary>"
+        items.append(f'<details class="reasons">{summary}<ul>{reasons}</ul></details>')
+    return "".join(items)
