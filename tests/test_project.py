@@ -34,6 +34,7 @@ ROOMS = (
     "scoring",
     "study",
     "book",
+    "course",
     "sweep",
     "cli",
 )
