@@ -20,6 +20,7 @@ from stir.book.commands import compare
 from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
 from stir.book.staging import leftovers, remove_leftovers
 from stir.computing.memory import is_out_of_memory
+from stir.course.commands import course
 from stir.files import abandoned, store_folder
 from stir.sweep.commands import sweep
 from stir.training import store
@@ -237,6 +238,7 @@ def book(cell_timeout: int) -> None:
     """Execute the findings whose pages are stale, then build the book."""
     with _book_packages():
         from stir.book import build, evidence, freshness, pages, runner
+        from stir.course import running
     project = _project()
     with _one_message():
         notebooks = runner.own_files(project, "notebooks/*.ipynb")
@@ -259,6 +261,7 @@ def book(cell_timeout: int) -> None:
                             raise
                         click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
                         pages.write_notice(notebook, folder, scale, error.message)
+        running.make_pages(project, click.echo)
         page = build.build_book(project)
     click.echo(f"The book: {page.relative_to(project)}")
 
@@ -302,6 +305,7 @@ def _list_models() -> None:
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")
 
 
-for _command in (sweep, compare):
+for _command in (sweep, compare, *course.commands.values()):
     _command.callback = _book_packages()(_one_message()(_command.callback or main))
+for _command in (sweep, compare, course):
     main.add_command(_command)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from stir.course import exercises
+from stir.course.exercises import measuring
 from stir.course.judging import Unmet
 from stir.similarity import linear_cka
 
@@ -41,7 +42,7 @@ def test_mistakes_in_the_number_of_images():
 def test_mistakes_in_the_table_of_layers(monkeypatch):
     networks = {nn.Identity(): torch.randn(20, 3) for _ in range(4)}
     trained, fresh = [*networks][:2], [*networks][2:]
-    monkeypatch.setattr(exercises, "features", lambda network, images, layer: networks[network])
+    monkeypatch.setattr(measuring, "features", lambda network, images, layer: networks[network])
     right = [linear_cka(networks[one], networks[other]) for one, other in (trained, fresh)]
     images = torch.rand(20, 1, 4, 4)
     exercises.check_table_of_layers({"stage1": right}, trained, fresh, images)

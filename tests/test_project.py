@@ -50,8 +50,12 @@ TESTED_WITH = {
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
+    "measuring": "exercises",
+    "reporting": "exercises",
     "result": "score",
     "result_plot": "score",
+    "running": "handout",
+    "slides": "handout",
     "style": "plots",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]

@@ -116,6 +116,11 @@ def check_guess(guesses: Any, outcomes: Mapping[str, Any], allowed: Callable[[An
     return "\n".join(["Your predictions:", *lines])
 
 
+def is_number(low: float, high: float) -> Callable[[Any], bool]:
+    """A function that tells whether a value is a number from `low` to `high`."""
+    return lambda value: isinstance(value, int | float) and low <= value <= high
+
+
 def _cell(value: Any) -> str:
     return f"{value:>5.2f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from stir.book import evidence, freshness
 from stir.book.kernels import START_TIMEOUT, kernels_that_end
+from stir.book.pages import provenance
 from stir.book.staging import is_whole, move_files, staging
 from stir.course import sources
 from stir.files import digest
 
 FOLDER = "book/runs/course"  # of the executed sessions, in the project
-CELL_TIMEOUT = 600  # seconds
+CELL_TIMEOUT = 3600  # seconds; the first to run may train networks
 
 
 def pages(project: Path) -> list[Path]:
@@ -30,6 +34,18 @@ def is_current(source: Path, page: Path) -> bool:
     return is_whole(page.with_suffix(".json"), page.parent, _made_of(source))
 
 
+def make_pages(project: Path, tell: Callable[[str], object] = print) -> None:
+    """Execute the sessions whose pages are stale.
+
+    Raises:
+        RuntimeError: a cell failed, a check of the solutions included; an earlier page stays.
+    """
+    for source, page in zip(sources.paths(project), pages(project)):
+        if not is_current(source, page):
+            tell(f"Executing the session {source.name} ...")
+            make_page(source, page)
+
+
 def make_page(source: Path, page: Path) -> None:
     """Execute a session with its solutions, and keep it as a page of the book, with the list of the files it has used.
 
@@ -38,10 +54,12 @@ def make_page(source: Path, page: Path) -> None:
     """
     made_of = _made_of(source)
     with staging(page.parent, ".running-") as staged:
-        log = staged / ".used"
+        log, start = staged / ".used", time.perf_counter()
         notebook = execute(sources.page(sources.read(source)), staged, {"STIR_USED": str(log)}, source.name)
         used = evidence.read_log(log)
         log.unlink(missing_ok=True)
+        ran = provenance({}, {}, "digits", time.perf_counter() - start).partition("\n")[0]
+        notebook.cells.append(nbformat.v4.new_markdown_cell(ran, id="provenance"))
         sources.write(notebook, staged / page.name)
         (staged / f"{page.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, page.with_suffix(".json"), made_of)
