@@ -49,7 +49,7 @@ def _slides(executed: NotebookNode, folder: Path) -> Iterator[str]:
 
 
 def _html(text: str) -> str:
-    return markdown2html_mistune(text)
+    return re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html_mistune(text))
 
 
 def _embedded(path: Path) -> str:
