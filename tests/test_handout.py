@@ -34,7 +34,9 @@ mystnb:
 ---
 import matplotlib.pyplot as plt
 import stir
-model = stir.trained_model("resnet10", width=4, n_train, epochs=1, progress=False)
+data = stir.load_dataset("digits", n_train=64)
+recipe = dict(architecture="resnet10", width=4, dataset=data, epochs=1, progress=False)
+models = stir.trained_models({"one": dict(seed=0)}, **recipe)
 plt.plot([0, 1])
 plt.show()
 ```
@@ -51,7 +53,6 @@ value = 4
 assert value == 4
 ```
 """
-SESSION = SESSION.replace("n_train, ", "dataset=stir.load_dataset('digits', n_train=64), ")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The sessions' sources, and the versions made of each: with solutions, and with stubs in their place.
 
 A source is a notebook as MyST text, `course/N-name.md`. Cells tagged `solution` hold what a student is to write,
-between lines that nbgrader uses too:
+between marks:
 
     ### BEGIN SOLUTION
     what the teacher's version shows

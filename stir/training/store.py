@@ -126,7 +126,6 @@ class Entry:
         except OSError:
             self.path("safetensors").unlink()  # else it would take up space unlisted
             raise
-        note_use(self.path("json"), "kept")
         return card
 
     def load(self, model: nn.Module) -> dict[str, Any] | None:
