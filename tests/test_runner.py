@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -347,7 +348,7 @@ def test_notebook_sources_are_clean():
 def test_answers_are_to_the_tasks_before_them():
     for path in (PROJECT / "notebooks").glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
-        for tasks, answers in zip(cells, cells[1:]):
+        for tasks, answers in pairwise(cells):
             if answers.id.endswith("-answers"):
                 assert "## Try it yourself" in tasks.source and answers.source.startswith("<details>\n<summary>")
                 numbers = [re.findall(r"^(\d)\. ", cell.source, re.MULTILINE) for cell in (tasks, answers)]
