@@ -1,4 +1,4 @@
-# Each of `make book`, `make test`, `make lint`, `make bench` and `make fuzz` sets up .venv first, once.
+# Each of `make book`, `make course`, `make test`, `make lint`, `make bench` and `make fuzz` sets up .venv first, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ ARGS ?=
 # Inputs that `make fuzz` tries; more for it, such as ARGS="--only folders --seed 1".
 COUNT ?= 100000
 
-.PHONY: book pdf test lint bench fuzz audit clean
+.PHONY: book pdf course test lint bench fuzz audit clean
 
 book: $(VENV)/.ready
 	$(BIN)/stir book
@@ -19,6 +19,10 @@ book: $(VENV)/.ready
 # The book as one file, _build/book.pdf; needs Chromium.
 pdf: book
 	$(BIN)/python -m stir.book.pdf
+
+# What a class is handed out: notebooks, networks that nobody has to train, slides; into _build/course.
+course: $(VENV)/.ready
+	$(BIN)/stir course write
 
 # Two at a time, each file in one process. One thread: networks this small gain nothing from a second, and on a busy machine they lose by it. Where a test wants more, threads
 # that spin lose badly to any other busy process.

@@ -16,6 +16,7 @@ from stir.book.commands import compare
 from stir.book.errors import book_packages, one_message, orderly_end
 from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
 from stir.book.staging import leftovers
+from stir.course.commands import course
 from stir.files import abandoned, store_folder
 from stir.sweep.commands import sweep
 from stir.training import store
@@ -161,6 +162,7 @@ def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> Non
     """Execute the findings whose pages are stale, then build the book; or a book of your own runs."""
     with book_packages():
         from stir.book import build, evidence, own, runner, running
+        from stir.course import sessions
     project = _project()
     with one_message():
         if scale or folders:
@@ -169,6 +171,7 @@ def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> Non
             names = [path.stem for path in runner.own_files(project, "notebooks/*.ipynb")]
             # All at the one scale, measured now; at others those that there is evidence of, and what their tables make.
             running.run_stale(project, {BOOK_SCALE: names, **evidence.pages(project)}, cell_timeout)
+            sessions.make_pages(project, click.echo)
             page = build.build_book(project)
     click.echo(f"The book: {page.relative_to(project)}")
 
@@ -212,6 +215,7 @@ def _list_models() -> None:
     click.echo("Robust accuracy: PGD with 20 steps, L2 at 0.5 and L-infinity at 8/255, on at most 1,000 test images.")
 
 
-for _command in (sweep, compare):
+for _command in (sweep, compare, *course.commands.values()):
     _command.callback = book_packages()(one_message()(_command.callback or main))
+for _command in (sweep, compare, course):
     main.add_command(_command)

@@ -17,6 +17,7 @@ from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
 from stir.book import build, contents
+from stir.course import sources
 from stir.study.conclusions import ORDER
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -32,6 +33,7 @@ FIRST = ["body", ["mjx-container"]]
 OTHERS = [".bd-article-container", ["mjx-container", ".highlight"]]
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 MEGABYTE = 10**6
+FINDINGS = [page for page in PAGES if page.startswith("runs/") and not page.startswith("runs/course/")]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,9 @@ def site(tmp_path_factory, request):
     shutil.copy(PROJECT / "_config.yml", project)
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
     executed = request.getfixturevalue("executed")
-    for scale in {page.split("/")[1] for page in PAGES if page.startswith("runs/")}:
+    for source in sources.paths(PROJECT):  # as pages, not executed
+        sources.write(sources.page(sources.read(source)), project / "book" / "runs" / "course" / f"{source.stem}.ipynb")
+    for scale in {page.split("/")[1] for page in FINDINGS}:
         shutil.copytree(executed, project / "book" / "runs" / scale)
     return build.build_book(project).parent
 
@@ -113,14 +117,17 @@ def test_math_is_set_and_nothing_is_left_raw(page):
 
 
 def test_every_notebook_has_a_page():
-    assert {Path(page).name for page in PAGES if page.startswith("runs/")} == set(TINY)
+    assert {Path(page).name for page in FINDINGS} == set(TINY)
+    assert [page for page in PAGES if page.startswith("runs/course/")] == [
+        f"runs/course/{source.stem}" for source in sources.paths(PROJECT)
+    ]
 
 
 def test_a_page_is_what_it_says(page):
     """Neither a notice that the evidence does not make it, nor without a word on what made it."""
     text = page.locator("article").inner_text()
     assert "does not make this page" not in text
-    if "/runs/" in page.url:
+    if "/runs/" in page.url and ("/course/" not in page.url or "STIR_BOOK" in os.environ):
         assert text.count("Ran at the scale") == 1
 
 

@@ -47,7 +47,7 @@ def test_with_one_colab_and_binder_open_the_source_notebook():
     colab, binder = exits.launches("runs/digits/loss", ADDRESS, "main")
     assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"
     assert binder.address.endswith("/v2/gh/someone/stir/main?urlpath=lab/tree/notebooks/loss.ipynb")
-    assert exits.launches("idea", ADDRESS, "main") == []
+    assert exits.launches("idea", ADDRESS, "main") == exits.launches("runs/course/1-similarity", ADDRESS, "main") == []
     assert f"{ADDRESS}/issues/new?title=idea.html" in [way.address for way in exits.sources("idea", ADDRESS)]
     assert f"origin HEAD:{exits.COLAB}" in (PROJECT / ".github" / "workflows" / "book.yml").read_text()
 

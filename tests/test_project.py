@@ -34,6 +34,7 @@ ROOMS = (
     "scoring",
     "study",
     "book",
+    "course",
     "sweep",
     "cli",
 )
@@ -50,9 +51,13 @@ TESTED_WITH = {
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
+    "measuring": "exercises",
+    "reporting": "exercises",
     "result": "score",
     "result_plot": "score",
     "running": "cli",
+    "sessions": "handout",
+    "slides": "handout",
     "style": "plots",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -368,3 +369,13 @@ def test_notebook_sources_are_clean():
                 assert cell.execution_count is None
                 assert cell.source.count("\n") < 25 or "parameters" in cell.metadata.get("tags", [])
                 assert "plots.publish" not in cell.source or cell.metadata.mystnb.image.alt
+
+
+def test_answers_are_to_the_tasks_before_them():
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        for tasks, answers in pairwise(cells):
+            if answers.id.endswith("-answers"):
+                assert "## Try it yourself" in tasks.source and answers.source.startswith("<details>\n<summary>")
+                numbers = [re.findall(r"^(\d)\. ", cell.source, re.MULTILINE) for cell in (tasks, answers)]
+                assert numbers[0] == numbers[1], path

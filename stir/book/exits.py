@@ -111,7 +111,7 @@ def zipped(table: Path) -> bytes:
 
 
 def _is_run(page: str) -> bool:
-    return page.startswith("runs/") and page.count("/") == 2
+    return page.startswith("runs/") and page.count("/") == 2 and not page.startswith("runs/course/")
 
 
 def _check_address(app: Sphinx, config: Config) -> None:

@@ -39,7 +39,6 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
     declared = parameters.declared(notebook)
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     roots = _image_folders([parameter.value for parameter in declared.values()] + [*values.values()])
-    package = Path(__file__).parents[1]
     return {
         "notebook": {notebook.name: _short(notebook.read_bytes())},
         "parameters": values,
@@ -51,6 +50,14 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
         "images": {
             str(root): _short(*(line.encode(errors="surrogateescape") for line in _listing(root))) for root in roots
         },
+        **of_the_package(),
+    }
+
+
+def of_the_package() -> dict[str, dict[str, str]]:
+    """Hashes of the package's modules, and the versions of libraries."""
+    package = Path(__file__).parents[1]
+    return {
         "package": {
             path.relative_to(package).as_posix(): _short(path.read_bytes()) for path in sorted(package.rglob("*.py"))
         },

@@ -1,0 +1,109 @@
+"""What a class is handed out: notebooks to work in, the teacher's, slides, and networks that nobody has to train."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from stir.book import evidence
+from stir.book.staging import staging
+from stir.course import sessions, slides, sources
+from stir.files import store_folder
+
+PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "stir")
+ENDING = (".py", ".typed", ".ipynb", ".html", ".toml", ".md", ".txt", "")
+PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)[^)\s]+\)")
+
+
+def write(project: Path, folder: Path, tell: Callable[[str], object] = print) -> Path:
+    """Write all that a class needs into `folder`, whose folders `student` and `teacher` are replaced.
+
+    Sessions are executed first where their pages are stale, so that the networks which they train are at hand.
+
+    Returns:
+        student.zip, what to hand out: notebooks, networks and the package itself.
+
+    Raises:
+        ValueError: a figure of the book is not there yet.
+        RuntimeError: a session failed.
+    """
+    sessions.make_pages(project, tell)
+    with staging(folder, ".writing-") as staged:
+        student, teacher = staged / "student", staged / "teacher"
+        for source, page in zip(sources.paths(project), sessions.pages(project)):
+            session, executed = sources.read(source), nbformat.read(page, as_version=4)
+            sources.write(alone(sources.student(session), page, student), student / page.name)
+            sources.write(alone(executed, page, teacher), teacher / page.name)
+            slides.write(executed, page.parent, teacher / "slides" / f"{page.stem}.html")
+        shutil.copytree(project / "book" / "_static" / "mathjax", teacher / "slides" / "mathjax")
+        _copy_networks(sessions.pages(project), student / "store")
+        shutil.copytree(student / "store", teacher / "store")
+        shutil.copy(project / "course" / "README.md", student / "README.md")
+        shutil.copy(project / "book" / "course" / "teachers.md", teacher / "README.md")
+        _pack(project, staged / "package")
+        shutil.make_archive(str(student / "stir-companion"), "zip", staged / "package")
+        shutil.make_archive(str(staged / "student"), "zip", staged, "student")
+        for name in ("student", "teacher", "student.zip"):
+            _replace(staged / name, folder / name)
+    return folder / "student.zip"
+
+
+def alone(notebook: NotebookNode, page: Path, folder: Path) -> NotebookNode:
+    """A notebook that stands in `folder`, without the book: pictures come along, links to other pages are words.
+
+    Args:
+        page: where in the book it is.
+
+    Raises:
+        ValueError: a picture is not there.
+    """
+    notebook = nbformat.from_dict(notebook)
+
+    def picture(match: re.Match) -> str:
+        path = page.parent / match[2]
+        if not path.exists():
+            raise ValueError(
+                f"{path.resolve()} is not there yet; run `stir book` first, which makes the book's figures"
+            )
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "figures" / path.name)
+        return f"![{match[1]}](figures/{path.name})"
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(r"*\1* (in the book)", PICTURE.sub(picture, cell.source))
+    return notebook
+
+
+def _copy_networks(pages: Iterable[Path], store: Path) -> None:
+    """Copy the trained networks that the pages have used."""
+    (store / "models").mkdir(parents=True)
+    for page in pages:
+        used = json.loads(page.with_name(f"{page.stem}{evidence.USED}").read_text(encoding="utf-8"))
+        for path in used:
+            if path.startswith("models/"):
+                for ending in (".json", ".safetensors"):
+                    shutil.copy((store_folder() / path).with_suffix(ending), store / "models")
+
+
+def _pack(project: Path, folder: Path) -> None:
+    """Copy what pip needs to install this package."""
+    for name in PACKAGE:
+        for path in [project / name, *(project / name).rglob("*")]:
+            if path.is_file() and path.suffix in ENDING and "__pycache__" not in path.parts:
+                place = folder / path.relative_to(project)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, place)
+
+
+def _replace(new: Path, place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    new.replace(place)

@@ -1,0 +1,106 @@
+"""Every session: what is made of it, and that its solutions pass its checks and its stubs fail them."""
+
+import warnings
+
+import matplotlib
+import pytest
+from helpers.course import run
+from helpers.project import PROJECT
+
+from stir.course import sources
+
+SESSIONS = sources.paths(PROJECT)
+SOURCE = """---
+file_format: mystnb
+---
+# A title
+
+```{code-cell} ipython3
+:tags: [solution]
+def double(x):
+    ### BEGIN SOLUTION
+    y = 2 * x
+    return y
+    ### END SOLUTION
+### BEGIN SOLUTION
+guess = 3
+### STUB
+guess = ...  # a number
+### END SOLUTION
+double(2)
+```
+
++++ {"tags": ["solution"]}
+
+In words.
+"""
+
+
+@pytest.fixture(params=SESSIONS, ids=[path.stem for path in SESSIONS])
+def session(request, monkeypatch):
+    matplotlib.use("agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of inversions that are stopped early, and networks that have learnt little
+        yield sources.read(request.param)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "1-a.md"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_solutions_and_stubs(source):
+    notebook = sources.read(source)
+    assert sources.title(notebook) == "A title"
+    assert [cell.source for cell in sources.solved(notebook).cells][1:] == [
+        "def double(x):\n    y = 2 * x\n    return y\nguess = 3\ndouble(2)",
+        "In words.",
+    ]
+    assert [cell.source for cell in sources.student(notebook).cells][1:] == [
+        "def double(x):\n    ...  # yours\nguess = ...  # a number\ndouble(2)"
+    ]
+    folded = sources.page(notebook).cells
+    assert "hide-cell" in folded[1].metadata.tags and folded[1].metadata.mystnb.code_prompt_show
+    assert folded[2].source.startswith("<details>") and "In words." in folded[2].source
+    assert notebook == sources.read(source)  # nothing was changed in the source itself
+
+
+@pytest.mark.parametrize("line", ["    ### BEGIN SOLUTION\n", "### STUB\n", "### END SOLUTION\n"])
+def test_a_mark_that_is_missing_is_told(source, line):
+    source.write_text(SOURCE.replace(line, "", 1))
+    if "STUB" in line:
+        assert "guess = ...  # yours" not in sources.student(sources.read(source)).cells[1].source
+    else:
+        with pytest.raises(ValueError, match="cell 1: a solution stands between"):
+            sources.read(source)
+
+
+def test_what_is_no_notebook_is_told(source):
+    source.write_text("# A title\n")
+    with pytest.raises(ValueError, match="must begin with `file_format: mystnb`"):
+        sources.read(source)
+
+
+def test_every_solution_passes_and_every_stub_fails_for_want_of_one(session):
+    passed, failed = run(sources.solved(session)), run(sources.student(session))
+    assert list(passed) == list(failed) and 3 <= len(passed) <= 5
+    for name, told in passed.items():
+        assert told.startswith("✓ Exercise"), f"{name}: {told}"
+    for name, told in failed.items():
+        assert "missing" in told or "nothing yet" in told, f"{name}: {told}"
+
+
+def test_sessions_take_ninety_minutes_and_say_what_a_reader_needs(session):
+    text = "\n".join(cell.source for cell in session.cells if cell.cell_type == "markdown")
+    for word in ("**Goals**", "**Before**", "**Read**", "**Build**", "## What to take home"):
+        assert word in text
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert sum(map(int, rows)) == 90
+    exercises = [line for line in text.splitlines() if line.startswith("### Exercise")]
+    assert 3 <= len(exercises) <= 5
+    for level in ("predict", "build", "research"):
+        assert any(level in line for line in exercises), level
+    for cell in session.cells:
+        assert "figure = " not in cell.source or cell.metadata.mystnb.image.alt
