@@ -42,16 +42,23 @@ ROOMS = (
 # Modules whose tests stand in the file of another: the test file's name less `test_`.
 TESTED_WITH = {
     "blocks": "architectures",
+    "cards": "deferred",
     "classes": "datasets",
+    "collection": "trained",
     "combination": "sweeping",
     "commands": "sweeping",
     "evaluation": "score",
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
+    "libraries": "datasets",
+    "pooling": "representation",
+    "request": "trained",
     "result": "score",
     "result_plot": "score",
+    "splits": "datasets",
     "style": "plots",
+    "trees": "datasets",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 EXTRAS = PYPROJECT["optional-dependencies"]
