@@ -1,12 +1,14 @@
-"""The store folder, atomic writes of files, checksums, and what killed runs leave behind."""
+"""The store folder, atomic writes of files, cards, checksums, and what killed runs leave behind."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -83,3 +85,64 @@ def digest_of(tensors: Mapping[str, Tensor], *texts: str) -> str:
         hasher.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
         hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
+
+
+def json_text(value: Any) -> str:
+    """JSON with sorted names, of numbers and arrays of NumPy and PyTorch too."""
+    return json.dumps(
+        value, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
+    )
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """Name of the files that `settings` determine: the first digits of the SHA-256 of their JSON."""
+    return hashlib.sha256(json_text(settings).encode()).hexdigest()[:16]
+
+
+def card_digest(card: Mapping[str, Any]) -> str:
+    """SHA-256 of all fields of a card but `sha256`, in hexadecimal."""
+    fields = {name: value for name, value in card.items() if name != "sha256"}
+    return hashlib.sha256(json_text(fields).encode()).hexdigest()
+
+
+def write_card(path: Path, card: Mapping[str, Any], indent: int | None = None) -> dict[str, Any]:
+    """Write a card as JSON, whole or not at all, and return it with its checksum in `sha256`.
+
+    Args:
+        indent: lay it out for readers, in the order of its fields.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    sealed = {**card, "sha256": card_digest(card)}
+    text = json_text(sealed) if indent is None else json.dumps(sealed, indent=indent)
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    return sealed
+
+
+def read_fields(path: Path, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Read a card's JSON, which has to hold fields of these kinds; the checksum is for the caller to check.
+
+    Raises:
+        OSError, ValueError, RecursionError: it is damaged.
+    """
+    card = json.loads(path.read_text(encoding="utf-8"))
+    missing = kinds.keys() - card.keys() if isinstance(card, dict) else kinds
+    if missing:
+        raise ValueError(f"its card lacks {', '.join(sorted(missing))}")
+    wrong = [name for name, kind in kinds.items() if not isinstance(card[name], kind)]
+    if wrong:
+        raise ValueError(f"its card has {', '.join(wrong)} of another kind")
+    return card
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """Raise a ValueError where a card is not the one that was written."""
+    if card["sha256"] != card_digest(card):
+        raise ValueError("its checksum is wrong")
+
+
+def check_made_of(found: Mapping[str, Any], wanted: Mapping[str, Any], kind: str) -> None:
+    """Raise a ValueError where a card of a `kind` of thing was made of something else, as where keys collide."""
+    if found != json.loads(json_text(wanted)):
+        raise ValueError(f"its card is of another {kind}")

@@ -6,8 +6,6 @@ that travels with the project (`$STIR_EVIDENCE`).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import warnings
@@ -18,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from filelock import Timeout
@@ -25,12 +24,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stir.files import digest, lock, store_folder, write_atomically
+from stir.files import (
+    check_card,
+    check_made_of,
+    digest,
+    key_of,
+    lock,
+    read_fields,
+    store_folder,
+    write_atomically,
+    write_card,
+)
 
 # Raise after a change, of the inversion, the scores or the baselines, that gives other numbers for the same question;
 # part of each key. Tests compare numbers with those of this version.
 MEASURING_VERSION = 1
 FOLDER = "measured"  # within the store, and within the evidence
+CARD_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "made_of": dict, "how": dict, "content": object, "tensors_sha256": (str, NoneType), "sha256": str,
+}  # fmt: skip
 DAMAGE = (
     OSError,
     ValueError,
@@ -81,7 +93,7 @@ class Record:
     @property
     def key(self) -> str:
         """Hash of `made_of` and of the version of measuring; the name of the files."""
-        return hashlib.sha256(_text({"format": MEASURING_VERSION, **self.made_of}).encode()).hexdigest()[:16]
+        return key_of({"format": MEASURING_VERSION, **self.made_of})
 
     def find(self) -> Found | None:
         """What the first of the stores has kept, as `find_all` says."""
@@ -155,8 +167,7 @@ class Record:
                 whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 write_atomically(beside, lambda partial: save_file(whole, partial))
                 card["tensors_sha256"] = digest(beside)
-            text = _text({**card, "sha256": _digest(card)})
-            write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+            write_card(path, card)
         except (OSError, SafetensorError) as error:
             self._warn(path, error)
             return
@@ -164,8 +175,7 @@ class Record:
 
     def _read(self, path: Path) -> Found:
         card = read_card(path)
-        if card["made_of"] != json.loads(_text(self.made_of)):
-            raise ValueError("it is of another measurement")
+        check_made_of(card["made_of"], self.made_of, "measurement")
         tensors = {} if card["tensors_sha256"] is None else load_file(path.with_suffix(".safetensors"))
         return Found(card["content"], tensors, card["how"])
 
@@ -191,13 +201,10 @@ def read_card(path: Path) -> dict[str, Any]:
     """Read a record's JSON, if it and the tensors beside it are whole.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: they are not.
+        OSError, ValueError, RecursionError: they are not.
     """
-    card = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(card, dict):
-        raise ValueError("it is no record")
-    if card.pop("sha256") != _digest(card):
-        raise ValueError("its checksum is wrong")
+    card = read_fields(path, CARD_FIELDS)
+    check_card(card)
     if card["tensors_sha256"] is not None and card["tensors_sha256"] != digest(path.with_suffix(".safetensors")):
         raise ValueError("the checksum of its tensors is wrong")
     return card
@@ -208,17 +215,6 @@ def litter() -> list[Path]:
     folder = store_folder() / FOLDER
     alone = [path for path in folder.glob("*.safetensors") if not path.with_suffix(".json").exists()]
     return sorted([*folder.glob("*.partial"), *alone])
-
-
-def _text(value: Any) -> str:
-    """JSON, of numbers and arrays of NumPy and PyTorch too."""
-    return json.dumps(
-        value, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
-    )
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_text(card).encode()).hexdigest()
 
 
 def note_use(path: Path, word: str) -> None:

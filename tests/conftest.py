@@ -78,7 +78,7 @@ def no_training(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained, though nothing had to be")
 
-    return lambda: monkeypatch.setattr("stir.training.trained.train", refuse)
+    return lambda: monkeypatch.setattr("stir.training.request.train", refuse)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from helpers.project import PROJECT
 
 import stir
-from stir.training.trained import build_model
+from stir.networks.architectures import build_model
 
 
 def load(name):

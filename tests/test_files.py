@@ -1,12 +1,25 @@
 """The store folder, atomic writes, checksums, and what killed runs leave."""
 
 import hashlib
+import json
 
 import pytest
 import torch
 from filelock import FileLock
 
-from stir.files import abandoned, digest, digest_of, remove_litter, store_folder, write_atomically
+from stir.files import (
+    abandoned,
+    check_card,
+    check_made_of,
+    digest,
+    digest_of,
+    key_of,
+    read_fields,
+    remove_litter,
+    store_folder,
+    write_atomically,
+    write_card,
+)
 
 
 def test_the_store_is_where_the_variable_says(monkeypatch, tmp_path):
@@ -93,3 +106,29 @@ def test_a_write_replaces(tmp_path):
 def test_the_digest_is_that_of_the_content(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert digest(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_card_is_whole_or_damaged(tmp_path):
+    path, card = tmp_path / "card.json", {"made_of": {"seed": 0, "layers": ("a", "b")}, "value": 0.1}
+    for indent in (None, 1):
+        written = write_card(path, card, indent)
+        found = read_fields(path, {"made_of": dict, "value": float, "sha256": str})
+        assert found == json.loads(json.dumps(written))
+        check_card(found)
+        check_made_of(found["made_of"], card["made_of"], "thing")
+    with pytest.raises(ValueError, match="its card is of another thing"):
+        check_made_of(found["made_of"], {"seed": 1}, "thing")
+    with pytest.raises(ValueError, match="its checksum is wrong"):
+        check_card(found | {"value": 0.2})
+    with pytest.raises(ValueError, match="its card lacks curve"):
+        read_fields(path, {"curve": list})
+    with pytest.raises(ValueError, match="its card has value of another kind"):
+        read_fields(path, {"value": str})
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="its card lacks value"):
+        read_fields(path, {"value": float})
+
+
+def test_the_key_is_that_of_all_settings():
+    keys = {key_of(settings) for settings in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": 1, "b": None})}
+    assert len(keys) == 4 and key_of({"b": [1], "a": 2}) == key_of({"a": 2, "b": (1,)})

@@ -255,7 +255,7 @@ def test_a_gpu_is_told_to_compute_the_same_each_time(images, monkeypatch):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_gpu_finds_images_as_near(gpu, images, solver):
-    """Rounding turns a descent aside, and long ones far: images may differ, but not distances or what they show."""
+    """Rounding turns a descent aside, a long one far: images may differ, but not how near they come."""
     here, there = (
         invert(linear(), images, layer="1", solver=solver, precision="float32", device=device, progress=False)
         for device in ("cpu", gpu)

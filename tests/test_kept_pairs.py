@@ -14,14 +14,13 @@ from safetensors.torch import save_file
 
 from stir.data.balls import Ball
 from stir.data.deferred import fingerprint
-from stir.files import digest
+from stir.files import card_digest, digest
 from stir.inversion.solvers import SOLVERS
 from stir.kept import FOLDER, MEASURING_VERSION, read_card
 from stir.networks.architectures import build_model
 from stir.scoring import evaluation, schedule
 from stir.scoring.score import pairwise
 from stir.similarity import MEASURES
-from stir.training.store import card_digest
 from stir.training.trained import TrainedModels, trained_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # three steps converge to nothing
@@ -343,16 +342,16 @@ import time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 import stir
-from stir.training import trained
+from stir.training import request
 
-train = trained.train
+train = request.train
 def counted(*arguments, seed, **more):
     with open("trained", "a") as log:
         log.write(f"{seed}\\n")
     time.sleep(1)
     return train(*arguments, seed=seed, **more)
 
-trained.train = counted
+request.train = counted
 Path("ready-NUMBER").touch()
 while len(list(Path().glob("ready-*"))) < 2:
     time.sleep(0.01)

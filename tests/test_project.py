@@ -43,7 +43,9 @@ ROOMS = (
 # Modules whose tests stand in the file of another: the test file's name less `test_`.
 TESTED_WITH = {
     "blocks": "architectures",
+    "cards": "deferred",
     "classes": "datasets",
+    "collection": "trained",
     "combination": "sweeping",
     "commands": "sweeping",
     "errors": "cli",
@@ -51,14 +53,19 @@ TESTED_WITH = {
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
+    "libraries": "datasets",
     "measuring": "exercises",
+    "pooling": "representation",
     "reporting": "exercises",
+    "request": "trained",
     "result": "score",
     "result_plot": "score",
     "running": "cli",
     "sessions": "handout",
     "slides": "handout",
+    "splits": "datasets",
     "style": "plots",
+    "trees": "datasets",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 EXTRAS = PYPROJECT["optional-dependencies"]

@@ -14,8 +14,8 @@ from helpers.networks import TINY, names, same
 from safetensors.torch import load_file, save_file
 
 import stir.files
+import stir.training.request
 import stir.training.store
-import stir.training.trained
 from stir.cli import main
 from stir.networks.architectures import ARCHITECTURES, build_model
 from stir.training.loop import train
@@ -89,19 +89,19 @@ def test_an_interrupted_save_leaves_nothing_half_written(small, own_store, monke
     again = trained_model("resnet10", dataset=small, **TINY)
     assert len(names(own_store)) == 2
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training.trained, "train", None)
+        patch.setattr(stir.training.request, "train", None)
         assert same(again, trained_model("resnet10", dataset=small, **TINY))
 
 
 def test_a_card_that_cannot_be_written_leaves_no_weights(small, own_store, monkeypatch):
-    real = stir.training.store.write_atomically
+    real = stir.files.write_atomically
 
     def refuse(path, write):
         if path.suffix == ".json":
             raise OSError("No space left on device")
         real(path, write)
 
-    monkeypatch.setattr(stir.training.store, "write_atomically", refuse)
+    monkeypatch.setattr(stir.files, "write_atomically", refuse)
     with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
         assert trained_model("resnet10", dataset=small, **TINY).card["curve"]
     assert not [name for name in names(own_store) if name.endswith((".json", ".safetensors"))]
@@ -173,7 +173,7 @@ def trains(fetch, monkeypatch):
         raise Training
 
     with monkeypatch.context() as patch:
-        patch.setattr("stir.training.trained.train", tell)
+        patch.setattr("stir.training.request.train", tell)
         try:
             fetch()
         except Training:

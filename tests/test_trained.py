@@ -11,7 +11,7 @@ from filelock import FileLock
 from helpers.networks import TINY, names, same
 from safetensors import safe_open
 
-import stir.training.trained
+import stir.training.request
 from stir.computing.parallel import in_threads
 from stir.computing.precision import fast_bf16
 from stir.data import Dataset, Split
@@ -61,8 +61,8 @@ def test_the_weights_of_two_stores_are_the_same(small, monkeypatch, tmp_path):
 @pytest.fixture
 def keys(small, monkeypatch, own_store):
     """The key of a network, without its training."""
-    monkeypatch.setattr(stir.training.trained, "train", lambda *_, **__: [])
-    monkeypatch.setattr(stir.training.trained, "accuracy", lambda *_, **__: 0.0)
+    monkeypatch.setattr(stir.training.request, "train", lambda *_, **__: [])
+    monkeypatch.setattr(stir.training.request, "accuracy", lambda *_, **__: 0.0)
 
     def key(architecture="resnet10", dataset=small, **arguments):
         before = set(own_store.glob("*.json")) if own_store.exists() else set()
@@ -112,7 +112,7 @@ def test_an_interrupted_training_keeps_nothing(small, own_store, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stir.training.trained, "train", interrupt)
+        patch.setattr(stir.training.request, "train", interrupt)
         with pytest.raises(KeyboardInterrupt):
             trained_model("resnet10", dataset=small, **TINY)
     assert names(own_store) == []
@@ -311,7 +311,7 @@ def test_networks_side_by_side_are_those_trained_alone(
         "d": {"loss": "mart"},
     }
     shared = {"architecture": "resnet10", "dataset": small, **TINY, "width": 8}
-    monkeypatch.setattr("stir.training.trained.threads_for", lambda _: own)
+    monkeypatch.setattr("stir.training.request.threads_for", lambda _: own)
     with in_threads(cores):
         together = trained_models(networks, **shared)
         assert list(together) == ["a", "b", "c", "d"] and len(names(own_store)) == 8
@@ -334,7 +334,7 @@ def test_a_network_has_the_cores_that_it_fills(architecture, width, threads, sma
     """For batches of all 64 images. The transformer has 6 blocks of 12 x 512^2 weights, each used in 2 operations for
     each of 4 patches: 9.7e9 operations."""
     with in_threads(16):
-        request = stir.training.trained._TrainingRequest.prepare(architecture, small, 0, width, False, {})
+        request = stir.training.request.TrainingRequest.prepare(architecture, small, 0, width, False, {})
         assert request.threads == threads
 
 
@@ -346,7 +346,7 @@ def test_few_large_networks_hold_up_no_small_ones(small, monkeypatch):
         return (function(*task) for task in tasks)
 
     monkeypatch.setattr("stir.training.trained.side_by_side", here)
-    monkeypatch.setattr("stir.training.trained.threads_for", lambda operations: 2 if operations > 3e7 else 1)
+    monkeypatch.setattr("stir.training.request.threads_for", lambda operations: 2 if operations > 3e7 else 1)
     widths = {"a": 8, "b": 4, "c": 8, "d": 4}
     networks = trained_models(
         {name: {"width": width, "seed": seed} for seed, (name, width) in enumerate(widths.items())},

@@ -7,9 +7,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 # What PyTorch's allocators and the libraries below it say, on CPUs, CUDA and MPS.
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed", "bad_alloc")
@@ -58,6 +60,26 @@ def images_at_once(count: int, kind: str, available: int, each: int) -> int:
         return int(min(most_images(kind), fitting))
     # As many in each batch: a last one of a few images would take about as long as a full one.
     return math.ceil(count / math.ceil(count / fitting))
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """Raise a ValueError unless `batch_size` is a number of images, or None."""
+    if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size >= 1):
+        raise ValueError(f"batch_size={batch_size} must be a whole number, at least 1, or None")
+
+
+def kept_for_gradient(compute: Callable[[], object]) -> int:
+    """Bytes that PyTorch keeps of a computation for its gradient."""
+    sizes: dict[int, int] = {}  # by address, as several operations and views may keep the same storage
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        compute()
+    return sum(sizes.values())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ def fingerprint(images: Tensor | DeferredImages) -> str:
 
 
 def describe(split: Any) -> tuple[dict[str, Any], Tensor]:
-    """What `DeferredSplit` needs of a `stir.data.datasets.Split`: JSON, and the images of the gallery."""
+    """What `DeferredSplit` needs of a `stir.data.splits.Split`: JSON, and the images of the gallery."""
     card = {
         "shape": list(split.images.shape),
         "fingerprint": split.fingerprint,
@@ -64,7 +64,7 @@ def describe(split: Any) -> tuple[dict[str, Any], Tensor]:
 
 
 class DeferredSplit:
-    """A split like `stir.data.datasets.Split` that is loaded when its `images` or `labels` are asked for.
+    """A split like `stir.data.splits.Split` that is loaded when its `images` or `labels` are asked for.
 
     Args:
         card, gallery: as `describe` returns them.

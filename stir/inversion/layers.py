@@ -225,3 +225,12 @@ def _outer_first(frozen: Frozen) -> list[str]:
 
 def _some(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in list(names)[:12] if name)
+
+
+def check_layer_name(layer: str | None, argument: str = "layer") -> None:
+    """Raise a ValueError where a layer's name is empty, which PyTorch takes for the whole network."""
+    if layer == "":
+        raise ValueError(
+            f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the "
+            "last linear layer"
+        )

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from stir.computing.devices import resolve_device
+from stir.computing.memory import check_batch_size
 from stir.computing.precision import check_precision
 from stir.data.balls import Ball
-from stir.inversion.representation import check_batch_size, check_pool
+from stir.inversion.pooling import check_pool
 from stir.inversion.seeds import check_seeds, draw_seeds
 from stir.inversion.solvers import SOLVERS, Solver, box
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from functools import cached_property
-from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -14,9 +12,11 @@ from torch.utils.hooks import RemovableHandle
 
 from stir.computing.devices import resolve_device
 from stir.computing.memory import (
+    check_batch_size,
     images_at_once,
     in_batches,
     is_out_of_memory,
+    kept_for_gradient,
     memory_for,
     memory_told,
     most_images,
@@ -24,14 +24,9 @@ from stir.computing.memory import (
 )
 from stir.computing.precision import exact_float32, fast_bf16
 from stir.data.images import Images, check_images, gather_images
-from stir.inversion.layers import PENULTIMATE, Place, find_place
+from stir.inversion.layers import PENULTIMATE, Place, check_layer_name, find_place
+from stir.inversion.pooling import check_pool, pooled
 from stir.networks.frozen import Frozen, close
-
-# Layers whose maps are [N, C, H, W] by their definition, whatever their proportions.
-CHANNELS_FIRST = (
-    nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
-POOLS = ("mean", "flatten", "cls")
 
 
 class _Reached(BaseException):
@@ -192,16 +187,8 @@ class Representation:
 
     def _memory(self, count: int) -> int:
         """Bytes that a pass of `count` images keeps for its gradient."""
-        sizes: dict[int, int] = {}  # by address, as several operations and views may keep the same storage
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            self(self._example.repeat(count, 1, 1, 1).requires_grad_(True))
-        return sum(sizes.values())
+        images = self._example.repeat(count, 1, 1, 1).requires_grad_(True)
+        return kept_for_gradient(lambda: self(images))
 
     def __call__(self, images: Tensor, half: bool = False) -> Float[Tensor, "n d"]:
         """Features of `images`, on the device, in the network's own precision.
@@ -213,7 +200,7 @@ class Representation:
         try:
             self._frozen(images, half)
         except _Reached as reached:
-            return self._pooled(reached.output, images)
+            return pooled(reached.output, self._place, images, self.layer, self.pool)
         finally:
             self._calls = None
         raise ValueError(
@@ -243,61 +230,10 @@ class Representation:
         else:
             self._hook = place.module.register_forward_hook(lambda _, __, output: stop(output))
 
-    def _pooled(self, output: object, images: Tensor) -> Tensor:
-        n = len(images)
-        features = self._place.select(output)
-        got = f"a {type(output).__name__}" if features is None else f"a tensor of shape {tuple(features.shape)}"
-        if features is None or features.ndim < 2 or len(features) != n:
-            raise ValueError(
-                f"layer={self.layer!r} gives {got} for {n} image(s), not one row an image; choose another layer"
-            )
-        if features.ndim == 2 or self.pool == "flatten":
-            return features.flatten(1)
-        if self.pool == "cls":
-            if features.ndim != 3:
-                raise ValueError(
-                    f"pool='cls' takes the first of tokens [N, T, D], but layer={self.layer!r} gives {got}; "
-                    "use pool='mean' or 'flatten'"
-                )
-            return features[:, 0]
-        known = not self._place.at_input and isinstance(self._place.module, CHANNELS_FIRST)
-        if features.ndim == 4 and not known and _channels_last(features.shape, images.shape):
-            return features.mean(dim=(1, 2))
-        return features.mean(dim=1) if features.ndim == 3 else features.flatten(2).mean(dim=2)
-
 
 def _normalizes_batches(module: nn.Module) -> bool:
     """True of a batch norm without running statistics, also in eval mode."""
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
-
-
-def _channels_last(features: torch.Size, images: torch.Size) -> bool:
-    """True if a map is [N, H, W, C], as Swin's are: its second and third axes have the images' proportions."""
-    _, a, b, c = features
-    height, width = images[2:]
-    first, last = (abs(math.log(h * width / (w * height))) for h, w in ((a, b), (b, c)))
-    return first < last
-
-
-def check_layer_name(layer: str | None, argument: str = "layer") -> None:
-    """Raise a ValueError where a layer's name is empty, which PyTorch takes for the whole network."""
-    if layer == "":
-        raise ValueError(
-            f"{argument}='' names no submodule; give a dotted name, such as 'stage3', or None for the input of the "
-            "last linear layer"
-        )
-
-
-def check_pool(pool: str) -> None:
-    """Raise a ValueError unless `pool` is one of `POOLS`."""
-    if pool not in POOLS:
-        raise ValueError(f"pool={pool!r} is unknown; use one of {', '.join(POOLS)}")
-
-
-def check_batch_size(batch_size: int | None) -> None:
-    """Raise a ValueError unless `batch_size` is a number of images, or None."""
-    if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size >= 1):
-        raise ValueError(f"batch_size={batch_size} must be a whole number, at least 1, or None")
 
 
 def features(

@@ -9,8 +9,9 @@ from numbers import Integral
 
 from torch import Tensor, nn
 
+from stir.inversion.layers import check_layer_name
 from stir.inversion.options import InversionOptions
-from stir.inversion.representation import Representation, check_layer_name
+from stir.inversion.representation import Representation
 from stir.similarity.cka import MIN_IMAGES
 from stir.similarity.measures import Measure, get_measure, name_of
 

@@ -128,28 +128,17 @@ def pairwise(
         UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses a pair, whose
             row it then lacks.
     """
-    if not models:
-        raise ValueError("models is empty; give at least one network")
-    if not layers:
-        raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
+    sides = _layers_of_sides(models, layers, given_layer)
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
     options = with_changes(options, changes)
-    layers = [layers] if isinstance(layers, Mapping) else layers
-    for layer in [*layers, given_layer]:
-        if isinstance(layer, Mapping) and set(layer) != set(models):
-            raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
     images = images if isinstance(images, DeferredImages) else gather_images(images)
     asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
     unseen = torch.empty(len(images), 0)
-    sides = [(layer, layer if given_layer is None else given_layer) for layer in layers]
     for both in sides:
         Question(unseen, *both, options=options, **asked)  # checks
     warn_of_one_seed(options, draws)
-    tasks: list[Task] = []
-    for number, name in product(range(len(layers)), models):
-        others = [(other,) for other in models if other != name] if worst_case else [tuple(models)]
-        tasks += [(number, name, targets) for targets in others]
+    tasks = _tasks(len(sides), [*models], worst_case)
     kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
     rows = _kept_rows(kept, sides, models)
     if not all(pair in rows for pair in _pairs(tasks)):
@@ -162,6 +151,34 @@ def pairwise(
     table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
     warn_of_scores(table, measure, worst_case, options.tolerance)
     return table
+
+
+def _layers_of_sides(
+    models: Mapping[str, nn.Module], layers: Sequence[Layer] | Mapping[str, str | None], given_layer: Layer
+) -> list[tuple[Layer, Layer]]:
+    """The target's and the reference's layer of each question that `pairwise` is asked.
+
+    Raises:
+        ValueError: there are no networks or no layers, or layers by name are not of these networks.
+    """
+    if not models:
+        raise ValueError("models is empty; give at least one network")
+    if not layers:
+        raise ValueError("layers is empty; give at least one layer, or None for the penultimate one")
+    layers = [layers] if isinstance(layers, Mapping) else layers
+    for layer in [*layers, given_layer]:
+        if isinstance(layer, Mapping) and set(layer) != set(models):
+            raise ValueError(f"layers names {sorted(layer)}; it must name each of the networks, {sorted(models)}")
+    return [(layer, layer if given_layer is None else given_layer) for layer in layers]
+
+
+def _tasks(questions: int, names: Sequence[str], worst_case: bool) -> list[Task]:
+    """Each network as a reference in each question, with all targets, or in the worst case with one at a time."""
+    tasks: list[Task] = []
+    for number, name in product(range(questions), names):
+        others = [(other,) for other in names if other != name] if worst_case else [tuple(names)]
+        tasks += [(number, name, targets) for targets in others]
+    return tasks
 
 
 def _kept_rows(kept: KeptPairs | None, sides: Sequence[tuple[Layer, Layer]], models: Iterable[str]) -> Rows:

@@ -88,10 +88,7 @@ def train(
         exact_float32(precision == "float32"),
     ):  # fmt: skip
         images, labels = split.images.to(device), split.labels.to(device)
-        if recipe.attack is not None:
-            with training.frozen as frozen:
-                frozen.fold(lambda: frozen(images[:1]))
-        model.train()
+        training.prepare(images[:1])
         for epoch in range(len(curve), recipe.epochs):
             training.run_epoch(images, labels, _epoch_generator(seed, epoch), bar)
             bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}", accuracy=f"{curve[-1]['accuracy']:.1%}")
@@ -146,6 +143,13 @@ class _Training:
             cycle_momentum=False,
         )
         self.curve: list[dict[str, float]] = []
+
+    def prepare(self, example: Tensor) -> None:
+        """Fold the batch norms for the attack, and leave the network in train mode."""
+        if self.recipe.attack is not None:
+            with self.frozen as frozen:
+                frozen.fold(lambda: frozen(example))
+        self.model.train()
 
     def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: Bar) -> None:
         """Train on each image once, and add an entry to the curve."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,17 @@ from torch import nn
 from stir import kept
 from stir.computing.progress import telling
 from stir.data.folders import image_litter
-from stir.files import digest, lock, store_folder, write_atomically
+from stir.files import (
+    check_card,
+    check_made_of,
+    digest,
+    key_of,
+    lock,
+    read_fields,
+    store_folder,
+    write_atomically,
+    write_card,
+)
 from stir.kept import DAMAGE, evidence_folder, is_fresh, note_use
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.losses import EPSILONS
@@ -53,8 +62,7 @@ class Entry:
     @property
     def key(self) -> str:
         """Hash of the settings; the name of the files."""
-        text = json.dumps({"format": TRAINING_VERSION, **self.made_by}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of({"format": TRAINING_VERSION, **self.made_by})
 
     def path(self, suffix: str) -> Path:
         return self.folder / f"{self.key}.{suffix}"
@@ -73,11 +81,11 @@ class Entry:
         for word, path in places.items():
             try:
                 card = read_card(path)
+                check_made_of(card["made_by"], self.made_by, "network")
             except DAMAGE:
                 continue
-            if card["made_by"] == json.loads(json.dumps(self.made_by)):
-                note_use(path, word)
-                return card
+            note_use(path, word)
+            return card
         return None
 
     @property
@@ -119,14 +127,11 @@ class Entry:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         write_atomically(self.path("safetensors"), lambda path: save_file(state, path))
         card = {**card, "weights_sha256": digest(self.path("safetensors"))}
-        card["sha256"] = card_digest(card)
-        text = json.dumps(card, indent=1)
         try:
-            write_atomically(self.path("json"), lambda path: path.write_text(text, encoding="utf-8"))
+            return write_card(self.path("json"), card, indent=1)
         except OSError:
             self.path("safetensors").unlink()  # else it would take up space unlisted
             raise
-        return card
 
     def load(self, model: nn.Module) -> dict[str, Any] | None:
         """Load the weights into `model` and return the card; None if there is no card or a file is damaged."""
@@ -135,8 +140,7 @@ class Entry:
         weights = self.path("safetensors")
         try:
             card = read_card(self.path("json"))
-            if card["made_by"] != json.loads(json.dumps(self.made_by)):
-                raise ValueError("its card is of another network")
+            check_made_of(card["made_by"], self.made_by, "network")
             if digest(weights) != card.get("weights_sha256", card["sha256"]):
                 raise ValueError("its checksum is wrong")
             state = load_file(weights)
@@ -149,33 +153,25 @@ class Entry:
         return card
 
 
-def card_digest(card: dict[str, Any]) -> str:
-    """SHA-256 of all fields but `sha256`, in hexadecimal."""
-    fields = {name: value for name, value in card.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
 def read_card(path: Path) -> dict[str, Any]:
     """Read a card, if it is whole.
 
     Raises:
         OSError, ValueError, TypeError, RecursionError: it is damaged.
     """
-    card = json.loads(path.read_text(encoding="utf-8"))
-    missing = CARD_FIELDS.keys() - card.keys() if isinstance(card, dict) else CARD_FIELDS
-    if missing:
-        raise ValueError(f"its card lacks {', '.join(sorted(missing))}")
-    rates = [card["accuracy"], *card["robust_accuracy"].values()] if isinstance(card["robust_accuracy"], dict) else []
-    wrong = [name for name, kind in CARD_FIELDS.items() if not isinstance(card[name], kind)]
-    if not wrong and not all(isinstance(epoch, dict) for epoch in card["curve"]):
-        wrong = ["curve"]
-    if not wrong and not 0 <= card["seconds"] < math.inf:
-        wrong = ["seconds"]
-    if wrong or not all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates):
-        raise ValueError(f"its card has {', '.join(wrong) or 'an accuracy'} of another kind")
+    card = read_fields(path, CARD_FIELDS)
+    rates = [card["accuracy"], *card["robust_accuracy"].values()]
+    sound = {
+        "curve": all(isinstance(epoch, dict) for epoch in card["curve"]),
+        "seconds": 0 <= card["seconds"] < math.inf,
+        "an accuracy": all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates),
+    }
+    wrong = [name for name, is_sound in sound.items() if not is_sound]
+    if wrong:
+        raise ValueError(f"its card has {', '.join(wrong)} of another kind")
     # A card from before there was `weights_sha256` has the checksum of the weights alone, as `sha256`.
-    if "weights_sha256" in card and card["sha256"] != card_digest(card):
-        raise ValueError("the checksum of its card is wrong")
+    if "weights_sha256" in card:
+        check_card(card)
     return card
 
 

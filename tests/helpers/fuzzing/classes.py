@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.fuzzing import Refused, refused
 from stir.data.classes import quoted
-from stir.data.datasets import Dataset, Split, _with_classes
+from stir.data.splits import Dataset, Split, with_classes
 
 NAMES = st.one_of(
     st.sampled_from(["cat", "dog", "Bonn, Germany", "0", "1", "2", "10", "01", "0-1", "1-2", "-1", "²", "٣", '"', '""',
@@ -122,7 +122,7 @@ def selected_classes(folder: Path) -> tuple[st.SearchStrategy, Callable]:
             expected = verdict
         assert not selects_all or selection in names or expected == names, f"{selection!r} reads as {expected}"
         try:
-            part = _with_classes(Dataset("fuzz", split, split, tuple(names)), selection)
+            part = with_classes(Dataset("fuzz", split, split, tuple(names)), selection)
         except (ValueError, TypeError) as error:
             return refused(error, expected, "classes")
         assert not isinstance(expected, Refused), f"selects {part.classes}, though it is wrong: {expected}"
