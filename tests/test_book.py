@@ -30,6 +30,9 @@ LOOK = """([include, exclude]) => axe.run(
 ).then(({violations}) => violations.map(({id, nodes}) => `${id}: ${nodes.slice(0, 5).map(({target}) => target)}`))"""
 FIRST = ["body", ["mjx-container"]]
 OTHERS = [".bd-article-container", ["mjx-container", ".highlight"]]
+# A moment after a change of the width the theme has what scrolls reached by the keyboard.
+SCROLLS_BY_KEYBOARD = """() => [...document.querySelectorAll("pre, .cell_output > .output")].every(
+    part => part.scrollWidth <= part.clientWidth || part.tabIndex == 0)"""
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 MEGABYTE = 10**6
 
@@ -87,6 +90,7 @@ def test_anyone_can_read_it_at_each_width_and_in_each_theme(page):
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function(SCROLLS_BY_KEYBOARD)
         found[width, theme] = page.evaluate(LOOK, FIRST if first else OTHERS)
     assert not any(found.values()), found
 
