@@ -37,6 +37,18 @@ def test_the_style_sheet_draws_the_icons_of_the_pages(folder):
     assert style == finish.style_of(used, folder / "webfonts", points)
 
 
+def test_icons_of_the_themes_own_style_sheets_are_drawn_too(folder):
+    theme = (THEME / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    bell = 0xF0F3
+    assert bell in finish.symbols(theme) and finish.symbols('content:"\\f107"') == {0xF107}
+    style = finish.style_of(set(), folder / "webfonts", {}, finish.symbols(theme))
+    families = dict(
+        re.findall(r"font-family: '([^']*)'; font-weight: 900; src: url\(data:font/woff;base64,([^)]*)", style)
+    )
+    assert {*finish.FREE, "fas"} == set(families)
+    assert bell in TTFont(io.BytesIO(base64.b64decode(families[finish.FREE[0]]))).getBestCmap()
+
+
 def test_nothing_is_loaded_for_nothing():
     head = (THEME.parent / "static" / "webpack-macros.html").read_text()
     assert "preload" in head and "fontawesome" in head

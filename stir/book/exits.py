@@ -136,7 +136,7 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
 
     def url(way: Exit) -> str:
         path, _, place = way.address.partition("#")
-        return "#".join(filter(None, [context["pathto"](path, 1), place])) if way.is_here else way.address
+        return "#".join(filter(None, [context["pathto"](path, 1).rstrip("#"), place])) if way.is_here else way.address
 
     for words, icon, ways in (("Download", "fas fa-download", here), ("Open in", "fas fa-rocket", elsewhere)):
         if ways:

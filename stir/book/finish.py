@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from fontTools import subset
@@ -19,15 +20,26 @@ from sphinx.application import Sphinx
 ICONS = Path("_static", "vendor", "fontawesome")  # in the built book
 FACES = {"fas": "solid-900", "far": "regular-400", "fab": "brands-400"}
 SYNONYMS = {"fa-solid": "fas", "fa-regular": "far", "fa-brands": "fab"}
+# What the theme's own style sheets call the first face, and how they name it.
+FREE = ("Font Awesome 6 Free", "Font Awesome 5 Free")
+SHORTHAND = ':root { --fa-font-solid: normal 900 1em/1 "Font Awesome 6 Free"; }'
 PRELOADS = re.compile(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?')
 EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;|&#160;)*</th>")
-SCROLLABLE = '<div class="pst-scrollable-table-container" tabindex="0">'
+# What the keyboard does not reach, or a screen reader has no name for, and the same as it should be.
+UNNAMED = {
+    '<div class="pst-scrollable-table-container">': '<div class="pst-scrollable-table-container" tabindex="0">',
+    '<div class="bd-sidebar-primary': '<div role="region" aria-label="Book" class="bd-sidebar-primary',
+    '<summary><span class="toctree-toggle"': '<summary aria-label="Pages below"><span class="toctree-toggle"',
+    'role="doc-biblioentry"': 'role="listitem"',  # of a list, which ARIA has in place of it since 1.3
+}
 
 
 def mended(page: str) -> str:
-    """Return the HTML of a page with what is loaded for nothing left out, and its tables in order."""
+    """Return the HTML of a page with what is loaded for nothing left out, and all its parts named and within reach."""
     page = EMPTY_HEADER.sub(r"<td\1></td>", PRELOADS.sub("", page))
-    return page.replace('<div class="pst-scrollable-table-container">', SCROLLABLE)
+    for part, whole in UNNAMED.items():
+        page = page.replace(part, whole)
+    return page
 
 
 def icons(page: str) -> set[tuple[str, str]]:
@@ -48,37 +60,50 @@ def codes(style: str) -> dict[str, int]:
     return found
 
 
-def style_of(used: set[tuple[str, str]], fonts: Path, points: dict[str, int]) -> str:
+def symbols(style: str) -> set[int]:
+    """Return the code points of the icons that a style sheet draws itself, as before the titles of admonitions."""
+    escaped = re.findall(r'"\\([ef][0-9a-f]{3})"', style)
+    return {ord(symbol) for symbol in re.findall("[\ue000-\uf8ff]", style)} | {int(code, 16) for code in escaped}
+
+
+def style_of(used: set[tuple[str, str]], fonts: Path, points: dict[str, int], others: Iterable[int] = ()) -> str:
     """Return a style sheet that draws the icons `used`, with their shapes in it.
 
     Args:
         fonts: folder of Font Awesome's TrueType fonts.
         points: code points of icons, as of `codes`.
+        others: code points that other style sheets draw with the solid face.
     """
     rules = [
+        SHORTHAND,
         "i[class*='fa-'] { font-style: normal; line-height: 1; display: inline-block; }",
         ".fa-lg { font-size: 1.25em; }",
     ]
     for face, name in FACES.items():
         wanted = {icon: points[icon] for own, icon in sorted(used) if own == face and icon in points}
-        if not wanted:
+        shapes = {*wanted.values(), *(others if face == "fas" else ())}
+        if not shapes:
             continue
-        font = TTFont(fonts / f"fa-{name}.ttf", recalcTimestamp=False)
-        subsetter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=True))
-        subsetter.populate(unicodes=wanted.values())
-        subsetter.subset(font)
-        font.flavor = "woff"
-        content = io.BytesIO()
-        font.save(content)
-        data = base64.b64encode(content.getvalue()).decode()
-        weight = name.rpartition("-")[2]
-        rules.append(
-            f"@font-face {{ font-family: '{face}'; font-weight: {weight}; src: url(data:font/woff;base64,{data}); }}"
-        )
+        data, weight = _subset(fonts / f"fa-{name}.ttf", shapes), name.rpartition("-")[2]
+        rules += [
+            f"@font-face {{ font-family: '{family}'; font-weight: {weight}; src: url(data:font/woff;base64,{data}); }}"
+            for family in (face, *(FREE if face == "fas" and others else ()))
+        ]
         longer = next(long for long, short in SYNONYMS.items() if short == face)
         rules.append(f".{face}, .{longer} {{ font-family: '{face}'; font-weight: {weight}; }}")
         rules += [f".{icon}::before {{ content: '\\{point:x}'; }}" for icon, point in wanted.items()]
     return "\n".join(rules) + "\n"
+
+
+def _subset(font: Path, shapes: set[int]) -> str:
+    """The characters of a font that are wanted, as WOFF in base 64."""
+    whole, content = TTFont(font, recalcTimestamp=False), io.BytesIO()
+    subsetter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=True))
+    subsetter.populate(unicodes=sorted(shapes))
+    subsetter.subset(whole)
+    whole.flavor = "woff"
+    whole.save(content)
+    return base64.b64encode(content.getvalue()).decode()
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -93,7 +118,9 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         page = path.read_text(encoding="utf-8")
         used |= icons(page)
         path.write_text(mended(page), encoding="utf-8")
-    style.write_text(style_of(used, folder / "webfonts", points), encoding="utf-8")
+    others = [path.read_text(encoding="utf-8") for path in (html / "_static" / "styles").glob("*.css")]
+    drawn = set().union(*map(symbols, others))
+    style.write_text(style_of(used, folder / "webfonts", points, drawn), encoding="utf-8")
     for path in [*folder.rglob("*"), *html.glob("_static/**/*.map")]:
         if path.is_file() and path != style and "LICENSE" not in path.name:
             path.unlink()
