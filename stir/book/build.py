@@ -74,8 +74,8 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
     other = shutil.ignore_patterns("runs", "evidence", "*.md", "*.ipynb", "_toc.yml", ".*")
     shutil.copytree(project / "book", folder / "book", ignore=other)
     _write(folder / "book" / "_toc.yml", yaml.safe_dump(book.toc, sort_keys=False))
-    if (project / "notebooks").exists():
-        shutil.copytree(project / "notebooks", folder / "notebooks", ignore=other)
+    for source in (project / "notebooks").glob("*.ipynb"):
+        _write(folder / "notebooks" / source.name, source.read_text(encoding="utf-8"))
     for page, text in book.prose.items():
         _write(
             folder / "book" / f"{page}.md", links.in_book(with_tables(text, project), page, book.pages, book.elsewhere)
