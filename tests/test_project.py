@@ -43,7 +43,7 @@ ROOMS = (
 # Modules whose tests stand in the file of another: the test file's name less `test_`.
 TESTED_WITH = {
     "blocks": "architectures",
-    "cards": "deferred",
+    "data_cards": "deferred",
     "classes": "datasets",
     "collection": "trained",
     "combination": "sweeping",

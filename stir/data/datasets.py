@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stir.data.cards import is_of, known_or_loaded, record_of
 from stir.data.classes import selected_numbers
+from stir.data.data_cards import is_of, known_or_loaded, record_of
 from stir.data.folders import UNREADABLE
 from stir.data.libraries import TORCHVISION_DATASETS, UNORDERED, load_sklearn_digits, load_torchvision
 from stir.data.splits import Dataset, Split, too_few, with_classes, with_some
