@@ -40,9 +40,9 @@ def _cited(key: str, entries: Mapping[str, Entry], *, in_text: bool) -> str:
     """A citation without parentheses around it, linked where the entry has an address."""
     if key not in entries:
         return key
-    entry, words = entries[key], label(entries[key])
+    fields, words = entries[key].fields or {}, label(entries[key])
     if in_text:
         authors, _, year = words.rpartition(", ")
         words = f"{authors} ({year})"
-    address = next((f"{start}{entry.fields[name]}" for name, start in ADDRESSES.items() if name in entry.fields), "")
+    address = next((f"{start}{fields[name]}" for name, start in ADDRESSES.items() if name in fields), "")
     return f"[{words}]({address})" if address else words

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -64,7 +65,7 @@ def alone(notebook: NotebookNode, page: Path, folder: Path) -> NotebookNode:
     Raises:
         ValueError: a picture is not there.
     """
-    notebook = nbformat.from_dict(notebook)
+    copy: Any = nbformat.from_dict(notebook)
 
     def picture(match: re.Match) -> str:
         path = page.parent / match[2]
@@ -76,10 +77,10 @@ def alone(notebook: NotebookNode, page: Path, folder: Path) -> NotebookNode:
         shutil.copy(path, folder / "figures" / path.name)
         return f"![{match[1]}](figures/{path.name})"
 
-    for cell in notebook.cells:
+    for cell in copy.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(r"*\1* (in the book)", PICTURE.sub(picture, cell.source))
-    return notebook
+    return copy
 
 
 def _copy_networks(pages: Iterable[Path], store: Path) -> None:

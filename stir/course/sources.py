@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from myst_nb.core.read import read_myst_markdown_notebook
@@ -102,7 +103,7 @@ def _like(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
 
 
 def _with(cell: NotebookNode, lines=None) -> NotebookNode:
-    copy = nbformat.from_dict({**cell, "metadata": {**cell.metadata, "tags": [*cell.metadata.get("tags", [])]}})
+    copy: Any = nbformat.from_dict({**cell, "metadata": {**cell.metadata, "tags": [*cell.metadata.get("tags", [])]}})
     if lines is not None and cell.cell_type == "code":
         copy.source = "\n".join(lines(cell.source.splitlines()))
     return copy

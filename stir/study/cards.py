@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +48,8 @@ def legend(verdicts: Sequence[str] = tuple(MARKS)) -> str:
 
 def strip(row: pd.Series) -> str:
     """HTML of a difference with its interval on a line from -1 to 1, with a tick at zero; empty where it is unknown."""
-    value, low, high = (_place(row[f"difference_{part}"]) for part in ("value", "low", "high"))
+    figures: list[Any] = [row[f"difference_{part}"] for part in ("value", "low", "high")]
+    value, low, high = map(_place, figures)
     if math.isnan(value):
         return ""
     line = "" if math.isnan(low + high) else f'<path d="M{low:.1f} 8H{high:.1f}"/>'
@@ -69,7 +71,8 @@ def _place(value: float) -> float:
 
 def interval(row: pd.Series, name: str = "difference") -> str:
     """The value called `name` of a row that `stir.study.verdict.judge` returns, with its interval."""
-    return number(*(row[f"{name}_{part}"] for part in ("value", "low", "high")))
+    figures: list[Any] = [row[f"{name}_{part}"] for part in ("value", "low", "high")]
+    return number(*figures)
 
 
 def warnings(row: pd.Series) -> list[str]:
@@ -130,7 +133,7 @@ def cards(judged: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
     """
     items = []
     for claim, group in judged.groupby("claim", sort=False):
-        rows = [row for _, row in group.iterrows()]
+        rows: list[Any] = [row for _, row in group.iterrows()]
         if links is None:
             words, lines = text(claim), [_line(row) for row in rows]
         else:

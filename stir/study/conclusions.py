@@ -276,9 +276,9 @@ def with_measures(judged: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
         judged: table that `conclude` returns, or of several findings.
         again: the same judged by each measure, as `judge_again` returns it.
     """
-    others = again[again.measure != again.groupby("finding", sort=False).measure.transform("first")]
+    others = again.loc[again.measure != again.groupby("finding", sort=False).measure.transform("first")]
     places = ["finding", "claim"]
     own = judged.set_index(places).verdict
-    same = others.verdict.to_numpy() == own.reindex(pd.MultiIndex.from_frame(others[places])).to_numpy()
+    same = others.verdict.to_numpy() == own.reindex(pd.MultiIndex.from_frame(others.loc[:, places])).to_numpy()
     counted = others.assign(same=same).groupby(places, sort=False).same.agg(lambda each: f"{each.sum()} of {len(each)}")
     return judged.assign(measures=counted.reindex(own.index).fillna("").to_numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -23,7 +24,7 @@ def heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: s
     Returns:
         HTML. The details of a cell are hidden unless a style sheet shows those of the one that is pointed at.
     """
-    groups = pairs_shown(table, by).groupby([f"{side}_{by}" if by else side for side in ("reference", "target")])
+    groups: Any = pairs_shown(table, by).groupby([f"{side}_{by}" if by else side for side in ("reference", "target")])
     cells = {pair: rows for pair, rows in groups if set(pair) <= set(names)}
     plain = measure_name(table)
     titles = {"cka": plain, "stir": "STIR(target | reference)"}
@@ -49,10 +50,10 @@ def _map(cells: Mapping[tuple, pd.DataFrame], names: list[str], column: str, tit
 
 
 def _cell(rows: pd.DataFrame | None, column: str, reference: str, target: str, plain: str) -> str:
-    if rows is None or rows[column].isna().all():
+    if rows is None or rows.loc[:, column].isna().all():
         return "<td></td>"
     value = rows[column].mean()
-    ground = matplotlib.colormaps["cividis"](min(max(value, 0.0), 1.0))
+    ground: Any = matplotlib.colormaps["cividis"](min(max(value, 0.0), 1.0))
     light = sum(share * _linear(part) for share, part in zip((0.2126, 0.7152, 0.0722), ground[:3], strict=True))
     ink = "#000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#fff"  # the one with more contrast, by WCAG 2
     details = html.escape(_details(rows, column, plain, f"reference {reference}, target {target}"))
@@ -80,6 +81,6 @@ def _details(rows: pd.DataFrame, column: str, plain: str, pair: str) -> str:
     known = [
         f"{label} {rows[other].mean():.3f}"
         for other, label in beside.items()
-        if other != column and other in rows and rows[other].notna().any()
+        if other != column and other in rows and rows.loc[:, other].notna().any()
     ]
     return f"{pair}: " + "; ".join([text, *known])

@@ -95,7 +95,7 @@ def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
 
 def tests_of(claim: Claim, judged: pd.DataFrame) -> pd.DataFrame:
     """The rows of the hypotheses that test a claim."""
-    return judged[[any(words in each for words in claim.tested_by) for each in judged.claim]]
+    return judged.loc[[any(words in each for words in claim.tested_by) for each in judged.claim]]
 
 
 def _said(claim: Claim) -> str:

@@ -17,7 +17,7 @@ NO_GAP = 0.05  # a gap below it leaves nothing to narrow
 
 def failed(judged: pd.DataFrame) -> pd.DataFrame:
     """The rows of hypotheses that were judged and not supported, and of those that could not be judged."""
-    return judged[judged.verdict != "supported"]
+    return judged.loc[judged.verdict != "supported"]
 
 
 def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
@@ -66,7 +66,7 @@ def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterat
 
 
 def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
-    return float(pairs_where(table, quantity.where)[column].mean())
+    return float(pairs_where(table, quantity.where).loc[:, column].mean())
 
 
 def _inversion(row: pd.Series) -> Iterator[str]:

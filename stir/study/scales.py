@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -138,7 +139,8 @@ def checked_by_measures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd
     Args:
         judged: table that `at_scales` returns for `folders`.
     """
-    parts = [with_measures(rows, judge_again(folders[scale], "measure")) for scale, rows in judged.groupby("scale")]
+    groups: Any = judged.groupby("scale")
+    parts = [with_measures(rows, judge_again(folders[scale], "measure")) for scale, rows in groups]
     return pd.concat(parts).loc[judged.index]
 
 

@@ -44,8 +44,8 @@ def check_cka(cka: Any) -> None:
     across = [each - each.mean(1, keepdim=True) for each in (x, y)]
     mistakes = {
         "centre x and y first: take their means over the images, `x.mean(0)`, away.": _ratio(x, y, 2),
-        "the mean is to be over the images, `x.mean(0)`, not over the features.": _ratio(*across, 2),
-        "the norm in the numerator is squared.": _ratio(*centred, 1),
+        "the mean is to be over the images, `x.mean(0)`, not over the features.": _ratio(*across, power=2),
+        "the norm in the numerator is squared.": _ratio(*centred, power=1),
     }
     check_number(outcome(cka, x, y, name="cka"), linear_cka(x, y), "CKA of two test matrices", mistakes)
     if abs(float(cka(x, 3 * x + 5)) - 1) > 1e-3:

@@ -45,7 +45,7 @@ def check_interval(interval: Any) -> None:
     cka, right = mean_similarity(linear_cka, x, [y])
     n, without = len(x), [torch.arange(len(x)) != i for i in range(len(x))]
     left_out = np.array([linear_cka(x[each], y[each]) for each in without])
-    z, t = np.arctanh(left_out), student.ppf(0.975, n - 1)
+    z, t = np.arctanh(left_out), float(student.ppf(0.975, n - 1))
 
     def around(half: float) -> tuple[float, float]:
         return math.tanh(math.atanh(cka) - half), math.tanh(math.atanh(cka) + half)
@@ -91,10 +91,10 @@ def check_without(without: Any, table: pd.DataFrame) -> None:
     if not isinstance(without, Mapping) or set(without) != set(names):
         raise Unmet(f"`without` should have a number for each of {', '.join(names)}.")
     for name in names:
-        rows = table[(table.reference != name) & (table.target != name)]
+        rows = table.loc[(table.reference != name) & (table.target != name)]
         mistakes = {
-            "leave the network out as a target too.": _difference(table[table.reference != name]),
-            "leave the network out as a reference too.": _difference(table[table.target != name]),
+            "leave the network out as a target too.": _difference(table.loc[table.reference != name]),
+            "leave the network out as a reference too.": _difference(table.loc[table.target != name]),
             "no network is left out.": _difference(table),
             "a network given itself is no pair of different networks.": _difference(rows, own=True),
             "this is standard less robust.": -_difference(rows),
@@ -106,9 +106,9 @@ def check_without(without: Any, table: pd.DataFrame) -> None:
 
 def _difference(table: pd.DataFrame, own: bool = False) -> float:
     """Mean STIR of pairs of robust networks less that of standard ones."""
-    pairs = table if own else table[table.reference != table.target]
+    pairs = table if own else table.loc[table.reference != table.target]
     robust, standard = (
-        pairs[(pairs.reference_loss == loss) & (pairs.target_loss == loss)].stir.mean()
+        pairs.loc[(pairs.reference_loss == loss) & (pairs.target_loss == loss)].stir.mean()
         for loss in ("adversarial-l2", "standard")
     )
     return float(robust - standard)
