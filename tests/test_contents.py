@@ -29,6 +29,23 @@ def test_pages_are_in_their_order(project):
     assert contents.pages_of(PROJECT) == re.findall(r"^(?:root| *- file): (\S+)", toc, re.MULTILINE)
 
 
+def test_prose_lies_in_folders_too_and_labels_are_of_runs(project):
+    for page in ("index", "course/index", "evidence/card", "runs/big/prose"):
+        path = project / "book" / f"{page}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page)
+    (project / "notebooks" / "loss.ipynb").touch()
+    (project / "book" / "_toc.yml").write_text(
+        "root: index\nchapters:\n- file: runs/big/loss\n- file: runs/big/session\n"
+    )
+    for name in ("loss", "session"):  # the second is made from no notebook with parameters
+        (project / "book" / "runs" / "big" / f"{name}.ipynb").touch()
+    book = contents.project_book(project)
+    assert book.prose == {"index": "index", "course/index": "course/index"}
+    assert [*book.notebooks] == ["runs/big/loss", "runs/big/session"]
+    assert book.labels == {"runs/big/loss": "Large images"}
+
+
 def test_each_scale_says_what_it_is():
     for path in (PROJECT / "notebooks" / "scales").glob("*.yml"):
         assert contents.title(PROJECT, path.stem) != path.stem

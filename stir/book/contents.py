@@ -40,7 +40,10 @@ def project_book(project: Path) -> Book:
     """The book of a project: its table of contents, its prose, and the executed notebooks in `book/runs/<scale>`."""
     book, toc = project / "book", read_toc(project)
     notebooks = {page: book / f"{page}.ipynb" for page in files_in(toc) if (book / f"{page}.ipynb").exists()}
-    labels = {page: title(project, page.split("/")[1]) for page in notebooks if page.count("/") == 2}
+    parameterized = {path.stem for path in (project / "notebooks").glob("*.ipynb")}
+    labels = {
+        page: title(project, page.split("/")[1]) for page, path in notebooks.items() if path.stem in parameterized
+    }
     return Book("", toc, read_prose(project), notebooks, labels, {})
 
 
@@ -54,8 +57,11 @@ def read_toc(project: Path) -> dict[str, Any]:
 
 
 def read_prose(project: Path) -> dict[str, str]:
-    """Page -> Markdown of the files in `book`."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((project / "book").glob("*.md"))}
+    """Page -> Markdown of the files in `book` and its folders."""
+    book = project / "book"
+    paths = (path.relative_to(book) for path in sorted(book.rglob("*.md")))
+    own = [path for path in paths if path.parts[0] not in ("runs", "evidence")]
+    return {path.with_suffix("").as_posix(): (book / path).read_text(encoding="utf-8") for path in own}
 
 
 def pages_of(project: Path) -> list[str]:
