@@ -56,6 +56,12 @@ def test_nothing_is_loaded_for_nothing():
     assert 'as="font"' not in left and "all.min.js" not in left and "all.min.css" in left and "bootstrap.js" in left
 
 
+def test_a_page_without_math_does_not_load_mathjax():
+    script = '<script defer="defer" src="_static/mathjax/tex-svg.mjs?v=5"></script>\n<p>x</p>'
+    assert finish.mended(script) == "<p>x</p>"
+    assert "tex-svg" in finish.mended(script + '<span class="math notranslate">x</span>')
+
+
 def test_cells_without_a_word_head_nothing_and_tables_are_reached_by_the_keyboard():
     table = '<div class="pst-scrollable-table-container"><th class="blank">&nbsp;</th><th>a</th><th></th></div>'
     assert finish.mended(table) == (

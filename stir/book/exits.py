@@ -135,8 +135,8 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
     )
 
     def url(way: Exit) -> str:
-        path, _, place = way.address.partition("#")
-        return "#".join(filter(None, [context["pathto"](path, 1).rstrip("#"), place])) if way.is_here else way.address
+        path, hash_, place = way.address.partition("#")
+        return context["pathto"](path, 1).rstrip("#") + hash_ + place if way.is_here else way.address
 
     for words, icon, ways in (("Download", "fas fa-download", here), ("Open in", "fas fa-rocket", elsewhere)):
         if ways:
