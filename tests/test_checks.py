@@ -48,7 +48,6 @@ def test_what_runs_is_allowed(name):
         ("explorer", {"at": [0, 200]}, "at\\[0\\]=0 must be 1 or more"),
         ("explorer", {"at": [5, 1]}, "at=\\[5, 1\\] must be whole numbers that rise"),
         ("explorer", {"at": []}, "at=\\[\\] must be whole numbers that rise"),
-        ("explorer", {"at": [1, 5]}, "at=\\[1, 5\\] must end with steps=200, after which STIR is measured"),
         ("explorer", {"shown_seeds": [0, 3]}, "shown_seeds=\\[0, 3\\] must be some of seeds"),
         ("architecture", {"architectures": ["resnet10", "resnet10-noskip", "vgg11"]}, "must hold two ResNets, each"),
         ("architecture", {"layer": "stage5"}, "layer='stage5' does not exist in resnet10"),  # VGGs have it

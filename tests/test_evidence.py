@@ -51,13 +51,13 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
     page = project / "book" / "runs" / "tiny"
     run = ["run", "initialization", "--scale", "tiny"]
 
-    def opening():
-        return json.loads((page / "initialization.ipynb").read_text())["cells"][1]["source"]
+    def on_what_it_ran():
+        return json.loads((page / "initialization.ipynb").read_text())["cells"][-1]["source"]
 
     done = stir_in(project, "full", *run)
     assert done.returncode == 0, done.stderr
     first = pd.read_csv(page / "initialization.csv")
-    assert re.search(r"Of its (\d+) measurements \1 were made in this run\.", "".join(opening()))
+    assert re.search(r"Of its (\d+) measurements \1 were made in this run\.", "".join(on_what_it_ran()))
     pixels = (page / "initialization-concept.png").read_bytes()
 
     # Without evidence a store that has nothing cannot do it, and says what is missing.
@@ -79,7 +79,7 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
     assert_frame_equal(pd.read_csv(page / "initialization.csv"), first, check_exact=True)
     assert (page / "initialization-concept.png").read_bytes() == pixels
     told = r"Of its (\d+) measurements none were made in this run\. \1 are from the evidence: made on .*, \d{4}-"
-    assert re.search(told, "".join(opening()))
+    assert re.search(told, "".join(on_what_it_ran()))
     assert not list((project.parent / "empty").rglob("*.safetensors"))
 
     # Kept again, from the evidence itself, nothing of it is lost.

@@ -109,9 +109,9 @@ def test_a_solution_that_fails_its_check_stops_the_page(project, tmp_path):
 
 def test_a_changed_source_makes_its_page_stale(project):
     (source,), (page,) = sources.paths(project), sessions.pages(project)
-    assert running.is_current(source, page)
+    assert sessions.is_current(source, page)
     source.write_text(SESSION.replace("= 4", "= 5"))
-    assert not running.is_current(source, page)
+    assert not sessions.is_current(source, page)
     source.write_text(SESSION)
 
 

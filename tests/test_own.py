@@ -89,7 +89,7 @@ def test_an_executed_notebook_reads_without_a_book(project):
     page = nbformat.read(project / "runs" / "digits" / "first-n=2" / "first.ipynb", as_version=4)
     assert "See ([Holm, 1979](https://x.org)), [Data](../../../notebooks/second.ipynb), " in page.cells[0].source
     assert "[The idea](../../../book/idea.md), [the paper](../../../book/paper.md) and\n5." in page.cells[0].source
-    (shown,) = [each.data["text/markdown"] for each in page.cells[-1].outputs if "text/markdown" in each.data]
+    (shown,) = [each.data["text/markdown"] for each in page.cells[-2].outputs if "text/markdown" in each.data]
     assert shown == "[there](../../../notebooks/second.ipynb)"
 
 
