@@ -23,11 +23,11 @@ from stir.book import runner
 from stir.data import load_dataset
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
+from stir.study import paper
 from stir.study.conclusions import ORDER
 from stir.study.estimates import number
 from stir.study.hypothesis import Hypothesis
 from stir.study.multiplicity import after_holm
-from stir.study import paper
 from stir.study.paper import CLAIMS
 from stir.study.verdict import judge
 from stir.training.chance import is_at_chance
