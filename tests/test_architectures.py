@@ -141,8 +141,9 @@ def test_seeds_and_the_global_stream():
         ({"architecture": "alexnet"}, "architecture='alexnet' is unknown; use one of resnet10, .*vgg19"),
         (
             {"architecture": "torchvision:resnet19"},
-            "'torchvision:resnet19' is unknown; after 'torchvision:' use one of .*resnet18",
+            "'torchvision:resnet19' is unknown; did you mean 'torchvision:resnet1",
         ),
+        ({"architecture": "torchvision:mine"}, "unknown; after 'torchvision:' use one of .*resnet18"),
         (
             {"architecture": "torchvision:resnet18", "channels": 2},
             "channels=2: torchvision's networks take images of 1 or 3",

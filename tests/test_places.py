@@ -41,6 +41,21 @@ def test_what_differs_in_nothing_is_the_page_of_the_book(values):
     assert folder_of(**values) == PROJECT / "book" / "runs" / "digits"
 
 
+@pytest.mark.parametrize("given", [{"solver": "tethered"}, {"epsilon": 1}, {"seeds": [0, 1, 2]}, {"dataset": "digits"}])
+def test_a_value_that_it_has_anyway_makes_no_other_run(given):
+    assert places.with_given(NOTEBOOK, BASE, {**given, "n_images": 50}) == {**BASE, "n_images": 50}
+
+
+@pytest.mark.parametrize("given", [{"dataset": "mnist"}, {"width": True}, {"seeds": [False, True, 2]}, {"seeds": [0]}])
+def test_other_values_are_kept(given):
+    assert places.with_given(NOTEBOOK, BASE, given) == {**BASE, **given}
+
+
+def test_the_notebooks_own_value_is_kept_where_the_scale_has_another():
+    base = {"solver": "nearest"}
+    assert places.with_given(NOTEBOOK, base, {"solver": "tethered"}) == {"solver": "tethered"}
+
+
 def test_names_that_are_no_names_of_files_get_a_hash():
     values = ["folder:/data/My images", "folder:/data/my images", "folder:/data/my_images", "folder:~/é", "x" * 300]
     names = [folder_of(dataset=value).name for value in values]

@@ -139,7 +139,7 @@ def test_each_set_of_parameters_has_a_folder_of_its_own(project):
     names = [each.folder.relative_to(project / "runs" / "digits").as_posix() for each in plan.combinations]
     given = ["unlucky=true", "kinds=a+b,unlucky=true", "x=1,unlucky=true", "x=1,kinds=a+b,unlucky=true"]
     assert names == [f"own-{each}" for each in given]
-    assert plan.combinations[1].values == {"unlucky": True, "x": 0, "kinds": ["a", "b"]}
+    assert plan.combinations[1].values == {"unlucky": True, "kinds": ["a", "b"]}  # x=0 is the default
     assert plan.name == "own-unlucky=true-by-x,kinds"
 
 

@@ -45,6 +45,19 @@ def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, An
     }
 
 
+def with_given(notebook: Path, base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a scale with those that are given; one that is what it would be anyway makes no other run."""
+    before = {name: parameter.value for name, parameter in parameters.declared(notebook).items()} | base
+    return {**base, **{name: value for name, value in given.items() if not _same(value, before.get(name))}}
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are equal, and of one type, but for whole numbers and fractions."""
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_same, value, other))
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
 def label(name: str, different: Mapping[str, Any]) -> str:
     """Name of a folder: the notebook's and the parameters', with a hash where these are not short and plain."""
     texts = {parameter: _plain(value) for parameter, value in different.items()}

@@ -12,7 +12,7 @@ import click
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import freshness, outcome, pages, parameters, runner
+from stir.book import freshness, outcome, pages, parameters, places, runner
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
 
@@ -23,7 +23,8 @@ def values_of(
     """The values of a scale, and those with the parameters that are given as names and texts."""
     declared = parameters.declared(notebook)
     base = runner.load_scale(project, scale, notebook)
-    return base, base | {key: parameters.parse_value(text, key, declared) for key, text in given}
+    values = {key: parameters.parse_value(text, key, declared) for key, text in given}
+    return base, places.with_given(notebook, base, values)
 
 
 def run_notebook(

@@ -7,6 +7,7 @@ pixels. torchvision is imported only where it is used, because that takes as lon
 
 from __future__ import annotations
 
+import difflib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -176,10 +177,15 @@ def check_architecture(architecture: str) -> None:
         import torchvision
 
         known = torchvision.models.list_models(torchvision.models)
-        if architecture.removeprefix(TORCHVISION_PREFIX) not in known:
-            raise ValueError(
-                f"architecture={architecture!r} is unknown; after {TORCHVISION_PREFIX!r} use one of {', '.join(known)}"
+        name = architecture.removeprefix(TORCHVISION_PREFIX)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {TORCHVISION_PREFIX + near[0]!r}?"
+                if near
+                else f"after {TORCHVISION_PREFIX!r} use one of {', '.join(known)}"
             )
+            raise ValueError(f"architecture={architecture!r} is unknown; {hint}")
     elif architecture not in ARCHITECTURES:
         raise ValueError(
             f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}, or 'torchvision:NAME'"

@@ -70,7 +70,7 @@ def plan(
     made = []
     for values in combinations(varied):
         # Workers run elsewhere: the paths that a user gives begin here.
-        everything = absolute_paths(base | shared | values)
+        everything = absolute_paths(places.with_given(source, base, shared | values))
         try:
             runner.check(source, everything)
         except ValueError as error:
