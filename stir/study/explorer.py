@@ -18,7 +18,7 @@ from torch import Tensor
 from stir.study.pictures import Descent, sprite
 
 SCORES = ("stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high", "pixels")
-LEVELS = 32  # of a channel of x': in noise more cannot be seen, and take half as much room again
+LEVELS = 32  # of a channel of x': in noise more cannot be seen, and would take half as much room again
 WIDE = 128  # pixels that a strip has at least, for viewers that smooth what they enlarge
 PLACE = "../../_static/explorer.mjs"  # from a page of the book, `runs/<scale>/explorer.html`
 
