@@ -48,6 +48,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep all in this folder; a run that was ended goes on there")
     arguments = parser.parse_args()
+    if arguments.combinations < PER_SEED or arguments.combinations % PER_SEED:
+        parser.error(f"--combinations={arguments.combinations} must be a multiple of {PER_SEED}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         print(json.dumps(measure(folder, arguments.combinations, arguments.workers)))
