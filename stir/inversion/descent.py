@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stir.computing.memory import in_batches
 from stir.computing.progress import progress_bar
+from stir.computing.replay import Replayed
 from stir.inversion.options import InversionOptions
 from stir.inversion.solvers import Solver, box, box_and_ball
 
@@ -89,41 +90,75 @@ def _run(
 
     The best are those after each of `at` steps, stacked; the rank is that of the last.
     """
-    path: dict[int, Tensor] = {}
-    best = solver.images().detach().clone()
-    taken, first_nan = 0, torch.full((), math.inf, device=best.device)
-    unranked = least = torch.full((len(best),), torch.inf, device=best.device)
+    best, path, taken = _Best(solver.images()), {}, 0
     for number, (steps, objective) in enumerate(phases):
         evaluate = objective()
         if number:
-            with torch.no_grad():  # the best so far is ranked anew, by this objective
-                _, best, least = _evaluated(evaluate, best, best, unranked)
+            best.rank_anew(evaluate)
+        step = _step(solver, evaluate, best)
         for _ in range(steps):
-            residual, best, least = _evaluated(evaluate, solver.images(), best, least)
+            step()
             if taken in at:
-                path[taken] = best
+                path[taken] = best.images.clone()
             taken += 1
-            # On the device, so that a GPU need not be waited for.
-            first_nan = torch.where(residual.detach().isnan().any(), first_nan.clamp(max=taken), first_nan)
-            with torch.autocast(residual.device.type, enabled=False):  # a caller's own
-                solver.update(residual)
             advance()
         if number == len(phases) - 1:
-            with torch.no_grad():
-                residual, best, least = _evaluated(evaluate, solver.images(), best, least)
-                first_nan = torch.where(residual.isnan().any(), first_nan.clamp(max=taken), first_nan)
-        if first_nan.isfinite():
+            best.look_at(solver.images(), evaluate)
+        if best.first_nan.isfinite():
             raise FloatingPointError(
-                f"{where}: the representation became NaN at step {int(first_nan)}; use precision='float32', a layer "
-                "before the operation that gives NaN, such as a root, a logarithm or a quotient at 0, or other images"
+                f"{where}: the representation became NaN at step {int(best.first_nan)}; use precision='float32', a "
+                "layer before the operation that gives NaN, such as a root, a logarithm or a quotient at 0, or other "
+                "images"
             )
-    path[taken] = best
-    return torch.stack([path[step] for step in at]), least
+    path[taken] = best.images
+    return torch.stack([path[step] for step in at]), best.rank
 
 
-def _evaluated(evaluate: Objective, candidates: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The candidates' residuals, and the best image so far with its rank."""
-    residual, rank = evaluate(candidates)
-    better = rank < least
-    images = torch.where(better[:, None, None, None], candidates.detach(), best)
-    return residual, images, torch.where(better, rank, least)
+def _step(solver: Solver, evaluate: Objective, best: _Best) -> Callable[[], Tensor]:
+    """A step of the solver, which also keeps the best iterates; a GPU records it where that is possible."""
+
+    def step() -> Tensor:
+        best.taken += 1
+        residual, rank = evaluate(solver.images())
+        best.keep(solver.images(), residual, rank)
+        with torch.autocast(residual.device.type, enabled=False):  # a caller's own
+            solver.update(residual)
+        return residual.detach()
+
+    def expected() -> Tensor:
+        with torch.no_grad():
+            return evaluate(solver.images())[0]
+
+    if solver.settled is None:
+        return step
+    return Replayed(step, solver.images().device, solver.settled, expected)
+
+
+class _Best:
+    """The best iterate of each image so far [n, C, H, W], its rank [n], and the first step that gave NaN."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images.detach().clone()
+        self.rank = torch.full((len(images),), torch.inf, device=images.device)
+        # On the device, so that a GPU need not be waited for.
+        self.taken, self.first_nan = (torch.full((), number, device=images.device) for number in (0.0, torch.inf))
+
+    def keep(self, candidates: Tensor, residual: Tensor, rank: Tensor) -> None:
+        """Keep those candidates that rank before the images so far."""
+        better = rank < self.rank
+        self.images.copy_(torch.where(better[:, None, None, None], candidates.detach(), self.images))
+        self.rank.copy_(torch.where(better, rank, self.rank))
+        nan = residual.detach().isnan().any()
+        self.first_nan.copy_(torch.where(nan, torch.minimum(self.first_nan, self.taken), self.first_nan))
+
+    @torch.no_grad()
+    def look_at(self, candidates: Tensor, evaluate: Objective) -> None:
+        """Keep those candidates that `evaluate` ranks before the images so far."""
+        self.keep(candidates, *evaluate(candidates))
+
+    @torch.no_grad()
+    def rank_anew(self, evaluate: Objective) -> None:
+        """Rank the images so far by another objective."""
+        self.rank.fill_(torch.inf)
+        _, rank = evaluate(self.images)
+        self.rank.copy_(torch.where(rank < self.rank, rank, self.rank))

@@ -2,7 +2,8 @@
 
 A solver holds the iterates of a batch. `images()` are the current ones, in [0, 1] and within the ball if there is one;
 `update(residual)` takes one step, given the residual of each image: a vector that depends on that image alone and is to
-become zero. Its length is the image's cost.
+become zero. Its length is the image's cost. What a step changes it changes in place, so that a GPU can record one and
+repeat it (see `stir.computing.replay.Replayed`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Solver(ABC):
     name: str
     default_steps: int
     coarse: float  # share of the steps that may be computed in low precision
+    settled: int | None = 1  # steps after which all further ones do the same operations; None for never
 
     @classmethod
     def memory_per_image(cls, steps: int, pixels: int, dim: int) -> int:
@@ -86,6 +88,7 @@ class Tethered(Solver):
     default_steps = 200
     coarse = 0.9
     memory = 10  # iterates and gradients remembered; no more iterates than the feature dimension
+    settled = memory
     damping = 0.1  # of the small system, by its diagonal
     trust = 0.2  # share of the way to the combination that is taken
     reach = 0.5  # largest distance of a combination, in lengths of the gradient step to cost 0
@@ -102,9 +105,17 @@ class Tethered(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        self.pixels = project(start).requires_grad_(True)
-        self.seed = self.pixels.detach().flatten(1)
-        self.taken, self.steps = 0, steps
+        self.pixels = project(start).clone().requires_grad_(True)
+        self.seed = self.pixels.detach().flatten(1).clone()
+        self.steps, self.remembered = steps, 0
+        self.taken = torch.zeros(1, dtype=torch.long, device=start.device)
+        # By the steps taken: factors of the gradient step and of the pull, and the cost by schedule.
+        fades = [(1 + math.cos(math.pi * taken / steps)) / 2 for taken in range(steps)]
+        table = [
+            (self.last + (1 - self.last) * fade, self.pull * fade, self.goal ** (taken / steps))
+            for taken, fade in enumerate(fades)
+        ]
+        self.table = start.new_tensor(table)
         self.weight = start.new_ones(len(start))  # of nearness, for each image
         # The last iterates [n, memory, p], their residuals [n, memory, d] and unit gradients [n, memory, p].
         self.past, self.residuals, self.gradients = (start.new_empty(len(start), 0, 0) for _ in range(3))
@@ -115,8 +126,8 @@ class Tethered(Solver):
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         pixels, known = self.pixels.detach().flatten(1), residual.detach()
-        fade = (1 + math.cos(math.pi * self.taken / self.steps)) / 2
-        self._slacken(known.norm(dim=1))
+        stride, pull, schedule = self.table.index_select(0, self.taken).unbind(1)
+        self._slacken(known.norm(dim=1), schedule)
         moved, left = self._combined(pixels, known)
         (gradient,) = torch.autograd.grad((residual * left).sum(), self.pixels)
         gradient = gradient.flatten(1)
@@ -125,23 +136,27 @@ class Tethered(Solver):
         # The gradient's length is that of the expected residual, times the slope of the latter's length.
         length = gradient.norm(dim=1).clamp_min(1e-10)
         way = left.norm(dim=1) / length
-        # Where every pixel is held at its bound the gradient is 0, and says nothing about the distance.
-        self.way = way if self.way is None else torch.where(length > 1e-10, way, self.way)
+        if self.way is None:
+            self.way = way
+        else:
+            # Where every pixel is held at its bound the gradient is 0, and says nothing about the distance.
+            self.way.copy_(torch.where(length > 1e-10, way, self.way))
         self._remember(pixels, known, gradient / length[:, None])
-        step = self.trust * moved - (self.last + (1 - self.last) * fade) * self.way.square()[:, None] * gradient
-        step = step + self.pull * fade * self.weight[:, None] * self._back(pixels)
-        self.pixels = self.project((pixels + step).reshape_as(self.pixels)).requires_grad_(True)
+        step = self.trust * moved - stride * self.way.square()[:, None] * gradient
+        step = step + pull * self.weight[:, None] * self._back(pixels)
+        with torch.no_grad():
+            self.pixels.copy_(self.project((pixels + step).reshape_as(self.pixels)))
 
-    def _slacken(self, cost: Tensor) -> None:
+    def _slacken(self, cost: Tensor, schedule: Tensor) -> None:
         """Adapt the weight of nearness to how far each image's cost is below its schedule or above."""
-        ahead = (self.goal ** (self.taken / self.steps) / cost.clamp_min(1e-12)).log()
-        self.weight = (self.weight * (self.pace * ahead.clamp(-1, 1)).exp()).clamp(self.slack, 1)
+        ahead = (schedule * cost.clamp_min(1e-12).reciprocal()).log()
+        self.weight.copy_((self.weight * (self.pace * ahead.clamp(-1, 1)).exp()).clamp(self.slack, 1))
 
     def _combined(self, pixels: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """The move towards the best combination of remembered iterates, and the residual expected after it."""
         if self.way is None:
             return torch.zeros_like(pixels), residual
-        count = min(self.taken, self.past.shape[1])
+        count = min(self.remembered, self.past.shape[1])
         moves, changes = self.past[:, :count] - pixels[:, None], self.residuals[:, :count] - residual[:, None]
         away = pixels - self.seed
         # At weight 1 both terms count alike, whatever their units.
@@ -159,23 +174,25 @@ class Tethered(Solver):
 
     def _back(self, pixels: Tensor) -> Tensor:
         """The way back to the seed image, less its part along the remembered gradients."""
-        back, along = self.seed - pixels, self.gradients[:, : self.taken]
+        back, along = self.seed - pixels, self.gradients[:, : self.remembered]
         system = along @ along.mT
         ridge = 1e-4 * torch.eye(along.shape[1], device=along.device, dtype=along.dtype)
         weights = _solve(system + ridge, along @ back[:, :, None])
         return back - (weights.mT @ along)[:, 0]
 
     def _remember(self, pixels: Tensor, residual: Tensor, gradient: Tensor) -> None:
-        if self.taken == 0:
+        if self.remembered == 0:
             memory = min(self.memory, self.steps)
             iterates = min(memory, residual.shape[1])
             self.past = pixels.new_empty(len(pixels), iterates, pixels.shape[1])
             self.residuals = residual.new_empty(len(residual), iterates, residual.shape[1])
             self.gradients = pixels.new_empty(len(pixels), memory, pixels.shape[1])
-        place = self.taken % self.past.shape[1]  # of the oldest; their order does not matter
-        self.past[:, place], self.residuals[:, place] = pixels, residual
-        self.gradients[:, self.taken % self.gradients.shape[1]] = gradient
+        for kept, new in ((self.past, pixels), (self.residuals, residual), (self.gradients, gradient)):
+            kept.index_copy_(
+                1, self.taken % kept.shape[1], new[:, None]
+            )  # over the oldest; their order does not matter
         self.taken += 1
+        self.remembered = min(self.remembered + 1, self.memory)
 
 
 def _solve(system: Tensor, wanted: Tensor) -> Tensor:
@@ -197,6 +214,7 @@ class AdamLogit(Solver):
     name = "adam-logit"
     default_steps = 300
     coarse = 0.85
+    settled = None  # its optimizer and schedule count the steps in Python
     rate = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -234,8 +252,9 @@ class NormalizedGradient(Solver):
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
-        self.origin = start if project is box else project(start)  # of the next step; outside [0, 1] only at the first
-        self.pixels = project(start).requires_grad_(True)
+        # Of the next step; outside [0, 1] only at the first.
+        self.origin = (start if project is box else project(start)).clone()
+        self.pixels = project(start).clone().requires_grad_(True)
 
     def images(self) -> Tensor:
         return self.pixels
@@ -243,8 +262,9 @@ class NormalizedGradient(Solver):
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.norm(dim=1).sum(), self.pixels)
         gradient = gradient * (self.origin == self.pixels)  # the authors' networks clamp their input
-        self.origin = self.project(self.origin - self.length * gradient / (image_norms(gradient) + 1e-10))
-        self.pixels = self.origin.clone().requires_grad_(True)
+        self.origin.copy_(self.project(self.origin - self.length * gradient / (image_norms(gradient) + 1e-10)))
+        with torch.no_grad():
+            self.pixels.copy_(self.origin)
 
 
 class Nearest(Solver):
@@ -265,17 +285,24 @@ class Nearest(Solver):
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
         self.project = project
         # Not the seed as it was drawn: a Gaussian pixel far outside [0, 1] would have a long way back, and stall there.
-        self.total = project(start)
-        self.before: tuple[Tensor, Tensor] | None = None
-        self.pixels = project(self.total).requires_grad_(True)
+        self.total = project(start).clone()
+        self.before: tuple[Tensor, Tensor] | None = None  # the sum and the gradient of the last step
+        self.pixels = project(self.total).clone().requires_grad_(True)
 
     def images(self) -> Tensor:
         return self.pixels
 
     def update(self, residual: Float[Tensor, "n d"]) -> None:
         (gradient,) = torch.autograd.grad(residual.square().sum() / 2, self.pixels)
-        self.total, self.before = self.total - self._rate(gradient) * gradient, (self.total, gradient)
-        self.pixels = self.project(self.total).requires_grad_(True)
+        total = self.total - self._rate(gradient) * gradient
+        if self.before is None:
+            self.before = self.total.clone(), gradient
+        else:
+            self.before[0].copy_(self.total)
+            self.before[1].copy_(gradient)
+        self.total.copy_(total)
+        with torch.no_grad():
+            self.pixels.copy_(self.project(total))
 
     def _rate(self, gradient: Tensor) -> Tensor:
         first = self.length / (image_norms(gradient) + 1e-10)

@@ -20,6 +20,7 @@ from stir.computing.devices import reproducible, resolve_device
 from stir.computing.memory import in_batches, memory_told
 from stir.computing.precision import check_precision, exact_float32, fast_bf16
 from stir.computing.progress import Bar, progress_bar
+from stir.computing.replay import Replayed
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
 from stir.networks.outputs import logits_of
@@ -127,14 +128,16 @@ class _Training:
         self.model, self.recipe, self.half = model, recipe, half
         self.frozen = Frozen(model, device)  # for the passes of the attack
         self.steps_per_epoch = len(_batch_ends(len(split), recipe.batch_size))
+        on_gpu = device.type == "cuda"
         self.optimizer = torch.optim.SGD(
             model.parameters(),
-            lr=recipe.learning_rate,
+            # On the GPU, where a recorded step reads what the schedule writes.
+            lr=torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate,
             momentum=0.9,
             nesterov=True,
             weight_decay=recipe.weight_decay,
             # One launch for all weights; on a CPU it would only round otherwise.
-            fused=True if device.type == "cuda" else None,
+            fused=True if on_gpu else None,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
@@ -143,6 +146,7 @@ class _Training:
             cycle_momentum=False,
         )
         self.curve: list[dict[str, float]] = []
+        self.step = Replayed(self._step, device)
 
     def prepare(self, example: Tensor) -> None:
         """Fold the batch norms for the attack, and leave the network in train mode."""
@@ -158,7 +162,7 @@ class _Training:
         losses: list[Tensor] = []
         for (batch,), shifts, start in on_device(self._draws(images.shape, generator), images.device):
             inputs = self.recipe.augmenting.apply(images[batch], *shifts)
-            result = self._step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], start)
+            result = self.step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], *start)
             total += result
             losses.append(result[0])
             if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == self.steps_per_epoch:
@@ -192,7 +196,7 @@ class _Training:
             f"lower learning_rate={self.recipe.learning_rate}"
         )
 
-    def _step(self, images: Tensor, labels: Tensor, start: tuple[Tensor, ...]) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, *start: Tensor) -> Tensor:
         """Make one update; return the batch's [sum of losses, number of correct answers]."""
         loss, logits = self.recipe.batch_loss(self.frozen, images, labels, *start, half=self.half)
         self.optimizer.zero_grad(set_to_none=True)
@@ -216,7 +220,7 @@ class _Training:
             name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in self._tensors().items()
         }
-        rates = [float(rate) for rate in self.schedule.get_last_lr()]
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         try:
             Checkpoint(tensors, self.curve, rates, self.made_by).write(path)
         except (OSError, SafetensorError) as error:
@@ -252,7 +256,8 @@ class _Training:
             self.optimizer.state[parameter]["momentum_buffer"] = momentum
         # The schedule is a function of the step alone; the rate of the next step is the optimizer's.
         self.schedule.last_epoch = len(checkpoint.curve) * self.steps_per_epoch
-        self.optimizer.param_groups[0]["lr"] = rate
+        (group,) = self.optimizer.param_groups
+        group["lr"] = torch.full_like(group["lr"], rate) if isinstance(group["lr"], Tensor) else rate
         self.curve.extend(checkpoint.curve)
 
 
@@ -297,14 +302,20 @@ def accuracy(
         frozen.fold(lambda: logits_of(frozen(example)))
         half = attack is not None and fast_bf16(device) and frozen.takes_half(example)
 
+        def judge(images: Tensor, labels: Tensor, *start: Tensor) -> Tensor:
+            if attack is not None:
+                images = attack.from_start(partial(frozen, half=half), images, labels, *start)
+            with torch.no_grad(), exact_float32():
+                return (logits_of(frozen(images)).argmax(dim=1) == labels).sum()
+
+        count = Replayed(judge, device, expected=judge)
+
         def count_correct(batch: slice) -> Tensor:
-            images, labels = split.images[batch].to(device), split.labels[batch].to(device)
+            images, labels = split.images[batch], split.labels[batch]
             state = generator.get_state()
+            start = () if attack is None else (attack.start(images.shape, generator),)
             try:
-                if attack is not None:
-                    images = attack(partial(frozen, half=half), images, labels, generator)
-                with torch.no_grad(), exact_float32():
-                    return (logits_of(frozen(images)).argmax(dim=1) == labels).sum()
+                return count(*(tensor.to(device) for tensor in (images, labels, *start)))
             except Exception:
                 generator.set_state(state)  # half of the batch begins where the whole did
                 raise
