@@ -89,9 +89,9 @@ def train(
         exact_float32(precision == "float32"),
     ):  # fmt: skip
         images, labels = split.images.to(device), split.labels.to(device)
-        training.prepare(images[:1])
+        training.prepare(images, labels)
         for epoch in range(len(curve), recipe.epochs):
-            training.run_epoch(images, labels, _epoch_generator(seed, epoch), bar)
+            training.run_epoch(_epoch_generator(seed, epoch), bar)
             bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}", accuracy=f"{curve[-1]['accuracy']:.1%}")
             if checkpoint is not None and epoch + 1 < recipe.epochs:
                 training.save(checkpoint)
@@ -148,28 +148,28 @@ class _Training:
         self.curve: list[dict[str, float]] = []
         self.step = Replayed(self._step, device)
 
-    def prepare(self, example: Tensor) -> None:
-        """Fold the batch norms for the attack, and leave the network in train mode."""
+    def prepare(self, images: Tensor, labels: Tensor) -> None:
+        """Take the training images and labels, fold the batch norms for the attack, and turn to train mode."""
+        self.images, self.labels = images, labels
         if self.recipe.attack is not None:
             with self.frozen as frozen:
-                frozen.fold(lambda: frozen(example))
+                frozen.fold(lambda: frozen(images[:1]))
         self.model.train()
 
-    def run_epoch(self, images: Tensor, labels: Tensor, generator: torch.Generator, bar: Bar) -> None:
+    def run_epoch(self, generator: torch.Generator, bar: Bar) -> None:
         """Train on each image once, and add an entry to the curve."""
         began = time.perf_counter()
-        total = torch.zeros(2, device=images.device)
+        total = torch.zeros(2, device=self.images.device)
         losses: list[Tensor] = []
-        for (batch,), shifts, start in on_device(self._draws(images.shape, generator), images.device):
-            inputs = self.recipe.augmenting.apply(images[batch], *shifts)
-            result = self.step(inputs.contiguous(memory_format=torch.channels_last), labels[batch], *start)
+        for (batch,), shifts, start in on_device(self._draws(self.images.shape, generator), self.images.device):
+            result = self.step(batch, *shifts, *start)
             total += result
             losses.append(result[0])
             if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == self.steps_per_epoch:
                 self._check_finite(losses)
             self.schedule.step()
             bar.update()
-        loss, correct = (total / len(labels)).tolist()
+        loss, correct = (total / len(self.labels)).tolist()
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - began, 3)})
 
     def _draws(self, shape: torch.Size, generator: torch.Generator) -> Iterator[Groups]:
@@ -196,8 +196,15 @@ class _Training:
             f"lower learning_rate={self.recipe.learning_rate}"
         )
 
-    def _step(self, images: Tensor, labels: Tensor, *start: Tensor) -> Tensor:
-        """Make one update; return the batch's [sum of losses, number of correct answers]."""
+    def _step(self, batch: Tensor, *drawn: Tensor) -> Tensor:
+        """Make one update on the images of `batch`, with what `_draws` has drawn for them.
+
+        Returns:
+            The batch's [sum of losses, number of correct answers].
+        """
+        start = () if self.recipe.attack is None else drawn[-1:]
+        images = self.recipe.augmenting.apply(self.images[batch], *drawn[: len(drawn) - len(start)])
+        images, labels = images.contiguous(memory_format=torch.channels_last), self.labels[batch]
         loss, logits = self.recipe.batch_loss(self.frozen, images, labels, *start, half=self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
