@@ -248,6 +248,39 @@ def test_what_depends_on_the_layout_is_computed_in_the_usual_one(kind):
         assert torch.allclose(model.fc(represent(IMAGES)), plain, rtol=1e-3, atol=1e-5)
 
 
+class WrongGradient(torch.autograd.Function):
+    """The identity, whose gradient is wrong in channels last, like PyTorch 2.11's of some averages on GPUs."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.wrong = not x.is_contiguous()
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.flip(-1) if ctx.wrong else gradient
+
+
+class Averaged(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6 * 256, 5)
+
+    def forward(self, x):
+        return self.fc(WrongGradient.apply(self.conv(x).relu()).flatten(1))
+
+
+def test_a_gradient_that_depends_on_the_layout_is_that_of_the_usual_one():
+    model, pixels = Averaged().eval(), IMAGES.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(model(pixels).square().sum(), pixels)
+    with Frozen(model, CPU) as frozen:
+        with torch.inference_mode():
+            frozen.try_out(IMAGES[:1])
+        (found,) = torch.autograd.grad(frozen(pixels).square().sum(), pixels)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_a_network_that_fails_in_every_layout_keeps_channels_last():
     model = build_model("resnet10", 5, width=4)
     with Frozen(model, CPU) as frozen:
@@ -261,8 +294,10 @@ def test_a_network_that_fails_in_every_layout_keeps_channels_last():
 
 def test_data_parallel_is_the_network_inside():
     model = lively(build_model("resnet10", 5, width=4))
-    with folded(nn.DataParallel(model)) as frozen, torch.no_grad():
-        assert torch.allclose(frozen(IMAGES), model(IMAGES), rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        expected = model(IMAGES)  # before the wrapper takes it to a GPU
+        with folded(nn.DataParallel(model)) as frozen:
+            assert torch.allclose(frozen(IMAGES), expected, rtol=1e-3, atol=1e-4)
 
 
 class Shared(nn.Module):

@@ -140,7 +140,7 @@ def test_in_a_gpus_memory_batches_are_halved(gpu):
     images = torch.rand(64, 1, 4, 4)
     expected = stir.features(model, images, device="cpu", batch_size=8)
     total = torch.cuda.get_device_properties(gpu).total_memory
-    torch.cuda.set_per_process_memory_fraction((2**29 + torch.cuda.memory_reserved(gpu)) / total)
+    torch.cuda.set_per_process_memory_fraction((2**30 + torch.cuda.memory_reserved(gpu)) / total)
     try:
         with pytest.warns(UserWarning, match="memory does not suffice for 64 images"):
             found = stir.features(model, images, device=gpu, batch_size=64)

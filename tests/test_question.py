@@ -42,7 +42,8 @@ def test_the_representation_is_that_of_the_layer():
     question = Question(IMAGES, options=InversionOptions(batch_size=4, device="cpu"))
     with question.as_target("a", model) as represent:
         torch.testing.assert_close(represent(IMAGES), model[:2](IMAGES))
-    other = Question(IMAGES, layer={"a": "0", "b": "1"}, given_layer={"a": None, "b": "2"})
+    options = InversionOptions(device="cpu")
+    other = Question(IMAGES, layer={"a": "0", "b": "1"}, given_layer={"a": None, "b": "2"}, options=options)
     assert other.layers_of("b", "a") == ("2", "0") and other.layers_of("a", "b") == (None, "1")
     with other.as_target("a", model) as by_target, other.as_reference("b", model) as by_reference:
         torch.testing.assert_close(by_target(IMAGES), IMAGES.flatten(1))

@@ -334,7 +334,7 @@ def test_the_worst_case_of_all_pairs_is_that_of_each(nested):
 def test_layers_by_network(nested):
     """As of a ResNet against a transformer, which have no layer's name in common."""
     m1, m2, images = nested
-    options = dict(steps=20, progress=False, tolerance=1.0)
+    options = dict(steps=20, progress=False, tolerance=1.0, device="cpu")
     mapping = {"a": "1", "b": "2", "c": None}
     models = {"a": m1, "b": m2, "c": nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Linear(5, 2)).eval()}
     table = stir.pairwise(models, images, layers=mapping, **options)
@@ -349,9 +349,7 @@ def test_layers_by_network(nested):
     both = stir.pairwise(models, images, layers=[None, mapping], **options)
     pd.testing.assert_frame_equal(both[9:].reset_index(drop=True), table)
     with in_threads(2):
-        pd.testing.assert_frame_equal(
-            stir.pairwise(models, images, layers=[None, mapping], device="cpu", **options), both
-        )
+        pd.testing.assert_frame_equal(stir.pairwise(models, images, layers=[None, mapping], **options), both)
     options |= dict(tolerance=0.03, steps=200, seeds="uniform")
     worst = stir.pairwise({"a": m1, "b": m2}, images, layers={"a": "1", "b": "2"}, worst_case=True, **options)
     one = stir.score(m2, given=m1, images=images, layer="2", given_layer="1", worst_case=True, **options)

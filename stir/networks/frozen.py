@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from stir.computing.memory import is_out_of_memory, too_little
+from stir.computing.precision import exact_float32
 from stir.networks.folding import Pairs, bypass, folded_tensors, perturbed_tensors, record_pairs
 from stir.networks.outputs import tensors_in
 
@@ -79,9 +80,10 @@ class Frozen:
         """Return the output of a pass that also chooses layout and precision of all later ones, also after reentering.
 
         A network that refuses channels last, as one does that takes a `.view` of a feature map, or that computes
-        something else there, as `as_strided` does, computes in PyTorch's own layout instead. One that cannot be
-        computed in the precisions of its parts, as where a normalization in float32 stands before half precision,
-        computes in the widest of them, at least float32.
+        something else there, as `as_strided` does, or another gradient, as PyTorch 2.11 does on GPUs of an average over
+        overlapping windows, computes in PyTorch's own layout instead. One that cannot be computed in the precisions of
+        its parts, as where a normalization in float32 stands before half precision, computes in the widest of them, at
+        least float32.
 
         Raises:
             ValueError: the network does not take the images.
@@ -109,15 +111,22 @@ class Frozen:
         ) from error
 
     def _depends_on_layout(self, images: Tensor) -> bool:
-        """Return whether the network computes something else of a random image in PyTorch's own layout."""
+        """Return whether PyTorch's own layout gives other outputs for a random image, or another gradient."""
         noise = torch.rand(images[:1].shape, generator=torch.Generator().manual_seed(0))
-        outputs = tensors_in(self(noise))
         tensors = {name: _copy(tensor, self.device, torch.contiguous_format) for name, tensor in self._unfolded.items()}
-        with torch.autocast(self.device.type, enabled=False):
-            own = tensors_in(_call(self.model, tensors, noise.to(self.device, self.dtype)))
-        tolerance = 1e-2 if torch.finfo(self.dtype).bits >= 32 else 0.1  # far above rounding, which layouts change
-        pairs = [(x.float(), y.float()) for x, y in zip(outputs, own) if x.is_floating_point()]
-        return not all(close(x, y, tolerance) for x, y in pairs)
+
+        def in_own_layout(images: Tensor) -> Any:
+            with torch.autocast(self.device.type, enabled=False):
+                return _call(self.model, tensors, images.to(self.device, self.dtype))
+
+        exact = torch.finfo(self.dtype).bits >= 32
+        tolerance = 1e-2 if exact else 0.1  # far above rounding, which layouts change
+        with exact_float32():
+            pairs = [*zip(_floats_in(self(noise)), _floats_in(in_own_layout(noise)))]
+            gradients = (_gradient(self, noise), _gradient(in_own_layout, noise)) if exact else ()
+        if gradients and all(gradient is not None for gradient in gradients):
+            pairs.append(gradients)
+        return not all(close(x.float(), y.float(), tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
         """Return whether the network, with the hooks on it, can be computed in bfloat16."""
@@ -181,6 +190,25 @@ class Frozen:
         self._tensors = folded_tensors(self.model, tensors, pairs)
         # Only in passes of this object: the network may also run elsewhere meanwhile, with its own weights.
         self._bypasses.enter_context(bypass(list(pairs.values()), lambda: self._in_pass))
+
+
+def _floats_in(output: object) -> list[Tensor]:
+    return [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
+
+
+def _gradient(network: Callable[[Tensor], Any], images: Tensor) -> Tensor | None:
+    """The gradient of a random mixture of the network's outputs, in the images; None if it cannot be had."""
+    generator = torch.Generator().manual_seed(1)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = images.clone().requires_grad_(True)
+            outputs = _floats_in(network(pixels))
+            weights = [torch.randn(output.shape, generator=generator).to(output) for output in outputs]
+            return torch.autograd.grad(outputs, pixels, weights)[0]
+    except Exception as error:  # a network, and the hooks on it, may raise anything
+        if is_out_of_memory(error):
+            raise
+        return None
 
 
 def close(x: Tensor, y: Tensor, tolerance: float) -> bool:
