@@ -16,8 +16,8 @@ from stir.scoring.score import pairwise, score
 from stir.similarity.cka import CKA
 from stir.study import verdict
 from stir.study.hypothesis import Hypothesis, Quantity
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD
-from stir.training.loop import accuracy
 from stir.training.trained import trained_model, trained_models
 
 __version__ = _version("stir-companion")

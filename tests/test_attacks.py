@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD, image_norms
-from stir.training.loop import accuracy, train
+from stir.training.loop import train
 from stir.training.recipe import Recipe
 
 
@@ -153,12 +154,12 @@ def test_networks_without_logits_or_without_a_gradient(network, digits):
 
 
 def test_an_attack_in_float32_on_networks_that_refuse_bfloat16(network, digits, monkeypatch):
-    monkeypatch.setattr("stir.training.loop.fast_bf16", lambda device: True)
+    monkeypatch.setattr("stir.training.accuracy.fast_bf16", lambda device: True)
     split, attack = type(digits.test)(digits.test.images[:50], digits.test.labels[:50]), PGD("l2", 0.7, 3)
     log = []
     with network[1].register_forward_hook(lambda _, __, output: log.append(output.detach().cpu().numpy())):
         logged = accuracy(network, split, attack=attack, device="cpu")
-    monkeypatch.setattr("stir.training.loop.fast_bf16", lambda device: False)
+    monkeypatch.setattr("stir.training.accuracy.fast_bf16", lambda device: False)
     assert logged == accuracy(network, split, attack=attack, device="cpu")
 
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from stir.data import Split
 from stir.inversion.representation import Representation, features
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD
-from stir.training.loop import accuracy
 
 IMAGES = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 CPU = {"device": "cpu"}

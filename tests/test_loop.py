@@ -10,9 +10,10 @@ from stir.computing.parallel import in_threads
 from stir.data import Split
 from stir.networks.frozen import Frozen
 from stir.training import losses
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD
 from stir.training.checkpoint import Checkpoint
-from stir.training.loop import _batch_ends, _Training, accuracy, train
+from stir.training.loop import _batch_ends, _Training, train
 from stir.training.recipe import Recipe
 
 QUIET = {"device": "cpu", "progress": False}
@@ -87,16 +88,6 @@ def test_no_step_waits_for_the_device(few, loss):
     assert copies[1] - copies[0] == 2 * (3 if loss == "standard" else 4)
 
 
-def test_the_accuracy_is_read_once(few):
-    waits = []
-    for n in (20, 40):
-        some = Split(few.images[:n], few.labels[:n])
-        with Waits(answer=1) as counted:
-            accuracy(small_convolutions(), some, device=DEVICE, batch_size=10)
-        waits.append(counted.count - counted.copies)  # without the images, which are where the caller has them
-    assert waits[0] == waits[1]
-
-
 def test_the_optimizer_is_not_fused_on_a_cpu(few):
     assert _Training(network(), few, Recipe(), 0, False).optimizer.defaults["fused"] is None
 
@@ -156,21 +147,6 @@ def test_adversarial_training_makes_robust(digits):
         train(model, digits.train, Recipe(loss=loss, epsilon=0.1, epochs=4), **QUIET)
         scores[loss] = accuracy(model, digits.test, attack=attack, device="cpu")
     assert scores["adversarial-linf"] > scores["standard"] + 0.1
-
-
-def test_accuracy_is_the_share_of_right_answers(few):
-    class Knowing(nn.Module):
-        """Right on every image but those of the last class."""
-
-        def forward(self, images):
-            answers = few.labels[: len(images)]
-            return nn.functional.one_hot(torch.where(answers == 9, 0, answers), 10).float()
-
-    expected = (few.labels != 9).float().mean().item()
-    assert accuracy(Knowing(), few, device="cpu") == pytest.approx(expected)
-    real = network()
-    assert accuracy(real, few, batch_size=7, device="cpu") == accuracy(real, few, device="cpu")
-    assert real.training  # as it was
 
 
 @pytest.mark.parametrize("loss", ["trades", "trades-l2", "mart", "mart-l2"])

@@ -10,7 +10,8 @@ from stir.computing.replay import WARM_UP, Replayed
 from stir.data import Split
 from stir.data.balls import Ball
 from stir.inversion.solvers import SOLVERS, Tethered, box, box_and_ball
-from stir.training.loop import accuracy, train
+from stir.training.accuracy import accuracy
+from stir.training.loop import train
 from stir.training.recipe import Recipe
 
 CALLS = WARM_UP + 4
@@ -148,7 +149,8 @@ def test_trainings_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, loss):
         return [entry["loss"] for entry in curve], attacked, [tensor.cpu() for tensor in model.state_dict().values()]
 
     replayed, again = run(), run()
-    monkeypatch.setattr("stir.training.loop.Replayed", Plain)
+    for module in ("loop", "accuracy"):
+        monkeypatch.setattr(f"stir.training.{module}.Replayed", Plain)
     for curve, attacked, weights in (again, run()):
         assert (curve, attacked) == replayed[:2]
         assert all(torch.equal(one, other) for one, other in zip(weights, replayed[2], strict=True))

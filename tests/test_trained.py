@@ -15,8 +15,8 @@ import stir.training.request
 from stir.computing.parallel import in_threads
 from stir.computing.precision import fast_bf16
 from stir.data import Dataset, Split
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD
-from stir.training.loop import accuracy
 from stir.training.store import stored_models
 from stir.training.trained import trained_model, trained_models, untrained_models
 

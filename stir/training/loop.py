@@ -1,4 +1,4 @@
-"""Training of networks, standard and robust, by one recipe for all architectures; and their accuracy."""
+"""Training of networks, standard and robust, by one recipe for all architectures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,12 @@ from torch import Tensor, nn
 
 from stir.computing.ahead import Groups, on_device
 from stir.computing.devices import reproducible, resolve_device
-from stir.computing.memory import in_batches, memory_told
+from stir.computing.memory import memory_told
 from stir.computing.precision import check_precision, exact_float32, fast_bf16
 from stir.computing.progress import Bar, progress_bar
 from stir.computing.replay import Replayed
 from stir.data.datasets import Split
 from stir.networks.frozen import Frozen
-from stir.networks.outputs import logits_of
-from stir.training.attacks import PGD
 from stir.training.checkpoint import Checkpoint, load_state
 from stir.training.recipe import Recipe
 
@@ -272,60 +269,3 @@ def _batch_ends(n: int, size: int) -> list[int]:
     """End index of each batch; a single last image joins the batch before, since batch norm needs two images."""
     ends = [*range(size, n, size), n]
     return ends[:-2] + ends[-1:] if len(ends) > 1 and n - ends[-2] == 1 else ends
-
-
-@reproducible()
-@memory_told()
-def accuracy(
-    model: nn.Module,
-    split: Split,
-    *,
-    attack: PGD | None = None,
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    batch_size: int = 500,
-) -> float:
-    """Return the share of images, in [0, 1], that `model` classifies correctly in eval mode, under `attack` if given.
-
-    The attack may be computed in bfloat16, on devices that are fast at it and where the network allows it; its success
-    is judged in float32.
-
-    Args:
-        model: maps images [N, C, H, W] to logits, or to what holds them (see `stir.networks.outputs.logits_of`).
-        split: images [N, C, H, W] in [0, 1] and their labels [N].
-        attack: what the images are changed by first; None for clean images.
-        seed: of the attack's random starts.
-        device: where to compute.
-        batch_size: how many images are computed together.
-
-    Raises:
-        ValueError: images that the network cannot take, or no logits; or an attack that gets no gradient.
-    """
-    device = resolve_device(device)
-    generator = torch.Generator().manual_seed(seed)
-    with Frozen(model, device) as frozen:
-        example = split.images[:1]
-        logits_of(frozen.try_out(example))
-        frozen.fold(lambda: logits_of(frozen(example)))
-        half = attack is not None and fast_bf16(device) and frozen.takes_half(example)
-
-        def judge(images: Tensor, labels: Tensor, *start: Tensor) -> Tensor:
-            if attack is not None:
-                images = attack.from_start(partial(frozen, half=half), images, labels, *start)
-            with torch.no_grad(), exact_float32():
-                return (logits_of(frozen(images)).argmax(dim=1) == labels).sum()
-
-        count = Replayed(judge, device, expected=judge)
-
-        def count_correct(batch: slice) -> Tensor:
-            images, labels = split.images[batch], split.labels[batch]
-            state = generator.get_state()
-            start = () if attack is None else (attack.start(images.shape, generator),)
-            try:
-                return count(*(tensor.to(device) for tensor in (images, labels, *start)))
-            except Exception:
-                generator.set_state(state)  # half of the batch begins where the whole did
-                raise
-
-        correct = torch.stack([*in_batches(count_correct, len(split), batch_size)]).sum().item()
-    return correct / len(split)

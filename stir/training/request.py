@@ -24,9 +24,10 @@ from stir.computing.precision import fast_bf16
 from stir.data.datasets import Dataset, Split, load_dataset
 from stir.files import remove_litter, store_folder
 from stir.networks.architectures import TORCHVISION_PREFIX, build_model
+from stir.training.accuracy import accuracy
 from stir.training.attacks import PGD
 from stir.training.chance import chance_level, is_at_chance
-from stir.training.loop import accuracy, train
+from stir.training.loop import train
 from stir.training.losses import EPSILONS
 from stir.training.recipe import Recipe
 from stir.training.store import Entry, litter, models_folder

@@ -29,6 +29,7 @@ import stir
 from stir.computing.devices import hardware, resolve_device
 from stir.computing.memory import BATCH_SIZE
 from stir.inversion.representation import PENULTIMATE, Representation
+from stir.kept import revision
 from stir.training.loop import train
 from stir.training.recipe import Recipe
 
@@ -90,7 +91,7 @@ class Bench:
         print(json.dumps(line), flush=True)
         self.figures.append(line)
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"hardware": hardware(self.device), "torch": torch.__version__}
+        machine = {"hardware": hardware(self.device), "torch": torch.__version__, "revision": revision()}
         self.output.write_text("".join(json.dumps(machine | figure) + "\n" for figure in self.figures))
 
 
