@@ -200,7 +200,7 @@ def _gradient(network: Callable[[Tensor], Any], images: Tensor) -> Tensor | None
     """The gradient of a random mixture of the network's outputs, in the images; None if it cannot be had."""
     generator = torch.Generator().manual_seed(1)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             pixels = images.clone().requires_grad_(True)
             outputs = _floats_in(network(pixels))
             weights = [torch.randn(output.shape, generator=generator).to(output) for output in outputs]
