@@ -123,9 +123,8 @@ class Frozen:
         tolerance = 1e-2 if exact else 0.1  # far above rounding, which layouts change
         with exact_float32():
             pairs = [*zip(_floats_in(self(noise)), _floats_in(in_own_layout(noise)))]
-            gradients = (_gradient(self, noise), _gradient(in_own_layout, noise)) if exact else ()
-        if gradients and all(gradient is not None for gradient in gradients):
-            pairs.append(gradients)
+            if exact:
+                pairs += zip(_gradient(self, noise), _gradient(in_own_layout, noise))
         return not all(close(x.float(), y.float(), tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
@@ -196,19 +195,19 @@ def _floats_in(output: object) -> list[Tensor]:
     return [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
 
 
-def _gradient(network: Callable[[Tensor], Any], images: Tensor) -> Tensor | None:
-    """The gradient of a random mixture of the network's outputs, in the images; None if it cannot be had."""
+def _gradient(network: Callable[[Tensor], Any], images: Tensor) -> tuple[Tensor, ...]:
+    """The gradient of a random mixture of the network's outputs, in the images; nothing if it cannot be had."""
     generator = torch.Generator().manual_seed(1)
     try:
         with torch.enable_grad():
             pixels = images.clone().requires_grad_(True)
             outputs = _floats_in(network(pixels))
             weights = [torch.randn(output.shape, generator=generator).to(output) for output in outputs]
-            return torch.autograd.grad(outputs, pixels, weights)[0]
+            return torch.autograd.grad(outputs, pixels, weights)
     except Exception as error:  # a network, and the hooks on it, may raise anything
         if is_out_of_memory(error):
             raise
-        return None
+        return ()
 
 
 def close(x: Tensor, y: Tensor, tolerance: float) -> bool:
