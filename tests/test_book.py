@@ -138,7 +138,7 @@ def test_a_page_is_what_it_says(page):
 def test_the_executed_finding_is_in_the_book(site, browser):
     tab = browser.new_page()
     tab.goto((site / "runs/digits/initialization.html").as_uri())
-    assert tab.locator("article .cell_output img").count() == 5
+    assert tab.locator("article .cell_output img").count() == 4
     assert tab.locator("article table").count() >= 4
     tab.goto((site / "index.html").as_uri())
     found = tab.locator("article p", has_text="What was found").inner_text()
