@@ -67,7 +67,7 @@ def test_pages_leave_their_tables_and_figures(executed):
     files = set()
     for name, figures in FIGURES.items():
         files |= {f"{name}.{end}" for end in ("ipynb", "csv", "json")} | {f"{name}-{figure}.png" for figure in figures}
-    files |= {f"{name}-used.json" for name in FIGURES if name != "performance"}
+    files |= {f"{name}-used.json" for name in FIGURES}
     files |= {f"{name}-{end}.csv" for name in ORDER for end in ("solvers", "verdicts")}
     files |= {f"{name}.{end}" for name in OF_TABLES for end in ("ipynb", "csv", "json")} | {"cost.png"}
     assert {path.name for path in executed.iterdir()} == files
