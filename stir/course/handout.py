@@ -16,7 +16,7 @@ from stir.course import sessions, slides, sources
 from stir.files import store_folder
 
 PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "stir")
-ENDING = (".py", ".typed", ".ipynb", ".html", ".toml", ".md", ".txt", "")
+ENDING = (".py", ".typed", ".ipynb", ".html", ".js", ".toml", ".md", ".txt", "")
 
 
 def write(project: Path, folder: Path, tell: Callable[[str], object] = print) -> Path:
