@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -40,9 +40,10 @@ def chip(verdict: str, label: str | None = None) -> str:
     return f'<span class="verdict {kind}"><span aria-hidden="true">{MARKS[verdict]}</span> {text(word)}</span>'
 
 
-def legend(verdicts: Sequence[str] = tuple(MARKS)) -> str:
+def legend(verdicts: Iterable[str] = tuple(MARKS)) -> str:
     """HTML that tells what each of these verdicts means."""
-    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in verdicts]
+    present = set(verdicts)  # of a column of a table, too, where `in` looks at the index
+    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in present]
     return f'<p class="verdict-legend">{"; ".join(parts)}.</p>'
 
 
