@@ -164,7 +164,7 @@ def convergence(table: pd.DataFrame) -> Figure:
             style = dict(fontsize=8.5, ha="center", va="center", backgroundcolor="white")
             axis.annotate(f"{row.steps}", place, **style).get_bbox_patch().set_boxstyle("square", pad=0.1)
         log_axis(axis)
-        axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(-0.03, 1.05))
+        axis.set(xlabel="median distance reached (numbers: steps)", ylabel="similarity", ylim=(-0.03, 1.05))
         axis.set_xlim(table.distance_median.max() * 1.15, table.distance_median.min() / 1.15)
         axis.legend(**LEGEND, ncols=2)
     return figure
