@@ -18,8 +18,8 @@ from stir.study.estimates import number
 MARKS = {"supported": "✓", "not supported": "–", "contradicted": "✗", "not judged": "?"}
 LEGEND = {
     "supported": "the whole interval of the difference lies above zero",
-    "not supported": "it reaches over zero, which does not mean refuted: so few networks may not tell",
-    "contradicted": "it lies below zero",
+    "not supported": "the interval reaches over zero, which does not mean refuted: so few networks may not tell",
+    "contradicted": "the whole interval lies below zero",
     "not judged": "too few of the images <i>X′</i> converged",
 }
 
