@@ -12,11 +12,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import axe_playwright_python
+import nbformat
 import pytest
 from helpers.project import PROJECT, TINY
 from playwright.sync_api import sync_playwright
 
 from stir.book import build, contents
+from stir.book.takeaways import STUDENT
 from stir.course import sources
 from stir.study.conclusions import ORDER
 
@@ -49,7 +51,9 @@ def site(tmp_path_factory, request):
     shutil.copytree(PROJECT / "notebooks", project / "notebooks")
     executed = request.getfixturevalue("executed")
     for source in sources.paths(PROJECT):  # as pages, not executed
-        sources.write(sources.page(sources.read(source)), project / "book" / "runs" / "course" / f"{source.stem}.ipynb")
+        session, folder = sources.read(source), project / "book" / "runs" / "course"
+        sources.write(sources.page(session), folder / f"{source.stem}.ipynb")
+        sources.write(sources.student(session), folder / f"{source.stem}{STUDENT}")
     for scale in {page.split("/")[1] for page in FINDINGS}:
         shutil.copytree(executed, project / "book" / "runs" / scale)
     return build.build_book(project).parent
@@ -138,7 +142,7 @@ def test_a_page_is_what_it_says(page):
 def test_the_executed_finding_is_in_the_book(site, browser):
     tab = browser.new_page()
     tab.goto((site / "runs/digits/initialization.html").as_uri())
-    assert tab.locator("article .cell_output img").count() == 5
+    assert tab.locator("article .cell_output img").count() == 4
     assert tab.locator("article table").count() >= 4
     tab.goto((site / "index.html").as_uri())
     found = tab.locator("article p", has_text="What was found").inner_text()
@@ -182,6 +186,17 @@ def test_the_first_page_has_a_mark_for_each_verdict(site, browser):
     cells = tab.locator("article table td:not(:first-child)").all_inner_texts()
     assert len(cells) == 6
     assert all(re.fullmatch(r"[✓–✗?] (not )?(supported|contradicted|judged)", cell.strip()) for cell in cells)
+
+
+def test_a_session_hands_out_its_notebook(site, browser):
+    tab = browser.new_page()
+    for page in (page for page in PAGES if page.startswith("runs/course/")):
+        tab.goto((site / f"{page}.html").as_uri())
+        link = tab.locator("aside.exits a").get_attribute("href")
+        session = nbformat.read((site / f"{page}.html").parent / link, as_version=4)
+        assert not any(cell.get("outputs") for cell in session.cells)
+        assert "### Exercise" in "".join(cell.source for cell in session.cells)
+        assert tab.locator("article details.hide > summary").first.is_visible()  # the set-up is folded
 
 
 def test_search_finds(site, browser):

@@ -60,6 +60,13 @@ def test_a_verdict_is_told_with_what_it_hangs_on(judged):
     ]
 
 
+def test_the_legend_explains_the_verdicts_that_a_table_has(judged):
+    column = judged.verdict.reset_index(drop=True)
+    for verdict, meaning in cards.LEGEND.items():
+        assert (meaning in cards.legend(column)) == (verdict in list(column))
+    assert "<span" in cards.legend(column)
+
+
 def test_a_card_has_the_line_of_each_scale(judged):
     one, two = judged.assign(scale="one"), judged.assign(scale="two")
     two.loc[0, "verdict"] = "contradicted"

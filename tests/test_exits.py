@@ -11,6 +11,7 @@ from sphinx.errors import ExtensionError
 from sphinx.testing.util import SphinxTestApp
 
 from stir.book import exits
+from stir.book.takeaways import STUDENT
 
 ADDRESS = "https://github.com/someone/stir"
 
@@ -52,13 +53,24 @@ def test_with_one_colab_and_binder_open_the_source_notebook():
     assert f"origin HEAD:{exits.COLAB}" in (PROJECT / ".github" / "workflows" / "book.yml").read_text()
 
 
-def test_a_notebook_to_take_away_installs_what_it_needs():
+def test_a_finding_offers_its_source_that_installs_what_it_needs(book):
     source = nbformat.read(notebook("loss"), as_version=4)
-    away = nbformat.reads(exits.takeaway(notebook("loss"), ADDRESS), as_version=4)
+    away = nbformat.reads(exits.takeaway("runs/digits/loss", book, ADDRESS), as_version=4)
     nbformat.validate(away)
     assert f'%pip install --quiet "stir-companion[book] @ git+{ADDRESS}"' in away.cells[1].source
     assert [away.cells[0], *away.cells[2:]] == source.cells
-    assert nbformat.reads(exits.takeaway(notebook("loss"), ""), as_version=4) == source
+    assert nbformat.reads(exits.takeaway("runs/digits/loss", book, ""), as_version=4) == source
+
+
+def test_a_session_offers_the_notebook_that_students_work_in(book):
+    assert exits.downloads("runs/course/1-a", book) == []
+    (book / "runs" / "course").mkdir()
+    session = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A\n\n[b](../../b.md)")])
+    nbformat.write(session, book / "runs" / "course" / f"1-a{STUDENT}")
+    (way,) = exits.downloads("runs/course/1-a", book)
+    assert (way.words, way.address) == ("1-a.ipynb", "notebooks/1-a.ipynb")
+    away = nbformat.reads(exits.takeaway("runs/course/1-a", book, ADDRESS), as_version=4)
+    assert away.cells[0].source == "# A\n\n*b* (in the book)" and ADDRESS in away.cells[1].source
 
 
 def test_a_zipped_table_is_the_table(book, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from helpers.project import PROJECT
 
 import stir
+from stir.book.takeaways import STUDENT
 from stir.course import handout, sessions, sources
 
 SESSION = """---
@@ -99,6 +100,12 @@ def test_a_page_has_its_solution_folded_and_says_what_it_ran_on(project):
     assert page.cells[-1].source.startswith("*Ran at the scale `digits` on ")
 
 
+def test_beside_a_page_is_the_notebook_that_students_work_in(project):
+    page = nbformat.read(project / sessions.FOLDER / f"1-a{STUDENT}", as_version=4)
+    assert [cell.source for cell in page.cells if sources.has_tag(cell, "solution")] == ["...  # yours"]
+    assert not any(cell.get("outputs") for cell in page.cells)
+
+
 def test_a_solution_that_fails_its_check_stops_the_page(project, tmp_path):
     path = tmp_path / "2-b.md"
     path.write_text("---\nfile_format: mystnb\n---\n# B\n\n```{code-cell} ipython3\nassert 1 == 2, 'no'\n```\n")
@@ -118,11 +125,9 @@ def test_a_changed_source_makes_its_page_stale(project):
 def test_students_get_stubs_and_teachers_solutions(folder):
     student, teacher = (nbformat.read(folder / who / "1-a.ipynb", as_version=4).cells for who in ("student", "teacher"))
     assert student[2].source == "...  # yours" and teacher[2].source == "value = 4"
-    for cells, who in ((student, "student"), (teacher, "teacher")):
-        assert (
-            "See *a page* (in the book)." in cells[0].source and "![A figure.](figures/figure.png)" in cells[0].source
-        )
-        assert (folder / who / "figures" / "figure.png").exists()
+    for cells in (student, teacher):
+        assert "See *a page* (in the book)." in cells[0].source
+        assert "![A figure.](attachment:figure.png)" in cells[0].source and "figure.png" in cells[0].attachments
     assert not any(cell.get("outputs") for cell in student)
     assert not (folder / "student" / "of-last-year.txt").exists()
     assert (folder / "teacher" / "README.md").read_text() == (PROJECT / "book" / "course" / "teachers.md").read_text()

@@ -65,6 +65,12 @@ def test_a_kind_has_the_mean_over_pairs_of_different_networks(table):
     assert "<b>" not in heatmaps(table, ["a", "b"], by="kind", heading="<b>one</b>")
 
 
+def test_networks_that_share_their_seed_are_in_no_kind(table):
+    alike = table.assign(same_seed=(table.reference == "a1") & (table.target == "a2"))
+    _, stir = Cells(heatmaps(alike, ["a", "b"], by="kind")).tables
+    assert stir[1][1:] == ["0.70", "0.30"]
+
+
 @pytest.mark.parametrize("value", [-0.2, 0.0, 0.3, 0.5, 0.6, 1.0])
 def test_values_can_be_read_on_their_ground(table, value):
     def light(colour):

@@ -3,22 +3,62 @@
 import re
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from stir.book import pdf
 
+SINGLE = """
+<div id="jb-print-docs-body"><h1>First</h1></div>
+<article>
+  <h1>First</h1> <span id="document-a/first"></span>
+  <a href="../b/second.html">page</a> <a href="second.html">none</a> <a href="index.html#term">term</a>
+  <a href="https://a.org">out</a> <span id="term"></span>
+  <span class="bibtex-citation"><a href="index.html#id2">1999</a></span> <figure id="id2"></figure>
+  <span id="document-b/second"></span>
+  <details class="reasons"><summary>why</summary>so</details> <details><summary>Show code</summary>1 + 1</details>
+  <div class="explorer"></div> <div style="width: 200px"><table><td style="min-width: 400px"></table></div>
+  <div class="citation" id="id2"></div>
+</article>"""
 
-def test_the_pages_are_printed_in_one_file(tmp_path):
+
+@pytest.fixture
+def chromium():
     try:
-        pdf.browser()
+        return pdf.browser()
     except ValueError:
         pytest.skip("no Chromium on this machine")
+
+
+def test_paper_gets_what_it_can_hold(chromium, tmp_path):
+    (tmp_path / "index.html").write_text(SINGLE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto((tmp_path / "index.html").as_uri())
+        page.evaluate(pdf.PREPARE.read_text(), ["The book", "Who wrote it", "What paper lacks."])
+        assert page.locator("#jb-print-docs-body").inner_text().split("\n\n") == [
+            "The book", "Who wrote it", "What paper lacks.",
+        ]  # fmt: skip
+        links = [link.get_attribute("href") for link in page.locator("article a").all()]
+        assert links == ["#document-b/second", None, "#term", "https://a.org", "#cited-id2"]
+        assert page.locator("#cited-id2.citation").count() == 1
+        assert (
+            page.locator("details").count() == 1 and page.locator("details.reasons").get_attribute("open") is not None
+        )
+        assert "on paper there is the picture below" in page.locator("article").inner_text()
+        assert page.locator("table").bounding_box()["width"] <= 201
+        browser.close()
+
+
+def test_the_pages_are_printed_in_one_file(chromium, tmp_path):
     (tmp_path / "_config.yml").write_text("title: T\nonly_build_toc_files: true\n")
     book = tmp_path / "book"
     book.mkdir()
     (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: page\n")
-    (book / "index.md").write_text("# First\n\n[](page.md)\n")
+    (book / "index.md").write_text("# First\n\n[](page.md) and <a href='page.html'>the same</a>\n")
     (book / "page.md").write_text("# Second\n\n$x'$\n")
     content = pdf.print_book(tmp_path).read_bytes()
+    assert b"file:" not in content  # links lead to places in it
     assert content.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", content)) >= 1
     titles = re.findall(rb"/Title \(([^)]*)\)", content)
     assert any(b"First" in title for title in titles) and any(b"Second" in title for title in titles)

@@ -64,7 +64,7 @@ TESTED_WITH = {
     "sessions": "handout",
     "slides": "handout",
     "splits": "datasets",
-    "style": "plots",
+    "style": "charts",
     "trees": "datasets",
 }
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]

@@ -12,6 +12,7 @@ from helpers.networks import TINY, names, same
 from safetensors import safe_open
 
 import stir.training.request
+from stir.book.evidence import read_log
 from stir.computing.parallel import in_threads
 from stir.computing.precision import fast_bf16
 from stir.data import Dataset, Split
@@ -44,6 +45,16 @@ def test_the_second_call_trains_nothing(small, no_training, own_store):
     assert second.card["versions"]["torch"] == torch.__version__ and second.card["bfloat16"] == fast_bf16(
         torch.device("cpu")
     )
+
+
+def test_a_run_notes_that_it_uses_a_network(small, monkeypatch, tmp_path, own_store):
+    used = {}
+    for run in ("trains", "reads"):
+        monkeypatch.setenv("STIR_USED", str(tmp_path / run))
+        trained_model("resnet10", dataset=small, **TINY)
+        used[run] = read_log(tmp_path / run)
+    (card,) = own_store.glob("*.json")
+    assert used["trains"] == used["reads"] == {f"models/{card.name}": "kept"}
 
 
 def test_the_card_is_the_same_on_both_calls(small):

@@ -18,6 +18,7 @@ from stir.book import links
 from stir.book.contents import Book, project_book
 from stir.book.pages import for_book, with_tables
 from stir.book.staging import LOCK, is_whole, staging, vouch
+from stir.book.takeaways import STUDENT
 from stir.computing import processes
 
 STAGED = ".building-"  # begins the name of the folder that a book is built in
@@ -82,8 +83,8 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
         )
     for page, path in book.notebooks.items():
         _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))
-        for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, tables that the page leads to
-            if beside.suffix in (".png", ".csv"):
+        for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, what the page leads to
+            if beside.suffix in (".png", ".csv") or beside.name == f"{path.stem}{STUDENT}":
                 shutil.copy(beside, (folder / "book" / page).parent)
 
 

@@ -14,18 +14,14 @@ import nbformat
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from stir.book.takeaways import STUDENT, alone, installing
+
 NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
+COURSE = "runs/course/"  # begins the names of the sessions' pages
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
 PAPER = "https://arxiv.org/abs/2206.11939"
 AUTHORS_CODE = "https://github.com/nvedant07/STIR"
 GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
-INSTALL = """\
-# Where stir is not installed, as on Colab, this does it.
-import importlib.util
-
-if importlib.util.find_spec("stir") is None:
-    %pip install --quiet "stir-companion[book] @ git+{address}"
-"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def downloads(page: str, book: Path) -> list[Exit]:
     """Return the links to the notebook and the tables of an executed page; none for other pages."""
     name = page.rpartition("/")[2]
     found = []
-    if _is_run(page) and (book.parent / NOTEBOOKS / f"{name}.ipynb").exists():
+    if page.startswith("runs/") and _notebook(page, book).exists():
         found.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
     scale = page.rpartition("/")[0].rpartition("/")[2]
     files = [file for file in tables(page, book) if file.exists()]
@@ -89,17 +85,17 @@ def sources(page: str, address: str) -> list[Exit]:
     return found
 
 
-def takeaway(notebook: Path, address: str) -> str:
-    """Return the text of a notebook with a first cell of code that installs this package where it is missing.
+def takeaway(page: str, book: Path, address: str) -> str:
+    """Return the text of the notebook that a page offers: a finding's source, or a session for students.
 
-    Args:
-        address: of the repository; without one there is nothing to install from, and no such cell.
+    Raises:
+        ValueError: a picture of a session is not there.
     """
-    content = nbformat.read(notebook, as_version=4)
-    if address:
-        cell = nbformat.v4.new_code_cell(INSTALL.format(address=address), id="install")
-        content.cells.insert(1, cell)  # below the title
-    return nbformat.writes(content)
+    path = _notebook(page, book)
+    content = nbformat.read(path, as_version=4)
+    if path.name.endswith(STUDENT):
+        content = alone(content, path.parent)
+    return nbformat.writes(installing(content, address))
 
 
 def zipped(table: Path) -> bytes:
@@ -110,8 +106,15 @@ def zipped(table: Path) -> bytes:
     return content.getvalue()
 
 
+def _notebook(page: str, book: Path) -> Path:
+    """Where the notebook that an executed page offers is, if it offers one."""
+    if page.startswith(COURSE):
+        return book / f"{page}{STUDENT}"
+    return book.parent / NOTEBOOKS / f"{page.rpartition('/')[2]}.ipynb"
+
+
 def _is_run(page: str) -> bool:
-    return page.startswith("runs/") and page.count("/") == 2 and not page.startswith("runs/course/")
+    return page.startswith("runs/") and page.count("/") == 2 and not page.startswith(COURSE)
 
 
 def _check_address(app: Sphinx, config: Config) -> None:
@@ -154,7 +157,10 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
 
     lines = []
     if here:
-        lines.append(f"To take with you, the notebook and the tables behind its figures: {links(here)}.")
+        what = (
+            "the notebook to work in" if page.startswith(COURSE) else "the notebook and the tables behind its figures"
+        )
+        lines.append(f"To take with you, {what}: {links(here)}.")
     if elsewhere:
         lines.append(f"The notebook opens in {links(elsewhere)}.")
     if lines:
@@ -173,7 +179,7 @@ def _write_files(app: Sphinx, error: Exception | None) -> None:
             if path.suffix == ".zip":
                 path.write_bytes(zipped((book / page).parent / way.words))
             else:
-                path.write_text(takeaway(book.parent / NOTEBOOKS / way.words, address), encoding="utf-8")
+                path.write_text(takeaway(page, book, address), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

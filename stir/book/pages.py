@@ -141,7 +141,7 @@ def with_tables(text: str, project: Path) -> str:
 def _table(head: str, values: Mapping[str, str], declared: Mapping[str, Parameter]) -> str:
     """HTML of parameters: the name, the value, under this heading, and what it is."""
     lines = [
-        '<div class="pst-scrollable-table-container"><table class="table">',
+        '<div class="pst-scrollable-table-container"><table class="table parameters">',
         f"<tr><th>parameter</th><th>{head}</th><th>what it is</th></tr>",
     ]
     for name, parameter in declared.items():

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
+
+import yaml
 
 from stir.book.build import STAGED, run_jupyter_book, write_sources
 from stir.book.contents import project_book
 from stir.book.staging import staging
 
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
+PREPARE = Path(__file__).with_name("print.js")
+NOTE = (
+    "Printed from version {version}. In a browser the book also has what unfolds, the code, the parameters and the "
+    "answers of each page, and a page on which networks and steps are chosen. The notebooks in the project make all of "
+    "it again."
+)
+MARGINS = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+SCALE = 0.8  # of a screen's sizes on paper
+SHEET = (841, 1170)  # pixels between the margins at that scale
 FOOTER = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'
 
 
@@ -24,6 +36,12 @@ def browser() -> str:
         if path := shutil.which(name):
             return path
     raise ValueError("no Chromium is on the PATH, which prints the book; install chromium")
+
+
+def front(project: Path) -> list[str]:
+    """Return what stands on the first sheet: the book's title, its authors, and what paper lacks."""
+    config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
+    return [config["title"], config.get("author", ""), NOTE.format(version=version("stir-companion"))]
 
 
 def print_book(project: Path) -> Path:
@@ -41,14 +59,17 @@ def print_book(project: Path) -> Path:
         run_jupyter_book(staged, "--builder", "singlehtml")
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-            page = chromium.new_page()
+            page = chromium.new_page(viewport={"width": SHEET[0], "height": SHEET[1]}, color_scheme="light")
             page.set_default_timeout(0)  # a long book on a slow machine
             page.goto((staged / "_build" / "singlehtml" / "index.html").as_uri())
             page.evaluate(MATH_IS_SET)
-            page.pdf(  # folded cells and answers stay folded, as on a page
+            page.emulate_media(media="print")
+            page.evaluate(PREPARE.read_text(encoding="utf-8"), front(project))
+            page.pdf(
                 path=staged / "book.pdf",
                 format="A4",
-                margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
+                scale=SCALE,
+                margin=MARGINS,
                 display_header_footer=True,
                 header_template="<span></span>",
                 footer_template=FOOTER,

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import nbformat
-from nbformat import NotebookNode
 
 from stir.book import evidence
 from stir.book.staging import staging
+from stir.book.takeaways import alone
 from stir.course import sessions, slides, sources
 from stir.files import store_folder
 
 PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "stir")
-ENDING = (".py", ".typed", ".ipynb", ".html", ".toml", ".md", ".txt", "")
-PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)[^)\s]+\)")
+ENDING = (".py", ".typed", ".ipynb", ".html", ".js", ".toml", ".md", ".txt", "")
 
 
 def write(project: Path, folder: Path, tell: Callable[[str], object] = print) -> Path:
@@ -40,8 +36,8 @@ def write(project: Path, folder: Path, tell: Callable[[str], object] = print) ->
         student, teacher = staged / "student", staged / "teacher"
         for source, page in zip(sources.paths(project), sessions.pages(project)):
             session, executed = sources.read(source), nbformat.read(page, as_version=4)
-            sources.write(alone(sources.student(session), page, student), student / page.name)
-            sources.write(alone(executed, page, teacher), teacher / page.name)
+            sources.write(alone(sources.student(session), page.parent), student / page.name)
+            sources.write(alone(executed, page.parent), teacher / page.name)
             slides.write(executed, page.parent, teacher / "slides" / f"{page.stem}.html")
         shutil.copytree(project / "book" / "_static" / "mathjax", teacher / "slides" / "mathjax")
         _copy_networks(sessions.pages(project), student / "store")
@@ -54,33 +50,6 @@ def write(project: Path, folder: Path, tell: Callable[[str], object] = print) ->
         for name in ("student", "teacher", "student.zip"):
             _replace(staged / name, folder / name)
     return folder / "student.zip"
-
-
-def alone(notebook: NotebookNode, page: Path, folder: Path) -> NotebookNode:
-    """A notebook that stands in `folder`, without the book: pictures come along, links to other pages are words.
-
-    Args:
-        page: where in the book it is.
-
-    Raises:
-        ValueError: a picture is not there.
-    """
-    copy: Any = nbformat.from_dict(notebook)
-
-    def picture(match: re.Match) -> str:
-        path = page.parent / match[2]
-        if not path.exists():
-            raise ValueError(
-                f"{path.resolve()} is not there yet; run `stir book` first, which makes the book's figures"
-            )
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, folder / "figures" / path.name)
-        return f"![{match[1]}](figures/{path.name})"
-
-    for cell in copy.cells:
-        if cell.cell_type == "markdown":
-            cell.source = LINK.sub(r"*\1* (in the book)", PICTURE.sub(picture, cell.source))
-    return copy
 
 
 def _copy_networks(pages: Iterable[Path], store: Path) -> None:

@@ -17,6 +17,7 @@ from stir.book import evidence, freshness
 from stir.book.kernels import START_TIMEOUT, kernels_that_end
 from stir.book.pages import provenance
 from stir.book.staging import is_whole, move_files, staging
+from stir.book.takeaways import STUDENT
 from stir.course import sources
 from stir.files import digest
 
@@ -47,20 +48,23 @@ def make_pages(project: Path, tell: Callable[[str], object] = print) -> None:
 
 
 def make_page(source: Path, page: Path) -> None:
-    """Execute a session with its solutions, and keep it as a page of the book, with the list of the files it has used.
+    """Execute a session with its solutions, and keep it as a page of the book.
+
+    Beside it are the list of the files that it has used, and the notebook that students work in.
 
     Raises:
         RuntimeError: a cell failed, a check of the solutions included; an earlier page stays.
     """
-    made_of = _made_of(source)
+    made_of, session = _made_of(source), sources.read(source)
     with staging(page.parent, ".running-") as staged:
         log, start = staged / ".used", time.perf_counter()
-        notebook = execute(sources.page(sources.read(source)), staged, {"STIR_USED": str(log)}, source.name)
+        notebook = execute(sources.page(session), staged, {"STIR_USED": str(log)}, source.name)
         used = evidence.read_log(log)
         log.unlink(missing_ok=True)
         ran = provenance({}, {}, "digits", time.perf_counter() - start).partition("\n")[0]
         notebook.cells.append(nbformat.v4.new_markdown_cell(ran, id="provenance"))
         sources.write(notebook, staged / page.name)
+        sources.write(sources.student(session), staged / f"{page.stem}{STUDENT}")
         (staged / f"{page.stem}{evidence.USED}").write_text(json.dumps(used, indent=1), encoding="utf-8")
         move_files(staged, page.with_suffix(".json"), made_of)
 

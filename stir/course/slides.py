@@ -46,6 +46,8 @@ def _slides(executed: NotebookNode, folder: Path) -> Iterator[str]:
                 if "image/png" in output.get("data", {}):
                     data = output.data["image/png"].replace("\n", "")
                     yield f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+                elif "text/html" in output.get("data", {}):
+                    yield output.data["text/html"]
 
 
 def _html(text: str) -> str:

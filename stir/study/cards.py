@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,8 +18,8 @@ from stir.study.estimates import number
 MARKS = {"supported": "✓", "not supported": "–", "contradicted": "✗", "not judged": "?"}
 LEGEND = {
     "supported": "the whole interval of the difference lies above zero",
-    "not supported": "it reaches over zero, which does not mean refuted: so few networks may not tell",
-    "contradicted": "it lies below zero",
+    "not supported": "the interval reaches over zero, which does not mean refuted: so few networks may not tell",
+    "contradicted": "the whole interval lies below zero",
     "not judged": "too few of the images <i>X′</i> converged",
 }
 
@@ -40,9 +40,10 @@ def chip(verdict: str, label: str | None = None) -> str:
     return f'<span class="verdict {kind}"><span aria-hidden="true">{MARKS[verdict]}</span> {text(word)}</span>'
 
 
-def legend(verdicts: Sequence[str] = tuple(MARKS)) -> str:
+def legend(verdicts: Iterable[str] = tuple(MARKS)) -> str:
     """HTML that tells what each of these verdicts means."""
-    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in verdicts]
+    present = set(verdicts)  # of a column of a table, too, where `in` looks at the index
+    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in present]
     return f'<p class="verdict-legend">{"; ".join(parts)}.</p>'
 
 

@@ -10,7 +10,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from stir.study.plots import measure_name, pairs_shown
+from stir.study.naming import measure_name
 
 LONG = 8  # characters of a name above which it stands upright over its column
 
@@ -19,18 +19,31 @@ def heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: s
     """CKA and STIR of every ordered pair, side by side; rows are references, columns are targets.
 
     Args:
-        table, names, by, heading: as in `stir.study.plots.pair_heatmaps`, which draws the same.
+        table: rows as `stir.pairwise` makes them, at one layer and by one measure.
+        names: the networks, or the kinds of network, in order.
+        by: an attribute of `stir.study.verdict.described`, such as "kind". A cell is then the mean over all pairs of
+            different networks of the two kinds, except those that share their seed, where the table has the column
+            `same_seed`. Empty for one cell for each pair, those of a network with itself included.
+        heading: title above both.
 
     Returns:
         HTML. The details of a cell are hidden unless a style sheet shows those of the one that is pointed at.
     """
-    groups: Any = pairs_shown(table, by).groupby([f"{side}_{by}" if by else side for side in ("reference", "target")])
+    groups: Any = _shown(table, by).groupby([f"{side}_{by}" if by else side for side in ("reference", "target")])
     cells = {pair: rows for pair, rows in groups if set(pair) <= set(names)}
     plain = measure_name(table)
     titles = {"cka": plain, "stir": "STIR(target | reference)"}
     maps = "".join(_map(cells, list(names), column, title, plain) for column, title in titles.items())
     head = f'<p class="heading">{html.escape(heading)}</p>' if heading else ""
     return f'<div class="heatmaps">{head}{maps}</div>'
+
+
+def _shown(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows of a table that heat maps are of."""
+    if not by:
+        return table
+    same_seed = table.get("same_seed", pd.Series(False, table.index)).astype(bool)
+    return table[(table.reference != table.target) & ~same_seed]
 
 
 def _map(cells: Mapping[tuple, pd.DataFrame], names: list[str], column: str, title: str, plain: str) -> str:

@@ -74,7 +74,7 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
     Raises:
         ValueError: no table has the column, or it holds no numbers.
     """
-    from stir.study import plots
+    from stir.study import figures
     from stir.sweep.figure import column_against
 
     numeric: list[str] = []
@@ -86,7 +86,7 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
         numeric += [name for name in columns if name not in numeric]
     else:
         raise ValueError(f"plot={column!r} is no column of numbers; use one of {', '.join(numeric)}")
-    plots.use_style()
+    figures.use_style()
     figure = column_against(
         table, column, column_of(against, table), lines=_lines(sweep, table, against), xlabel=against
     )

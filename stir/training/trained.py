@@ -66,6 +66,7 @@ def trained_model(
     """
     request = TrainingRequest.prepare(architecture, dataset, seed, width, progress, recipe)
     trained = request.fetch(resolve_device(device), progress)
+    request.entry.card()  # which notes that it is used
     warn_of_chance(trained.card, "the network")
     return trained
 

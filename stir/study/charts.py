@@ -1,31 +1,21 @@
-"""Figures of studies, in which each colour has one meaning on all pages."""
+"""Charts of tables: STIR and CKA along a variable, with their intervals, against accuracy; how trainings went."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import display
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from torch import Tensor
+from matplotlib.figure import Figure
 
-from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, draw_images, log_axis, show_image
+from stir.study.figures import PANEL, panels_for
+from stir.study.naming import measure_name
+from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, log_axis
 
-LOSS_NAMES = {
-    "adversarial-l2": "adversarial (L2)",
-    "adversarial-linf": "adversarial (L∞)",
-    "trades": "TRADES (L∞)",
-    "trades-l2": "TRADES (L2)",
-    "mart": "MART (L∞)",
-    "mart-l2": "MART (L2)",
-}
-PANEL = (4.2, 3.4)  # inches; a phone shows a panel at nearly its size, a wide page two beside each other
 LEGEND = {"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1), "columnspacing": 1.2}
 
 
@@ -40,125 +30,6 @@ class _Series(NamedTuple):
 
 
 CKA, STIR = _Series("cka", "CKA", CKA_COLOUR, "s", "--"), _Series("stir", "STIR", STIR_COLOUR, "o", "-")
-
-
-def loss_name(loss: str) -> str:
-    """Name of a loss as the book writes it."""
-    return LOSS_NAMES.get(loss, loss)
-
-
-def measure_name(table: pd.DataFrame) -> str:
-    """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
-    names = set(table.get("measure", ["linear-cka"]))
-    return names.pop().removeprefix("linear-").replace("cka", "CKA")
-
-
-def use_style() -> None:
-    """Apply the book's style to matplotlib, and have pages show what tables hold as text, not as mathematics."""
-    pd.set_option("display.html.use_mathjax", False, "styler.html.mathjax", False)
-    sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "savefig.dpi": 220,
-            "savefig.bbox": "tight",
-            "svg.hashsalt": "stir",  # the same names inside a picture each time
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
-
-
-def publish(figure: Figure, file: str) -> None:
-    """Save a figure, and show it: each panel as a picture of its own, so that they stand one below another on a phone.
-
-    Args:
-        file: name of a PNG of the whole figure.
-    """
-    figure.savefig(file)
-    panels = list(figure.subfigs)
-    for panel in panels or [None]:
-        for other in panels:
-            other.set_visible(other is panel)
-        data = {"image/svg+xml": _drawn(figure, panel, "svg").decode(), "image/png": _drawn(figure, panel, "png")}
-        display(data, raw=True)
-    plt.close(figure)
-
-
-def _drawn(figure: Figure, panel: SubFigure | None, kind: str) -> bytes:
-    """A picture of one panel, or of the whole figure."""
-    inches = panel.bbox.transformed(figure.dpi_scale_trans.inverted()) if panel else "tight"
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, bbox_inches=inches, metadata={"Date": None} if kind == "svg" else None)
-    return file.getvalue()
-
-
-def _panels(titles: Iterable[str], columns: int = 2, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title, in rows."""
-    titles = list(titles)
-    lines, columns = -(-len(titles) // columns), min(columns, len(titles))
-    figure = plt.figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")
-    panels = figure.subfigures(lines, columns, squeeze=False).flat[: len(titles)]
-    axes = [panel.subplots() for panel in panels]
-    for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(as_text(title), pad=22)  # room for a legend below it
-    return figure, axes
-
-
-def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
-    """A grid of images, one labelled row for each entry.
-
-    Args:
-        rows: label -> images [N, C, H, W], shown clamped to [0, 1].
-        columns: number shown of each.
-    """
-    columns = min(columns, *(len(images) for images in rows.values()))
-    size = 6.2 / max(columns, 6)
-    figure = plt.figure(figsize=(size * columns, (size + 0.22) * len(rows)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
-    draw_images(figure, rows, columns)
-    return figure
-
-
-class View(NamedTuple):
-    """An image, what an inversion made of noise, and how far that is from the image to two networks."""
-
-    image: Tensor  # [C, H, W] in [0, 1], and so the next two
-    seed: Tensor
-    inverted: Tensor
-    to_reference: float  # relative distance
-    to_target: float
-
-
-def idea(views: Mapping[str, View]) -> Figure:
-    """The idea of STIR in one picture: x, the seed, x', and its distance from x as reference and target see it.
-
-    Args:
-        views: label -> what is shown in its row.
-    """
-    figure, grid = plt.subplots(
-        len(views), 4, figsize=(6.2, 1.32 * len(views) + 0.35), width_ratios=(1, 1, 1, 1.3), layout="constrained"
-    )
-    farthest = max(view.to_target for view in views.values())
-    heads = ("an image $x$", "noise", "changed: $x'$", "from $x'$ to $x$")
-    for axes, (label, view) in zip(grid, views.items(), strict=True):
-        for axis, image in zip(axes, (view.image, view.seed, view.inverted), strict=False):
-            show_image(axis, image)
-        axes[0].set_ylabel(as_text(label), fontsize=11)
-        bars = axes[3].barh(
-            ["to the\nreference", "to the\ntarget"],
-            [view.to_reference, view.to_target],
-            color=[BASELINE_COLOUR, STIR_COLOUR],
-            height=0.55,
-        )
-        axes[3].bar_label(bars, fmt="%.2f", padding=3, fontsize=11)
-        axes[3].set(xlim=(0, 1.25 * farthest), xticks=[])
-        axes[3].set_ylim(1.75, -0.75)
-        axes[3].tick_params(axis="y", length=0, labelsize=11)
-        sns.despine(ax=axes[3], bottom=True)
-    for axis, head in zip(grid[0], heads, strict=True):
-        axis.set_title(head, fontsize=11)
-    return figure
 
 
 def profiles(
@@ -180,7 +51,7 @@ def profiles(
         xlabel: label of the horizontal axis.
         ticks: title -> labels of the values; None for the values themselves.
     """
-    figure, axes = _panels(panels)
+    figure, axes = panels_for(panels)
     low = min([0.0, *(rows.filter(["stir", "cka", "pixels"]).min().min() - 0.03 for rows in panels.values())])
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
         groups = [rows[rows[by] == value] for value in order]
@@ -215,49 +86,6 @@ def _baseline(axis: Axes, x: np.ndarray, pixels: np.ndarray) -> None:
     axis.plot(x, pixels, ":", marker="D", ms=3.5, lw=1.2, color=BASELINE_COLOUR, label="pixels", zorder=1)
 
 
-def pair_heatmaps(table: pd.DataFrame, names: Sequence[str], by: str = "", heading: str = "") -> Figure:
-    """CKA and STIR of every ordered pair, side by side; rows are references, columns are targets.
-
-    Args:
-        table: rows as `stir.pairwise` makes them, at one layer and by one measure.
-        names: the networks, or the kinds of network, in order.
-        by: an attribute of `stir.study.verdict.described`, such as "kind". A cell is then the mean over all pairs of
-            different networks of the two kinds, except those that share their seed, where the table has the column
-            `same_seed`. Empty for one cell for each pair, those of a network with itself included.
-        heading: title above both.
-    """
-    rows, columns = (f"{side}_{by}" if by else side for side in ("reference", "target"))
-    table = pairs_shown(table, by)
-    size = 2.2 + 0.55 * len(names)
-    figure, axes = plt.subplots(1, 2, figsize=(2 * size, size), sharey=True)
-    for axis, column, title in ((axes[0], "cka", "CKA"), (axes[1], "stir", "STIR(target | reference)")):
-        grid = table.pivot_table(index=rows, columns=columns, values=column).reindex(
-            index=list(names), columns=list(names)
-        )
-        grid = grid.rename(index=as_text, columns=as_text)
-        sns.heatmap(grid, ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", square=True, cbar=False)
-        axis.set(
-            title=measure_name(table) if column == "cka" else title,
-            xlabel="target",
-            ylabel="reference" if column == "cka" else "",
-        )
-        axis.tick_params(axis="x", rotation=35)
-        plt.setp(axis.get_xticklabels(), ha="right")
-        axis.tick_params(axis="y", rotation=0)
-    if heading:
-        figure.suptitle(as_text(heading))
-    figure.tight_layout()
-    return figure
-
-
-def pairs_shown(table: pd.DataFrame, by: str = "") -> pd.DataFrame:
-    """The rows of a table that a heat map is of, as `pair_heatmaps` says."""
-    if not by:
-        return table
-    same_seed = table.get("same_seed", pd.Series(False, table.index)).astype(bool)
-    return table[(table.reference != table.target) & ~same_seed]
-
-
 def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, labels: str) -> Figure:
     """STIR and CKA of groups of networks, in their order, each with the mean of another property, such as accuracy.
 
@@ -268,7 +96,7 @@ def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, 
         xlabel: label of the horizontal axis.
         labels: the column whose values group the networks.
     """
-    figure, axes = _panels(panels)
+    figure, axes = panels_for(panels)
     for axis, (_, rows) in zip(axes, panels.items(), strict=True):
         groups = rows.groupby(labels, sort=False)
         places = np.arange(groups.ngroups)
@@ -324,7 +152,7 @@ def convergence(table: pd.DataFrame) -> Figure:
         table: rows with columns as `stir.pairwise` makes them, of one pair, by different numbers of steps.
     """
     groups = dict([*table.groupby("solver", sort=False)])
-    figure, axes = _panels(groups)
+    figure, axes = panels_for(groups)
     for axis, rows in zip(axes, groups.values(), strict=True):
         style = dict(fmt="o-", capsize=2, lw=1.4, color=STIR_COLOUR, label="STIR")
         axis.errorbar(rows.distance_median, rows.stir, yerr=_errors(rows, "stir"), **style)
@@ -336,7 +164,7 @@ def convergence(table: pd.DataFrame) -> Figure:
             style = dict(fontsize=8.5, ha="center", va="center", backgroundcolor="white")
             axis.annotate(f"{row.steps}", place, **style).get_bbox_patch().set_boxstyle("square", pad=0.1)
         log_axis(axis)
-        axis.set(xlabel="median relative distance reached (numbers: steps)", ylabel="similarity", ylim=(-0.03, 1.05))
+        axis.set(xlabel="median distance reached (numbers: steps)", ylabel="similarity", ylim=(-0.03, 1.05))
         axis.set_xlim(table.distance_median.max() * 1.15, table.distance_median.min() / 1.15)
         axis.legend(**LEGEND, ncols=2)
     return figure
@@ -348,7 +176,7 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
     Args:
         groups: title -> network -> its `card["curve"]`.
     """
-    figure, axes = _panels(groups, size=(PANEL[0], PANEL[1] + 0.13 * max(map(len, groups.values()))))
+    figure, axes = panels_for(groups, size=(PANEL[0], PANEL[1] + 0.13 * max(map(len, groups.values()))))
     for axis, curves in zip(axes, groups.values(), strict=True):
         colours = sns.color_palette("colorblind", len(curves))
         for number, (name, curve) in enumerate(curves.items()):

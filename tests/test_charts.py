@@ -1,7 +1,4 @@
-"""Figures show what the table says."""
-
-import io
-import re
+"""Charts show what the table says."""
 
 import matplotlib
 
@@ -10,11 +7,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-import torch
 from matplotlib.text import Text
 
-from stir.study import plots
-from stir.study.verdict import described
+from stir.study import charts
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +33,7 @@ def table():
 
 
 def test_profiles_draw_the_means(table):
-    figure = plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
+    figure = charts.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
     (axis,) = figure.axes
     assert (axis.get_title(), axis.get_xlabel()) == ("one", "layer")
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
@@ -50,11 +45,11 @@ def test_profiles_draw_the_means(table):
 def test_pixels_are_drawn_where_they_were_scored(table):
     table = table.assign(pixels=[0.3, 0.5, 0.1, 0.3])
     figures = {
-        "profiles": plots.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"),
-        "against": plots.similarity_against(
+        "profiles": charts.profiles({"one": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"),
+        "against": charts.similarity_against(
             {"one": table.assign(x=[0.1, 0.3, 0.6, 0.8])}, x="x", xlabel="accuracy", labels="reference_layer"
         ),
-        "rows": plots.interval_rows(table.assign(floor=0.05, ceiling=0.99), labels="reference_layer"),
+        "rows": charts.interval_rows(table.assign(floor=0.05, ceiling=0.99), labels="reference_layer"),
     }
     drawn = {
         name: next(line for line in figure.axes[0].lines if line.get_label() == "pixels")
@@ -64,39 +59,17 @@ def test_pixels_are_drawn_where_they_were_scored(table):
     assert list(drawn["against"].get_ydata()) == pytest.approx([0.4, 0.2])
     assert list(drawn["against"].get_xdata()) == [0, 1]
     assert list(drawn["rows"].get_xdata()) == pytest.approx([0.3, 0.5, 0.1, 0.3])
-    refused = plots.profiles(
+    refused = charts.profiles(
         {"one": table.assign(pixels=float("nan"))}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer"
     )
     assert "pixels" not in [line.get_label() for line in refused.axes[0].lines]
-
-
-def test_heatmap_has_the_reference_as_row(table):
-    one = table[table.reference_layer == "stage1"]
-    own = one.assign(target=one.reference, stir=1.0, cka=1.0)
-    figure = plots.pair_heatmaps(pd.concat([one, own]), ["a", "b"])
-    stir = figure.axes[1]
-    assert [text.get_text() for text in stir.texts] == ["1.00", "0.80", "0.90", "1.00"]
-    assert stir.get_xlabel() == "target"
-
-
-def test_a_heatmap_of_kinds_averages_different_networks(table):
-    kinds = {"a": {"kind": "K"}, "b": {"kind": "K"}, "c": {"kind": "L"}}
-    rows = [
-        {"reference": one, "target": other, "cka": 0.9}
-        | {"stir": 0.5 if one == other else 0.1 * (ord(one) - 96) + 0.01 * (ord(other) - 96)}
-        for one in kinds
-        for other in kinds
-    ]
-    figure = plots.pair_heatmaps(described(pd.DataFrame(rows), kinds), ["L", "K"], by="kind")
-    # In L there is one network, which is nobody's other: its cell stays empty.
-    assert [text.get_text() for text in figure.axes[1].texts] == ["0.32", "0.18", "0.17"]
 
 
 def test_against_marks_each_group_once():
     rows = pd.DataFrame(
         {"robust": [0.1, 0.3, 0.8], "stir": [0.4, 0.6, 0.9], "cka": [0.8, 0.8, 0.9], "kind": ["low", "low", "high"]}
     )
-    figure = plots.similarity_against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
+    figure = charts.similarity_against({"as the reference": rows}, x="robust", xlabel="accuracy", labels="kind")
     (axis,) = figure.axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert list(lines["STIR"].get_xdata()) == [0, 1]
@@ -104,16 +77,9 @@ def test_against_marks_each_group_once():
     assert [label.get_text() for label in axis.get_xticklabels()] == ["low\n20%", "high\n80%"]
 
 
-def test_image_rows_shows_as_many_as_there_are():
-    figure = plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
-    assert len(figure.axes) == 2 * 3
-    labels = [axis.get_title(loc="left") for axis in figure.axes]
-    assert [label for label in labels if label] == ["gray", "colour"]
-
-
 def test_interval_rows_show_every_number(table):
     rows = table.assign(floor=0.1, ceiling=0.99, kind=["a", "b", "c", "d"])
-    figure = plots.interval_rows(rows, labels="kind")
+    figure = charts.interval_rows(rows, labels="kind")
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c", "d"]
     drawn = {round(float(x), 3) for line in axis.lines for x in line.get_xdata()}
@@ -126,7 +92,7 @@ def test_convergence_draws_a_panel_for_each_solver(table):
     rows = table.assign(
         solver=["one", "one", "two", "two"], steps=[1, 2, 1, 2], ceiling=0.95, distance_median=[0.3, 0.1, 0.2, 0.05]
     )
-    figure = plots.convergence(rows)
+    figure = charts.convergence(rows)
     assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
     for axis, steps in zip(figure.axes, (["1", "2"], ["1", "2"]), strict=True):
         assert set(axis.get_legend_handles_labels()[1]) == {"STIR", "ceiling"}
@@ -138,28 +104,9 @@ def test_convergence_draws_a_panel_for_each_solver(table):
         assert len(set(places)) == 2  # neighbours at different heights
 
 
-def test_a_published_figure_is_a_picture_for_each_panel(table, tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(plots, "display", lambda data, raw: shown.append(data))
-    monkeypatch.chdir(tmp_path)
-    plots.use_style()
-    figure = plots.profiles({"a": table, "b": table}, by="reference_layer", order=["stage1", "stage2"], xlabel="layer")
-    plots.publish(figure, "both.png")
-    assert len(shown) == 2 and plt.get_fignums() == []
-    whole, one = (plt.imread(source) for source in ("both.png", io.BytesIO(shown[0]["image/png"])))
-    assert whole.shape[1] > 1.8 * one.shape[1]
-    assert one.shape[1] > 2 * 350  # twice the pixels of a phone
-    for data in shown:
-        width = float(re.search(r'<svg.* width="([\d.]+)pt"', data["image/svg+xml"].replace("\n", " "))[1])
-        assert width == pytest.approx(72 * plots.PANEL[0], rel=0.02)
-    assert shown[0]["image/svg+xml"] != shown[1]["image/svg+xml"]
-    plots.publish(plots.image_rows({"one": torch.rand(2, 1, 8, 8)}), "one.png")
-    assert len(shown) == 3
-
-
 def test_training_curves():
     curves = {"a": [{"loss": 2.0}, {"loss": 0.5}], "b": [{"loss": 1.0}]}
-    figure = plots.training_curves({"first": curves, "second": {"c": [{"loss": 3.0}]}})
+    figure = charts.training_curves({"first": curves, "second": {"c": [{"loss": 3.0}]}})
     left, right = figure.axes
     assert [line.get_label() for line in left.lines] == ["a", "b"] and left.lines[0].get_ydata().tolist() == [2.0, 0.5]
     assert left.lines[0].get_xdata().tolist() == [1, 2] and left.get_yscale() == "log" and right.get_title() == "second"
@@ -171,11 +118,10 @@ def test_names_are_drawn_letter_for_letter(table, name):
     named = named.assign(reference_layer=name, x=0.5, pixels=0.3, floor=0.1, ceiling=0.9)
     curve = [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]
     figures = [
-        plots.profiles({name: named}, by="reference_layer", order=[name], xlabel="layer"),
-        plots.pair_heatmaps(named, [name, "b"], heading=name),
-        plots.similarity_against({name: named}, x="x", xlabel="accuracy", labels="reference_layer"),
-        plots.interval_rows(named, labels="reference_layer"),
-        plots.training_curves({name: {name: curve}}),
+        charts.profiles({name: named}, by="reference_layer", order=[name], xlabel="layer"),
+        charts.similarity_against({name: named}, x="x", xlabel="accuracy", labels="reference_layer"),
+        charts.interval_rows(named, labels="reference_layer"),
+        charts.training_curves({name: {name: curve}}),
     ]
     for figure in figures:
         figure.canvas.draw()
@@ -184,20 +130,3 @@ def test_names_are_drawn_letter_for_letter(table, name):
         for text in drawn:  # what matplotlib makes of it
             shown, is_math = text._preprocess_math(text.get_text())
             assert shown == name and not is_math
-
-
-def test_pages_show_tables_as_text():
-    plots.use_style()
-    table = pd.DataFrame({"a $b$": ["<b>$x$</b>"]})
-    assert "mathjax_ignore" in table.to_html() and "&lt;b&gt;$x$" in table.to_html()
-    assert "mathjax_ignore" in table.style.set_table_attributes('class="wide"').to_html()
-
-
-def test_the_idea_shows_both_distances():
-    image = torch.rand(3, 8, 8)
-    view = plots.View(image, image, image, 0.04, 0.8)
-    figure = plots.idea({"one": view, "two": view._replace(to_target=0.1)})
-    bars = figure.axes[3]
-    assert [text.get_text() for text in bars.texts] == ["0.04", "0.80"]
-    assert [label.get_text() for label in bars.get_yticklabels()] == ["to the\nreference", "to the\ntarget"]
-    assert figure.axes[7].get_xlim() == bars.get_xlim() and len(figure.axes) == 8

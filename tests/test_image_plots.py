@@ -1,0 +1,26 @@
+"""Figures of images show those that they are given."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import torch
+
+from stir.study import image_plots
+
+
+def test_image_rows_shows_as_many_as_there_are():
+    figure = image_plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
+    assert len(figure.axes) == 2 * 3
+    labels = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [label for label in labels if label] == ["gray", "colour"]
+
+
+def test_the_idea_shows_both_distances():
+    image = torch.rand(3, 8, 8)
+    view = image_plots.View(image, image, image, 0.04, 0.8)
+    figure = image_plots.idea({"one": view, "two": view._replace(to_target=0.1)})
+    bars = figure.axes[3]
+    assert [text.get_text() for text in bars.texts] == ["0.04", "0.80"]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["to the\nreference", "to the\ntarget"]
+    assert figure.axes[7].get_xlim() == bars.get_xlim() and len(figure.axes) == 8
