@@ -6,6 +6,7 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,7 +21,7 @@ NOTE = (
     "answers of each page, and a page on which networks and steps are chosen. The notebooks in the project make all of "
     "it again."
 )
-MARGINS = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+MARGINS: Any = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 SCALE = 0.8  # of a screen's sizes on paper
 SHEET = (841, 1170)  # pixels between the margins at that scale
 FOOTER = '<div style="width: 100%; font-size: 8px; text-align: center"><span class="pageNumber"></span></div>'

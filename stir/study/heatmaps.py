@@ -42,8 +42,10 @@ def _shown(table: pd.DataFrame, by: str) -> pd.DataFrame:
     """The rows of a table that heat maps are of."""
     if not by:
         return table
-    same_seed = table.get("same_seed", pd.Series(False, table.index)).astype(bool)
-    return table[(table.reference != table.target) & ~same_seed]
+    shown = table.reference != table.target
+    if "same_seed" in table:
+        shown &= ~table.same_seed.astype(bool)
+    return table.loc[shown]
 
 
 def _map(cells: Mapping[tuple, pd.DataFrame], names: list[str], column: str, title: str, plain: str) -> str:

@@ -21,5 +21,5 @@ def loss_name(loss: str) -> str:
 
 def measure_name(table: pd.DataFrame) -> str:
     """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
-    names = set(table.get("measure", ["linear-cka"]))
-    return names.pop().removeprefix("linear-").replace("cka", "CKA")
+    name: str = table.measure.iloc[0] if "measure" in table else "linear-cka"
+    return name.removeprefix("linear-").replace("cka", "CKA")
