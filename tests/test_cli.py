@@ -123,8 +123,23 @@ def test_the_parameters_of_a_notebook_are_listed(arguments, monkeypatch):
     assert "n_images               int    150                   5 or more               test images" in result.output
 
 
+@pytest.mark.parametrize("group", [[], ["course"]])
+def test_the_summaries_of_commands_are_whole(group):
+    listed = CliRunner().invoke(main, [*group, "--help"]).output.partition("Commands:")[2]
+    assert listed.count("\n  ") > 1 and "..." not in listed
+
+
 def test_the_version():
     assert version("stir-companion") in CliRunner().invoke(main, ["--version"]).output
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list"], ["course", "--help"]])
+def test_what_needs_no_computing_loads_none_of_it(arguments):
+    """Each of these takes seconds to load."""
+    heavy = {"torch", "scipy", "pandas", "nbformat", "papermill", "matplotlib"}
+    code = f"import sys; from stir.cli import main; main({arguments}, standalone_mode=False); "
+    code += f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, env=ENVIRONMENT, capture_output=True)
 
 
 def test_parameters_are_checked_without_running(monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stir.book import freshness, places, runner
+from stir.book import freshness, lookup, places, runner
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -24,8 +24,8 @@ def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any]
 def scale(project: Path, name: str) -> tuple[list[str], bool]:
     """Lines on the notebooks that can run at a scale, and on those that cannot, and whether all can."""
     able, unable = [], {}
-    for notebook in runner.own_files(project, "notebooks/*.ipynb"):
-        base = runner.load_scale(project, name, notebook)
+    for notebook in lookup.own_files(project, "notebooks/*.ipynb"):
+        base = lookup.load_scale(project, name, notebook)
         try:
             check_run(project, notebook, name, base, base)
             able.append(notebook.stem)
@@ -40,7 +40,7 @@ def pages(project: Path) -> tuple[list[str], bool]:
 
     Those of the book should have the parameters of their scale, others those that they were executed with.
     """
-    notebooks = {path.name: path for path in runner.own_files(project, "notebooks/*.ipynb")}
+    notebooks = {path.name: path for path in lookup.own_files(project, "notebooks/*.ipynb")}
     lines, good = [], True
     for page in [
         *project.glob("book/runs/*/*.ipynb"),
@@ -50,7 +50,7 @@ def pages(project: Path) -> tuple[list[str], bool]:
         if page.name not in notebooks:
             continue
         of_book = page.parents[1] == project / "book" / "runs"
-        values = runner.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
+        values = lookup.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
         reasons = freshness.changes(notebooks[page.name], values, page.parent)
         good = good and not reasons
         state = f"stale: since it ran, there changed {', '.join(reasons)}" if reasons else "current"

@@ -31,7 +31,9 @@ import click
     help="Folder for the results.  [default: runs/compare-PARAMETERS]",
 )
 def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], output: Path | None, **options) -> None:
-    """Compare networks of your own, layer by layer: a table, and a report that says whether the numbers can be trusted.
+    """Compare networks of your own, layer by layer.
+
+    It leaves a table, and a report that says whether the numbers can be trusted.
 
     MODULE:FUNCTION is a function in a module of the current folder, or one that is installed, that returns a
     torch.nn.Module for images in [0, 1]; torchvision:resnet50 a network of torchvision's with published weights.

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 import click
 
-from stir.computing.memory import is_out_of_memory
-
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
@@ -37,6 +35,8 @@ def one_message() -> Iterator[None]:
     except MemoryError as error:
         raise click.ClickException(str(error) or "memory does not suffice") from error
     except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        from stir.computing.memory import is_out_of_memory  # here, as it loads PyTorch
+
         # PyTorch appends where in its own code an allocation failed.
         message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
         raise click.ClickException(message or type(error).__name__) from error

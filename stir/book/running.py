@@ -12,7 +12,7 @@ import click
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import freshness, outcome, pages, parameters, places, runner
+from stir.book import freshness, lookup, outcome, pages, parameters, places, runner
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
 
@@ -22,7 +22,7 @@ def values_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of a scale, and those with the parameters that are given as names and texts."""
     declared = parameters.declared(notebook)
-    base = runner.load_scale(project, scale, notebook)
+    base = lookup.load_scale(project, scale, notebook)
     values = {key: parameters.parse_value(text, key, declared) for key, text in given}
     return base, places.with_given(notebook, base, values)
 
@@ -91,11 +91,11 @@ def stale(
     """
     folder = project / "book" / "runs" / scale
     remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
-    notebooks = runner.own_files(project, "notebooks/*.ipynb")
+    notebooks = lookup.own_files(project, "notebooks/*.ipynb")
     for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
         if names is not None and notebook.stem not in names and not freshness.reads_tables(notebook):
             continue
-        values = runner.load_scale(project, scale, notebook)
+        values = lookup.load_scale(project, scale, notebook)
         if not freshness.is_current(notebook, values, folder):
             click.echo(f"Executing {notebook.name} at the scale {scale} ...")
             yield notebook, values, folder

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from stir.book.options import cell_timeout_option, parameter_option, scale_option
-from stir.computing.devices import resolve_device
 
 
 @click.command()
@@ -59,9 +58,9 @@ def sweep(
     queue: Path | None,
     cell_timeout: int,
 ) -> None:
-    """Execute NOTEBOOK once for each combination of a grid of parameters, on all cores or a cluster.
+    """Execute a notebook once for each combination of a grid.
 
-    What is done is not run again: the same command goes on where it was.
+    On all cores, or on a cluster. What is done is not run again: the same command goes on where it was.
     """
     from stir.sweep import sweeping, tidy
 
@@ -89,6 +88,7 @@ def sweep(
 
 def _run(pending: list[Any], workers: int | None, scheduler: str | None, queue: Path | None, cell_timeout: int) -> None:
     """Run combinations on the cluster that was asked for, with a line as each ends."""
+    from stir.computing.devices import resolve_device
     from stir.sweep import cluster, sweeping
 
     if scheduler:

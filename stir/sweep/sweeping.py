@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stir.book import parameters, places, runner
+from stir.book import lookup, parameters, places, runner
 from stir.book.freshness import absolute_paths
 from stir.files import store_folder
 from stir.sweep.combination import Combination, Outcome, execute
@@ -56,7 +56,7 @@ def plan(
     Raises:
         ValueError: any of it is unknown, of another form or another type, or stands twice; or there is no grid.
     """
-    source = runner.find_notebook(project, notebook).absolute()
+    source = lookup.find_notebook(project, notebook).absolute()
     declared = parameters.declared(source)
     shared = {name: parameters.parse_value(text, name, declared) for name, text in given}
     varied = parse_grid(grid, declared)
@@ -65,7 +65,7 @@ def plan(
     twice = sorted(varied.keys() & shared.keys())
     if twice:
         raise ValueError(f"parameter {twice[0]!r} is given by -p and in the grid; leave one of them out")
-    base = runner.load_scale(project, scale, source)
+    base = lookup.load_scale(project, scale, source)
     folder = output.absolute() if output else project / "runs" / scale
     made = []
     for values in combinations(varied):
