@@ -209,10 +209,10 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
+    from stir.book.places import folders_of_runs
     from stir.book.staging import leftovers
 
-    runs = ("book/runs/*", "runs/*", "runs/*/*")
-    folders = [(folder, ".running-") for pattern in runs for folder in project.glob(pattern)]
+    folders = [(folder, ".running-") for folder in folders_of_runs(project)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:
         for left in leftovers(folder, prefix):
             yield from (path for path in left.rglob("*") if path.is_file())

@@ -50,6 +50,7 @@ TESTED_WITH = {
     "collection": "trained",
     "combination": "sweeping",
     "commands": "sweeping",
+    "ending": "sweeping",
     "errors": "cli",
     "evaluation": "score",
     "figure": "tidy",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any]
     """
     runner.check(notebook, values)
     folder = places.run_folder(project, notebook, scale, base, values)
-    return f"{notebook.stem} at the scale {scale} can run, into {os.path.relpath(folder)}"
+    return f"{notebook.stem} at the scale {scale} can run, into {places.shown(folder)}"
 
 
 def scale(project: Path, name: str) -> tuple[list[str], bool]:
@@ -42,11 +41,7 @@ def pages(project: Path) -> tuple[list[str], bool]:
     """
     notebooks = {path.name: path for path in lookup.own_files(project, "notebooks/*.ipynb")}
     lines, good = [], True
-    for page in [
-        *project.glob("book/runs/*/*.ipynb"),
-        *project.glob("runs/*/*.ipynb"),
-        *project.glob("runs/*/*/*.ipynb"),
-    ]:
+    for page in [page for folder in places.folders_of_runs(project) for page in folder.glob("*.ipynb")]:
         if page.name not in notebooks:
             continue
         of_book = page.parents[1] == project / "book" / "runs"

@@ -40,7 +40,7 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     roots = _image_folders([parameter.value for parameter in declared.values()] + [*values.values()])
     return {
-        "notebook": {notebook.name: _short(notebook.read_bytes())},
+        "notebook": _source(notebook),
         "parameters": values,
         "tables": {
             f"{path.parent.name}/{path.name}": _short(path.read_bytes())
@@ -52,6 +52,15 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
         },
         **of_the_package(),
     }
+
+
+def made_by(notebook: Path, folder: Path) -> bool:
+    """Return whether `folder` holds the result of executing `notebook` as it is now, with any parameters or package."""
+    return made_from(folder / f"{notebook.stem}.json").get("notebook") == _source(notebook)
+
+
+def _source(notebook: Path) -> dict[str, str]:
+    return {notebook.name: _short(notebook.read_bytes())}
 
 
 def of_the_package() -> dict[str, dict[str, str]]:

@@ -34,6 +34,11 @@ def run_folder(project: Path, notebook: Path, scale: str, base: Mapping[str, Any
     return folder
 
 
+def folders_of_runs(project: Path) -> list[Path]:
+    """All folders that runs write into unless another is named: the book's, a scale's, and those of one run."""
+    return [folder for pattern in ("book/runs/*", "runs/*", "runs/*/*") for folder in project.glob(pattern)]
+
+
 def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of `values` that differ from those of `base` or the notebook's defaults, as it declares them."""
     declared = parameters.declared(notebook)
@@ -82,6 +87,11 @@ def _squeezed(value: Any) -> str:
     """What is plain in a value."""
     text = value if isinstance(value, str) else json.dumps(value)
     return re.sub(r"[^a-z0-9._-]+", "_", text.lower()).strip("_.")[-30:]
+
+
+def shown(path: Path) -> Path:
+    """A path as commands tell it: from the current folder, if it lies there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _hash(values: Mapping[str, Any]) -> str:

@@ -53,8 +53,8 @@ def run_notebook(
         if place == folder:
             with suppress(OSError):
                 folder.rmdir()  # if nothing came of it
-    partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
-    message = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
+    partial = f"\nAs far as it came, it is kept as {places.shown(failed)}" if failed.exists() else ""
+    message = f"{notebook.name} failed; {places.shown(folder)} is as it was. {reason[0].upper()}{reason[1:]}"
     raise click.ClickException(f"{message}{partial}")
 
 

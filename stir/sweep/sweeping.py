@@ -11,7 +11,7 @@ from stir.book import lookup, parameters, places, runner
 from stir.book.freshness import absolute_paths
 from stir.files import store_folder
 from stir.sweep.combination import Combination, Outcome, execute
-from stir.sweep.grid import combinations, parse_grid
+from stir.sweep.grid import combinations, in_words, parse_grid
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -74,7 +74,8 @@ def plan(
         try:
             runner.check(source, everything)
         except ValueError as error:
-            raise ValueError(f"{', '.join(f'{name}={value}' for name, value in values.items())}: {error}") from error
+            others = {name: value for name, value in values.items() if f"{name}={value!r}" not in str(error)}
+            raise ValueError(f"{in_words(others)}: {error}" if others else str(error)) from error
         if output:
             place = folder / places.label(source.stem, places.differences(source, base, everything))
             places.check_free(place, source, everything)
