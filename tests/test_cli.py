@@ -88,7 +88,7 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
     assert done.stderr.startswith("Error: ") and message in done.stderr
     assert not list((tmp_path / "book" / "runs" / "digits").iterdir())
     partial = tmp_path / "runs" / "digits" / "own-failed.ipynb"
-    assert partial.exists() == (f"As far as it came, it is kept as {partial}" in done.stderr)
+    assert partial.exists() == ("As far as it came, it is kept as runs/digits/own-failed.ipynb\n" in done.stderr)
     assert partial.exists() or "2_000_000" in code  # which no file may hold
 
 
@@ -245,6 +245,8 @@ def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
     process.send_signal(end)
     _, told = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in told
+    stopping = "Stopping ... The same command goes on from the networks and measurements that are kept so far.\n"
+    assert (stopping in told) == (end == signal.SIGINT)
     time.sleep(0.2)
     for pid in map(int, pids.read_text().strip(".").split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"

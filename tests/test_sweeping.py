@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     assert "Dashboard: http://127.0.0.1:" in out and "with 2 workers, which were at work" in out
     assert process.returncode == 1 and "Traceback" not in err
     # What varies tells one from another, not the folder's name.
-    assert "1 of 6 combinations failed; --retry runs them again:\n  x=3: cell 2, `assert not unlucky" in err
+    assert "1 of 6 combinations failed; --retry runs them again:\n  x=3: cell 3, `assert not unlucky" in err
     assert err.endswith("\n    as far as it came: out/own-x=3,unlucky=true/own-failed.ipynb\n")
     ends = re.findall(r"^\[(\d)/6\] (x=\d): (?:\d+ s|failed)$", out, re.MULTILINE)
     assert sorted(end[1] for end in ends) == [f"x={x}" for x in range(6)] and ends[5][0] == "6"

@@ -13,6 +13,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from stir.book import freshness, lookup, outcome, pages, parameters, places, runner
+from stir.book.errors import resumable
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
 
@@ -40,9 +41,10 @@ def run_notebook(
     place = project / "runs" / scale if folder.parent == project / "book" / "runs" else folder
     failed = place / f"{notebook.stem}-failed.ipynb"
     try:
-        return runner.execute(
-            notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
-        )
+        with resumable("the networks and measurements that are kept so far"):
+            return runner.execute(
+                notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
+            )
     except PapermillExecutionError as error:
         reason = outcome.what_failed(error)
     except DeadKernelError as error:

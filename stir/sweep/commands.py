@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stir.book.errors import resumable
 from stir.book.options import cell_timeout_option, parameter_option, scale_option
 
 
@@ -110,7 +111,7 @@ def _run(
         on_cpu = all(resolve_device(each.values.get("device", "auto")).type == "cpu" for each in pending)
         chosen = cluster.local(workers, [] if on_cpu else cluster.gpus(), at_most=len(pending))
     start, outcomes = time.perf_counter(), []
-    with chosen as client:
+    with resumable("the combinations that are done, and from what is kept of the others"), chosen as client:
         click.echo(f"Dashboard: {client.dashboard_link}")
         for outcome in sweeping.run(client, pending, cell_timeout):
             outcomes.append(outcome)
