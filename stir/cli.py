@@ -98,7 +98,8 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
     with one_message():
         notebook = lookup.find_notebook(project, name)
         base, values = running.values_of(project, notebook, scale, given)
-        runner.check(notebook, values)
+        for sentence in runner.check(notebook, values):
+            click.echo(sentence, err=True)
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
             places.check_free(folder, notebook, values)

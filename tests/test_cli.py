@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
+from threading import Thread
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ from helpers.project import PROJECT, write_project
 import stir.book
 from stir.book import runner
 from stir.cli import main
+from stir.data import libraries
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
@@ -153,6 +156,33 @@ def test_parameters_are_checked_without_running(monkeypatch):
     bad = CliRunner().invoke(main, ["check", "loss", "-p", "n_images", "1000"])
     assert bad.exit_code == 1 and "n_images=1000 must lie between 5 and 397" in bad.output
     assert CliRunner().invoke(main, ["check", "-p", "n_images", "100"]).exit_code == 2
+
+
+def test_what_will_be_downloaded_is_told_before_anything_starts(tmp_path, monkeypatch):
+    """From a server that is there, or is not any more; its answers do not matter."""
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setenv("STIR_STORE", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: pytest.fail("it ran"))
+    command = ["check", "loss", "-p", "dataset", "mnist", "-p", "image_size", "16"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        Thread(target=server.serve_forever, daemon=True).start()
+        able = CliRunner().invoke(main, command)
+        server.shutdown()
+    folder = tmp_path / "downloads" / "MNIST" / "raw"
+    assert able.exit_code == 0 and able.output.splitlines()[1] == (
+        f"mnist is not here yet: torchvision downloads 12 MB into {folder}"
+    )
+    libraries._unanswered.cache_clear()
+    for arguments in (command, ["run", *command[1:]], ["sweep", *command[1:], "--grid", "n_images=9"]):
+        unable = CliRunner().invoke(main, arguments)
+        assert unable.exit_code == 1 and unable.output.count("\n") == 1, unable.output
+        assert "dataset='mnist' is not in " in unable.output and f"put its files into {folder}" in unable.output
+    folder.mkdir(parents=True)
+    for file in libraries.TORCHVISION_DATASETS["mnist"].files:
+        (folder / file).touch()
+    assert CliRunner().invoke(main, command).output.count("\n") == 1
 
 
 @pytest.mark.parametrize(

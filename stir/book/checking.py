@@ -10,27 +10,28 @@ from stir.book import freshness, lookup, places, runner
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Check the parameters of a run, and return a line that says so, and where it would go.
+    """Check the parameters of a run, and return a line that says so, and where it would go, and what it downloads.
 
     Raises:
         ValueError: as `stir.book.runner.check`.
     """
-    runner.check(notebook, values)
+    needed = runner.check(notebook, values)
     folder = places.run_folder(project, notebook, scale, base, values)
-    return f"{notebook.stem} at the scale {scale} can run, into {places.shown(folder)}"
+    return "\n".join([f"{notebook.stem} at the scale {scale} can run, into {places.shown(folder)}", *needed])
 
 
 def scale(project: Path, name: str) -> tuple[list[str], bool]:
     """Lines on the notebooks that can run at a scale, and on those that cannot, and whether all can."""
-    able, unable = [], {}
+    able, needed, unable = [], [], {}
     for notebook in lookup.own_files(project, "notebooks/*.ipynb"):
         base = lookup.load_scale(project, name, notebook)
         try:
-            check_run(project, notebook, name, base, base)
+            needed += runner.check(notebook, base)
             able.append(notebook.stem)
         except ValueError as error:
             unable.setdefault(str(error), []).append(notebook.stem)
     lines = [f"Can run at the scale {name}: {', '.join(able)}"] if able else []
+    lines += dict.fromkeys(needed)
     return [*lines, *(f"Cannot run: {', '.join(names)}: {reason}" for reason, names in unable.items())], not unable
 
 

@@ -126,8 +126,11 @@ def _evidence(project: Path) -> dict[str, str]:
     return {"STIR_EVIDENCE": str(folder)} if folder.is_dir() else {}
 
 
-def check(notebook: Path, values: Mapping[str, Any]) -> None:
+def check(notebook: Path, values: Mapping[str, Any]) -> list[str]:
     """Check the parameters of a run, with the data sets that the project's evidence knows.
+
+    Returns:
+        Sentences on what it will download.
 
     Raises:
         ValueError: as `stir.book.checks.check_values`.
@@ -136,6 +139,7 @@ def check(notebook: Path, values: Mapping[str, Any]) -> None:
     os.environ.update(_evidence(notebook.parents[1]))
     try:
         checks.check_values(notebook, values)
+        return checks.downloads(notebook, values)
     finally:
         os.environ.pop("STIR_EVIDENCE", None)
         if before is not None:

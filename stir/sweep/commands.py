@@ -72,6 +72,8 @@ def sweep(
         raise ValueError(f"against={against!r} is no parameter of the grid; use one of {', '.join(planned.varied)}")
     if scheduler and (queue or workers):
         raise ValueError(f"scheduler={scheduler!r} has its own workers; leave --workers and --cluster out")
+    for sentence in planned.downloads:
+        click.echo(sentence)
     if column and not tidy.check_column(planned, column):
         click.echo(f"No run of {planned.notebook} is here to tell whether its tables have a column {column!r}.")
     before = [each.state for each in planned.combinations]
