@@ -2,9 +2,9 @@
 
     python tests/sweep.py --combinations 200 --workers 2
 
-Prints one line of JSON: the combinations, those done before the kill, those that came to the notebook's end twice, and the
-networks; the measurements that the store holds, each of one network given another with one number of steps, and how many
-were made to their end twice; and, of the part after the kill, the seconds, the share of the workers' time that
+Prints one line of JSON: the combinations, those done before the kill, those that came to the notebook's end twice, and
+the networks; the measurements that the store holds, each of one network given another with one number of steps, and how
+many were made to their end twice; and, of the part after the kill, the seconds, the share of the workers' time that
 combinations ran, with the start of each one's process, and the machine's mean load.
 """
 

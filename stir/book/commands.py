@@ -59,7 +59,13 @@ def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], out
     )
     places.check_free(folder, comparing.NOTEBOOK, values)
     page = running.run_notebook(
-        Path.cwd(), comparing.NOTEBOOK, values, folder, scale="own networks", cell_timeout=runner.CELL_TIMEOUT
+        Path.cwd(),
+        comparing.NOTEBOOK,
+        values,
+        folder,
+        scale="own networks",
+        cell_timeout=runner.CELL_TIMEOUT,
+        again="begins anew, as networks of your own are measured each time",
     )
     click.echo(comparing.summary(pd.read_csv(folder / "compare.csv").fillna({"doubts": ""})))
     click.echo(outcome.summary(page))

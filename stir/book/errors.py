@@ -29,16 +29,16 @@ def orderly_end() -> Iterator[None]:
 
 
 @contextmanager
-def resumable(what: str) -> Iterator[None]:
+def resumable(again: str) -> Iterator[None]:
     """Say at the first Ctrl-C within the `with` block, whose end may take a while, that all is being stopped.
 
     Args:
-        what: the same command goes on from.
+        again: what the same command then does, such as "goes on from what is kept".
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        click.echo(f"\nStopping ... The same command goes on from {what}.", err=True)
+        click.echo(f"\nStopping ... The same command {again}.", err=True)
         signal.default_int_handler(number, frame)
 
     main = threading.current_thread() is threading.main_thread()

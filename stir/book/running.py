@@ -29,9 +29,20 @@ def values_of(
 
 
 def run_notebook(
-    project: Path, notebook: Path, values: dict[str, Any], folder: Path, *, scale: str, cell_timeout: int, **how: bool
+    project: Path,
+    notebook: Path,
+    values: dict[str, Any],
+    folder: Path,
+    *,
+    scale: str,
+    cell_timeout: int,
+    again: str = "goes on from the networks and measurements that are kept so far",
+    **how: bool,
 ) -> Path:
     """Execute a notebook with progress on the terminal; arguments as of `stir.book.runner.execute`.
+
+    Args:
+        again: what the same command does after Ctrl-C, in words.
 
     Raises:
         click.ClickException: it came to no end; the message says why, and where it is as far as it came.
@@ -41,7 +52,7 @@ def run_notebook(
     place = project / "runs" / scale if folder.parent == project / "book" / "runs" else folder
     failed = place / f"{notebook.stem}-failed.ipynb"
     try:
-        with resumable("the networks and measurements that are kept so far"):
+        with resumable(again):
             return runner.execute(
                 notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
             )

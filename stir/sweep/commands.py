@@ -113,7 +113,10 @@ def _run(
         on_cpu = all(resolve_device(each.values.get("device", "auto")).type == "cpu" for each in pending)
         chosen = cluster.local(workers, [] if on_cpu else cluster.gpus(), at_most=len(pending))
     start, outcomes = time.perf_counter(), []
-    with resumable("the combinations that are done, and from what is kept of the others"), chosen as client:
+    with (
+        resumable("goes on from what is done, and from what is kept of the rest"),
+        chosen as client,
+    ):
         click.echo(f"Dashboard: {client.dashboard_link}")
         for outcome in sweeping.run(client, pending, cell_timeout):
             outcomes.append(outcome)
