@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,38 +71,31 @@ def execute(
     check(notebook, values)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
-    for name, value in THREAD_SETTINGS.items():
-        os.environ.setdefault(name, value)  # the process of the notebook inherits it
     # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
     made_of = fingerprint(notebook, values, folder)
-    if failed is not None:
-        failed.unlink(missing_ok=True)
     with staging(folder, ".running-") as staged:
         executed, start = staged / notebook.name, time.perf_counter()
         environment = _environment(notebook.parents[1], staged, fresh=fresh, alone=alone, show=show)
         follow = following(notebook.stem, _cells(notebook, values), staged / PROGRESS) if show else nullcontext({})
-        try:
-            with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
-                papermill.execute_notebook(
-                    str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
-                    language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
-                    start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class, **hooks,
-                )  # fmt: skip
-        except Exception:
-            if failed is not None:
-                _keep_partial(executed, failed)
-            raise
+        with _partial_kept(executed, failed), kernels_that_end(staged, environment) as kernel_manager, follow as hooks:
+            papermill.execute_notebook(
+                str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
+                language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
+                start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager, **hooks,
+            )  # fmt: skip
         _describe(executed, notebook, values, folder, scale, time.perf_counter() - start)
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
 
 
 def _environment(project: Path, staged: Path, *, fresh: bool, alone: bool, show: bool) -> dict[str, str]:
-    """The environment variables of a run; arguments as of `execute`."""
+    """The environment variables of a run's process, beside this one's; arguments as of `execute`."""
+    threads = {name: os.environ.get(name, value) for name, value in THREAD_SETTINGS.items()}
     chosen = {"STIR_PROGRESS": staged / PROGRESS} if show else {}
     chosen |= {"STIR_STORE": staged / STORE} if alone else {}
     chosen |= {"STIR_FRESH": 1} if fresh else {}
-    return {**_evidence(project), "STIR_USED": str(staged / LOG)} | {name: str(value) for name, value in chosen.items()}
+    chosen |= {"STIR_USED": staged / LOG}
+    return {**threads, **_evidence(project), **{name: str(value) for name, value in chosen.items()}}
 
 
 def _describe(
@@ -153,11 +146,30 @@ def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
     return [*cells[: place + 1], *([nbformat.v4.new_code_cell()] if values else []), *cells[place + 1 :]]
 
 
-def _keep_partial(executed: Path, place: Path) -> None:
-    """Keep a notebook that came to no end, if it began and is whole as a file."""
-    with suppress(OSError, ValueError, nbformat.ValidationError):
+@contextmanager
+def _partial_kept(executed: Path, place: Path | None) -> Iterator[None]:
+    """Keep a notebook as far as it came, if the `with` block fails; one of an earlier run is removed.
+
+    Args:
+        executed: where papermill writes it, cell by cell.
+        place: where it is kept, if it is.
+    """
+    if place is not None:
+        place.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        if place is not None and _began(executed):
+            with suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(executed, place)
+        raise
+
+
+def _began(executed: Path) -> bool:
+    """Whether a notebook is whole as a file, and its process started."""
+    try:
         cells = nbformat.read(executed, as_version=4).cells
-        if not any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells):
-            return  # its process did not start
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(executed, place)
+    except (OSError, ValueError, nbformat.ValidationError):
+        return False
+    return any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells)
