@@ -16,6 +16,7 @@ from stir.book import freshness, lookup, outcome, pages, parameters, places, run
 from stir.book.errors import resumable
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
+from stir.computing.devices import hardware, resolve_device
 
 
 def values_of(
@@ -39,7 +40,7 @@ def run_notebook(
     again: str = "goes on from the networks and measurements that are kept so far",
     **how: bool,
 ) -> Path:
-    """Execute a notebook with progress on the terminal; arguments as of `stir.book.runner.execute`.
+    """Execute a notebook with its device and progress on the terminal; arguments as of `stir.book.runner.execute`.
 
     Args:
         again: what the same command does after Ctrl-C, in words.
@@ -48,6 +49,8 @@ def run_notebook(
         click.ClickException: it came to no end; the message says why, and where it is as far as it came.
     """
     silence_libraries()
+    if "device" in parameters.declared(notebook):
+        click.echo(f"{notebook.stem} computes on {hardware(resolve_device(values.get('device', 'auto')))}", err=True)
     # Not beside the book's pages: one that failed would be built into it.
     place = project / "runs" / scale if folder.parent == project / "book" / "runs" else folder
     failed = place / f"{notebook.stem}-failed.ipynb"
