@@ -166,7 +166,7 @@ def test_what_ended_counts_though_the_notebook_changes_meanwhile(project, monkey
 
     monkeypatch.setattr("stir.sweep.commands._run", run)
     result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1..3", "--output", "out", "--plot", "stri"])
-    stale = "2 of the 2 that are done are stale: since they ran, there changed the notebook"
+    stale = "2 of the 2 that are done are stale; of x=1, since it ran, there changed the notebook"
     assert result.output.splitlines() == [
         "No run of own is here to tell whether its tables have a column 'stri'.",
         "3 combinations: 0 done, 3 to run",

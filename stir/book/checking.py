@@ -47,8 +47,7 @@ def pages(project: Path) -> tuple[list[str], bool]:
             continue
         of_book = page.parents[1] == project / "book" / "runs"
         values = lookup.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
-        reasons = freshness.changes(notebooks[page.name], values, page.parent)
-        good = good and not reasons
-        state = f"stale: since it ran, there changed {', '.join(reasons)}" if reasons else "current"
-        lines.append(f"{page.relative_to(project)}: {state}")
+        reason = freshness.staleness(notebooks[page.name], values, page.parent)
+        good = good and not reason
+        lines.append(f"{page.relative_to(project)}: {f'stale: {reason}' if reason else 'current'}")
     return sorted(lines) or ["No page was executed yet; `stir book` executes those of the book."], good

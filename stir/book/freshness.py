@@ -93,7 +93,7 @@ WORDS = {
 }
 
 
-def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list[str]:
+def staleness(notebook: Path, values: dict[str, Any] | None, folder: Path) -> str:
     """Why the page of `notebook` in `folder` is stale, in words; empty if it is current.
 
     Args:
@@ -102,7 +102,7 @@ def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list
     manifest = folder / f"{notebook.stem}.json"
     made_of = made_from(manifest)
     if not made_of:
-        return ["nothing tells what it was made of"]
+        return "nothing tells what it was made of"
     now = fingerprint(notebook, made_of.get("parameters", {}) if values is None else values, folder)
     reasons = []
     for part, word in WORDS.items():
@@ -116,7 +116,7 @@ def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list
     spoilt = spoilt_files(manifest, folder)
     if spoilt:
         reasons.append(f"files of the page itself ({', '.join(spoilt[:3])})")
-    return reasons
+    return f"since it ran, there changed {', '.join(reasons)}" if reasons else ""
 
 
 def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stir.book.freshness import changes
+from stir.book.freshness import staleness
 from stir.book.places import shown
 from stir.sweep.combination import DONE, FAILED, Combination, Outcome
 
@@ -43,9 +43,9 @@ def stale_lines(done: Sequence[Combination]) -> list[str]:
     stale = [each for each in done if each.state != DONE]
     if not stale:
         return []
-    reasons = ", ".join(changes(stale[0].notebook, stale[0].values, stale[0].folder))
+    reason = staleness(stale[0].notebook, stale[0].values, stale[0].folder)
     return [
-        f"{len(stale)} of the {len(done)} that are done are stale: since they ran, there changed {reasons}. "
+        f"{len(stale)} of the {len(done)} that are done are stale; of {stale[0].words}, {reason}. "
         "The same command runs them again."
     ]
 
