@@ -146,17 +146,17 @@ def keep(name: str, scale: str) -> None:
     All that NOTEBOOK has used at a scale, but no weights and images.
     """
     with book_packages():
-        from stir.book import evidence, lookup
+        from stir.book import evidence, lookup, places
     project = _project()
     with one_message():
         notebook = lookup.find_notebook(project, name)
         lookup.load_scale(project, scale, notebook)
         used = project / "book" / "runs" / scale / f"{name}{evidence.USED}"
         if not used.exists():
-            raise ValueError(f"{used} does not exist; run `stir run {name} --scale {scale}` first")
+            raise ValueError(f"{places.shown(used)} does not exist; run `stir run {name} --scale {scale}` first")
         files = evidence.keep(project, name, scale, json.loads(used.read_text(encoding="utf-8")))
     size = sum(path.stat().st_size for path in files) / 1e6
-    click.echo(f"{len(files)} files, {size:.1f} MB, in {evidence.folder_of(project)}: commit them")
+    click.echo(f"{len(files)} files, {size:.1f} MB, in {places.shown(evidence.folder_of(project))}: commit them")
 
 
 @main.command()

@@ -111,8 +111,8 @@ def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
     """Raise a ValueError if `folder` holds a page of `notebook` with other parameters."""
     others = other_parameters(folder, notebook, values)
     if others:
-        shown = ", ".join(f"{name}={'default' if value is None else value}" for name, value in others.items())
+        listed = ", ".join(f"{name}={'default' if value is None else value}" for name, value in others.items())
         raise ValueError(
-            f"output={str(folder)!r} holds {notebook.name} with other parameters ({shown}); name another folder, or "
-            "remove it"
+            f"output={str(shown(folder))!r} holds {notebook.name} with other parameters ({listed}); name another "
+            "folder, or remove it"
         )
