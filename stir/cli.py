@@ -210,8 +210,7 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
-    from stir.book.places import folders_of_runs
-    from stir.book.staging import leftovers
+    from stir.book.staging import folders_of_runs, leftovers
 
     folders = [(folder, ".running-") for folder in folders_of_runs(project)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:

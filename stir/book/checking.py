@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stir.book import freshness, lookup, places, runner
+from stir.book.staging import folders_of_runs
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -42,7 +43,7 @@ def pages(project: Path) -> tuple[list[str], bool]:
     """
     notebooks = {path.name: path for path in lookup.own_files(project, "notebooks/*.ipynb")}
     lines, good = [], True
-    for page in [page for folder in places.folders_of_runs(project) for page in folder.glob("*.ipynb")]:
+    for page in [page for folder in folders_of_runs(project) for page in folder.glob("*.ipynb")]:
         if page.name not in notebooks:
             continue
         of_book = page.parents[1] == project / "book" / "runs"

@@ -34,11 +34,6 @@ def run_folder(project: Path, notebook: Path, scale: str, base: Mapping[str, Any
     return folder
 
 
-def folders_of_runs(project: Path) -> list[Path]:
-    """All folders that runs write into unless another is named: the book's, a scale's, and those of one run."""
-    return [folder for pattern in ("book/runs/*", "runs/*", "runs/*/*") for folder in project.glob(pattern)]
-
-
 def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of `values` that differ from those of `base` or the notebook's defaults, as it declares them."""
     declared = parameters.declared(notebook)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stir.book.freshness import made_by
 from stir.book.parameters import nearest
-from stir.book.places import folders_of_runs
+from stir.book.staging import folders_of_runs
 from stir.files import write_atomically
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER, VERDICTS
