@@ -286,7 +286,7 @@ def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
 @pytest.mark.parametrize("package", ["papermill", "nbformat", "yaml"])
 @pytest.mark.parametrize("command", [["run", "initialization"], ["book"]])
 def test_without_the_packages_of_the_book(command, package, monkeypatch):
-    for module in ("build", "freshness", "parameters", "runner"):
+    for module in ("build", "freshness", "lookup", "own", "parameters", "runner", "running"):
         monkeypatch.delitem(sys.modules, f"stir.book.{module}", raising=False)
         monkeypatch.delattr(stir.book, module, raising=False)
     monkeypatch.setitem(sys.modules, package, None)
