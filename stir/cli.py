@@ -1,5 +1,8 @@
 """Command line: `stir list`, `stir check` and `stir run` find, check and execute notebooks, `stir keep` keeps what one
-measured, `stir book` builds the book, and `stir models` lists trained networks."""
+measured, `stir book` builds the book, and `stir models` lists trained networks.
+
+A command imports what it needs when it is called, so that `stir --help` does not wait for PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,8 @@ import click
 from stir.book.commands import compare
 from stir.book.errors import book_packages, one_message, orderly_end
 from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
-from stir.book.staging import leftovers
 from stir.course.commands import course
-from stir.files import abandoned, store_folder
 from stir.sweep.commands import sweep
-from stir.training import store
 
 
 @click.group()
@@ -49,9 +49,9 @@ class _WithParameters(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with suppress(ImportError, ValueError, click.ClickException):
-            from stir.book import listing, runner
+            from stir.book import listing, lookup
 
-            notebook = runner.find_notebook(_project(), ctx.meta["stir.arguments"][0])
+            notebook = lookup.find_notebook(_project(), ctx.meta["stir.arguments"][0])
             formatter.write(f"\n{listing.parameters_table(notebook)}\n")
 
 
@@ -59,17 +59,20 @@ class _WithParameters(click.Command):
 @click.argument("name", metavar="[NOTEBOOK]", required=False)
 @scale_option
 def list_notebooks(name: str | None, scale: str) -> None:
-    """List the notebooks, each with the time that its last run took; or the parameters of NOTEBOOK at a scale."""
+    """List the notebooks, or the parameters of one.
+
+    The notebooks with the time that their last run took, or the parameters of NOTEBOOK at a scale.
+    """
     with book_packages():
-        from stir.book import listing, runner
+        from stir.book import listing, lookup
     project = _project()
     with one_message():
         if name is None:
-            click.echo(listing.notebooks_table(project, runner.own_files(project, "notebooks/*.ipynb"), scale))
+            click.echo(listing.notebooks_table(project, lookup.own_files(project, "notebooks/*.ipynb"), scale))
         else:
-            notebook = runner.find_notebook(project, name)
+            notebook = lookup.find_notebook(project, name)
             click.echo(f"{listing.title(notebook)}\n")
-            click.echo(listing.parameters_table(notebook, runner.load_scale(project, scale, notebook)))
+            click.echo(listing.parameters_table(notebook, lookup.load_scale(project, scale, notebook)))
 
 
 @main.command(cls=_WithParameters)
@@ -84,17 +87,19 @@ def list_notebooks(name: str | None, scale: str) -> None:
 @click.option("--fresh", is_flag=True, help="Measure again what was kept of earlier runs.")
 @cell_timeout_option
 def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, cell_timeout: int) -> None:
-    """Execute NOTEBOOK, such as `initialization`, with its parameters checked; `stir list` lists them.
+    """Execute a notebook with the parameters that you give.
 
+    NOTEBOOK is a name, such as `initialization`, and `stir list` lists them. Nothing starts unless the parameters fit.
     Each set of parameters has a folder of its own, named by what differs from the scale.
     """
     with book_packages():
-        from stir.book import outcome, places, runner, running
+        from stir.book import lookup, outcome, places, runner, running
     project = _project()
     with one_message():
-        notebook = runner.find_notebook(project, name)
+        notebook = lookup.find_notebook(project, name)
         base, values = running.values_of(project, notebook, scale, given)
-        runner.check(notebook, values)
+        for sentence in runner.check(notebook, values):
+            click.echo(sentence, err=True)
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
             places.check_free(folder, notebook, values)
@@ -109,15 +114,19 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
 @click.option("--scale", help="A parameter file, notebooks/scales/SCALE.yml.  [default: digits]")
 @parameter_option
 def check(name: str | None, scale: str | None, given: Given) -> None:
-    """Check the parameters of NOTEBOOK, or of all notebooks at a scale, without running; or which pages are stale."""
+    """Check parameters without running, or which pages are stale.
+
+    The parameters of NOTEBOOK, or of all notebooks at a scale; without either, the executed pages, and why they are
+    stale.
+    """
     with book_packages():
-        from stir.book import checking, runner, running
+        from stir.book import checking, lookup, running
     project = _project()
     if given and name is None:
         raise click.UsageError("-p is of one notebook; name it")
     with one_message():
         if name is not None:
-            notebook = runner.find_notebook(project, name)
+            notebook = lookup.find_notebook(project, name)
             scale = scale or BOOK_SCALE
             values = running.values_of(project, notebook, scale, given)
             click.echo(checking.check_run(project, notebook, scale, *values))
@@ -132,19 +141,22 @@ def check(name: str | None, scale: str | None, given: Given) -> None:
 @click.argument("name", metavar="NOTEBOOK")
 @scale_option
 def keep(name: str, scale: str) -> None:
-    """Copy what NOTEBOOK's page was measured with, but weights and images, into book/evidence."""
+    """Copy what a page was measured with into book/evidence.
+
+    All that NOTEBOOK has used at a scale, but no weights and images.
+    """
     with book_packages():
-        from stir.book import evidence, runner
+        from stir.book import evidence, lookup, places
     project = _project()
     with one_message():
-        notebook = runner.find_notebook(project, name)
-        runner.load_scale(project, scale, notebook)
+        notebook = lookup.find_notebook(project, name)
+        lookup.load_scale(project, scale, notebook)
         used = project / "book" / "runs" / scale / f"{name}{evidence.USED}"
         if not used.exists():
-            raise ValueError(f"{used} does not exist; run `stir run {name} --scale {scale}` first")
+            raise ValueError(f"{places.shown(used)} does not exist; run `stir run {name} --scale {scale}` first")
         files = evidence.keep(project, name, scale, json.loads(used.read_text(encoding="utf-8")))
     size = sum(path.stat().st_size for path in files) / 1e6
-    click.echo(f"{len(files)} files, {size:.1f} MB, in {evidence.folder_of(project)}: commit them")
+    click.echo(f"{len(files)} files, {size:.1f} MB, in {places.shown(evidence.folder_of(project))}: commit them")
 
 
 @main.command()
@@ -159,16 +171,19 @@ def keep(name: str, scale: str) -> None:
 )
 @cell_timeout_option
 def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> None:
-    """Execute the findings whose pages are stale, then build the book; or a book of your own runs."""
+    """Build the book, or one of your own runs.
+
+    The notebooks whose pages are stale are executed first.
+    """
     with book_packages():
-        from stir.book import build, evidence, own, runner, running
+        from stir.book import build, evidence, lookup, own, running
         from stir.course import sessions
     project = _project()
     with one_message():
         if scale or folders:
             page = own.build(project, scale, folders, cell_timeout)
         else:
-            names = [path.stem for path in runner.own_files(project, "notebooks/*.ipynb")]
+            names = [path.stem for path in lookup.own_files(project, "notebooks/*.ipynb")]
             # All at the one scale, measured now; at others those that there is evidence of, and what their tables make.
             running.run_stale(project, {BOOK_SCALE: names, **evidence.pages(project)}, cell_timeout)
             sessions.make_pages(project, click.echo)
@@ -179,8 +194,13 @@ def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> Non
 @main.command()
 @click.option("--remove", "keys", multiple=True, metavar="KEY", help="Remove this network; may be given several times.")
 def models(keys: tuple[str, ...]) -> None:
-    """List the trained networks in the store, with their settings, accuracy and size."""
+    """List the trained networks in the store, or remove some.
+
+    Each with its settings, accuracy and size.
+    """
     with one_message():
+        from stir.training import store
+
         store.remove_models(keys)
         for key in keys:
             click.echo(f"Removed {key}")
@@ -190,14 +210,18 @@ def models(keys: tuple[str, ...]) -> None:
 
 def _litter_of_pages(project: Path) -> Iterator[Path]:
     """Files that killed runs and builds left in a clone of the project."""
-    runs = ("book/runs/*", "runs/*", "runs/*/*")
-    folders = [(folder, ".running-") for pattern in runs for folder in project.glob(pattern)]
+    from stir.book.staging import folders_of_runs, leftovers
+
+    folders = [(folder, ".running-") for folder in folders_of_runs(project)]
     for folder, prefix in [*folders, (project / "_build", ".building-")]:
         for left in leftovers(folder, prefix):
             yield from (path for path in left.rglob("*") if path.is_file())
 
 
 def _list_models() -> None:
+    from stir.files import abandoned, store_folder
+    from stir.training import store
+
     table = store.stored_models()
     litter = [*abandoned(store.litter), *_litter_of_pages(Path.cwd())]
     if litter:

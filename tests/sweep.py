@@ -2,9 +2,10 @@
 
     python tests/sweep.py --combinations 200 --workers 2
 
-Prints one line of JSON: the combinations, those done before the kill, those that came to the notebook's end twice, the
-networks, and, of the part after the kill, the seconds, the share of the
-workers' time that combinations ran, with the start of each one's process, and the machine's mean load.
+Prints one line of JSON: the combinations, those done before the kill, those that came to the notebook's end twice, and
+the networks; the measurements that the store holds, each of one network given another with one number of steps, and how
+many were made to their end twice; and, of the part after the kill, the seconds, the share of the workers' time that
+combinations ran, with the start of each one's process, and the machine's mean load.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ device: str = "auto"  # auto, cpu, cuda or mps
 """
 CODE = """
 import stir
+from stir.kept import Record
 
+def merge(record, content, keep=Record.merge):
+    with open("../../measured", "a") as log:  # what is measured to its end, right before it is kept
+        log.write("".join(f"{record.key} {place}\\n" for place in content))
+    keep(record, content)
+
+Record.merge = merge
 images = stir.load_dataset("digits").test.images[:24]
 networks = {f"seed {each}": {"seed": each} for each in (seed, seed + 1)}
 models = stir.trained_models(networks, architecture="resnet10", width=8, epochs=2, progress=False)
@@ -74,18 +82,30 @@ def measure(project: Path, combinations: int, workers: int) -> dict[str, object]
             loads.append(os.getloadavg()[0])
     if second.returncode:
         raise RuntimeError("the sweep failed after it was killed")
-    seconds, share = re.search(r"(\d+) s with \d+ workers, .* work (\d+)%", "".join(told)).groups()
+    seconds, share = re.search(r"(\d+) s with \d+ workers?, .* work (\d+)%", "".join(told)).groups()
+    measured = Counter((project / "out" / "measured").read_text().splitlines())
+    held = {f"{path.stem} {place}" for path in project.glob("store/measured/*.json") for place in pairs_in(path)}
+    if held != set(measured):
+        raise RuntimeError(f"{len(measured)} measurements were made, and the store holds {len(held)}")
     return {
         "combinations": len([*project.glob("out/*/pair.json")]),
         "done before the kill": int(killed.read_text()),
         "ran twice": sum(count > 1 for count in Counter(log.read_text().splitlines()).values()),
         "networks": len([*project.glob("store/models/*.json")]),
+        "measurements": len(held),
+        "made twice": sum(count > 1 for count in measured.values()),
         "workers": workers,
         "seconds after the kill": int(seconds),
         "at work": int(share) / 100,
         "load": round(statistics.mean(loads), 1),
         "cores": os.cpu_count(),
     }
+
+
+def pairs_in(path: Path) -> list[str]:
+    """The targets that a record of the store holds rows of; none if it is of something else."""
+    card = json.loads(path.read_text())
+    return [*card["content"]] if card["made_of"]["kind"] == "pairs" else []
 
 
 def kill_at(count: int, log: Path, process: subprocess.Popen) -> None:

@@ -63,4 +63,4 @@ def test_pages_are_current_or_stale_for_a_reason(project):
     ]
     (project / "runs/digits/initialization.json").unlink()
     lines, _ = checking.pages(project)
-    assert lines[1] == f"{pages[1]}: {stale} nothing tells what it was made of"
+    assert lines[1] == f"{pages[1]}: stale: nothing tells what it was made of"

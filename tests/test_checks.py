@@ -7,7 +7,7 @@ import pytest
 from helpers.project import PROJECT, TINY, notebook
 
 from stir.book import checks, parameters
-from stir.book.runner import load_scale
+from stir.book.lookup import load_scale
 from stir.inversion.options import InversionOptions
 from stir.training.recipe import Recipe
 

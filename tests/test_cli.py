@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
+from threading import Thread
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ from helpers.project import PROJECT, write_project
 import stir.book
 from stir.book import runner
 from stir.cli import main
+from stir.data import libraries
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
@@ -88,7 +91,7 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
     assert done.stderr.startswith("Error: ") and message in done.stderr
     assert not list((tmp_path / "book" / "runs" / "digits").iterdir())
     partial = tmp_path / "runs" / "digits" / "own-failed.ipynb"
-    assert partial.exists() == (f"As far as it came, it is kept as {partial}" in done.stderr)
+    assert partial.exists() == ("As far as it came, it is kept as runs/digits/own-failed.ipynb\n" in done.stderr)
     assert partial.exists() or "2_000_000" in code  # which no file may hold
 
 
@@ -123,8 +126,23 @@ def test_the_parameters_of_a_notebook_are_listed(arguments, monkeypatch):
     assert "n_images               int    150                   5 or more               test images" in result.output
 
 
+@pytest.mark.parametrize("group", [[], ["course"]])
+def test_the_summaries_of_commands_are_whole(group):
+    listed = CliRunner().invoke(main, [*group, "--help"]).output.partition("Commands:")[2]
+    assert listed.count("\n  ") > 1 and "..." not in listed
+
+
 def test_the_version():
     assert version("stir-companion") in CliRunner().invoke(main, ["--version"]).output
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list"], ["course", "--help"]])
+def test_what_needs_no_computing_loads_none_of_it(arguments):
+    """Each of these takes seconds to load."""
+    heavy = {"torch", "scipy", "pandas", "nbformat", "papermill", "matplotlib"}
+    code = f"import sys; from stir.cli import main; main({arguments}, standalone_mode=False); "
+    code += f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, env=ENVIRONMENT, capture_output=True)
 
 
 def test_parameters_are_checked_without_running(monkeypatch):
@@ -138,6 +156,33 @@ def test_parameters_are_checked_without_running(monkeypatch):
     bad = CliRunner().invoke(main, ["check", "loss", "-p", "n_images", "1000"])
     assert bad.exit_code == 1 and "n_images=1000 must lie between 5 and 397" in bad.output
     assert CliRunner().invoke(main, ["check", "-p", "n_images", "100"]).exit_code == 2
+
+
+def test_what_will_be_downloaded_is_told_before_anything_starts(tmp_path, monkeypatch):
+    """From a server that is there, or is not any more; its answers do not matter."""
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setenv("STIR_STORE", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: pytest.fail("it ran"))
+    command = ["check", "loss", "-p", "dataset", "mnist", "-p", "image_size", "16"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        Thread(target=server.serve_forever, daemon=True).start()
+        able = CliRunner().invoke(main, command)
+        server.shutdown()
+    folder = tmp_path / "downloads" / "MNIST" / "raw"
+    assert able.exit_code == 0 and able.output.splitlines()[1] == (
+        f"mnist is not here yet: torchvision downloads 12 MB into {folder}"
+    )
+    libraries._unanswered.cache_clear()
+    for arguments in (command, ["run", *command[1:]], ["sweep", *command[1:], "--grid", "n_images=9"]):
+        unable = CliRunner().invoke(main, arguments)
+        assert unable.exit_code == 1 and unable.output.count("\n") == 1, unable.output
+        assert "dataset='mnist' is not in " in unable.output and f"put its files into {folder}" in unable.output
+    folder.mkdir(parents=True)
+    for file in libraries.TORCHVISION_DATASETS["mnist"].files:
+        (folder / file).touch()
+    assert CliRunner().invoke(main, command).output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -230,6 +275,8 @@ def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
     process.send_signal(end)
     _, told = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in told
+    stopping = "Stopping ... The same command goes on from the networks and measurements that are kept so far.\n"
+    assert (stopping in told) == (end == signal.SIGINT)
     time.sleep(0.2)
     for pid in map(int, pids.read_text().strip(".").split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
@@ -239,7 +286,7 @@ def test_signals_end_the_notebook_and_its_workers(project, tmp_path, end, code):
 @pytest.mark.parametrize("package", ["papermill", "nbformat", "yaml"])
 @pytest.mark.parametrize("command", [["run", "initialization"], ["book"]])
 def test_without_the_packages_of_the_book(command, package, monkeypatch):
-    for module in ("build", "freshness", "parameters", "runner"):
+    for module in ("build", "freshness", "lookup", "own", "parameters", "runner", "running"):
         monkeypatch.delitem(sys.modules, f"stir.book.{module}", raising=False)
         monkeypatch.delattr(stir.book, module, raising=False)
     monkeypatch.setitem(sys.modules, package, None)

@@ -13,6 +13,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from stir.data import libraries
 from stir.data.classes import quoted, selected_numbers
 from stir.data.datasets import TORCHVISION_DATASETS, Dataset, Split, load_dataset
 
@@ -354,6 +355,16 @@ def test_without_a_network(downloads, monkeypatch, name):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(
         ConnectionError,
-        match=f"dataset='{name}' is not in .*downloads and could not be downloaded .*put its files into .*downloads",
+        match=f"dataset='{name}' is not in .*downloads and cannot be downloaded .*put its files into .*downloads",
     ):
         load_dataset(name)
+
+
+def test_every_data_set_of_torchvisions_has_its_files_and_a_server():
+    for name, source in TORCHVISION_DATASETS.items():
+        dataset_class = getattr(torchvision.datasets, source.class_name)
+        listed = str(
+            [getattr(dataset_class, each, "") for each in ("resources", "train_list", "test_list", "split_list")]
+        )
+        assert all(file in listed for file in source.files), name
+        assert libraries._addresses(dataset_class)[0].startswith("http")

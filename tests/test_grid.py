@@ -3,7 +3,7 @@
 import pytest
 
 from stir.book.parameters import Parameter
-from stir.sweep.grid import combinations, parse_grid
+from stir.sweep.grid import combinations, in_words, parse_grid
 
 DECLARED = {
     name: Parameter(name, kind, default, "help")
@@ -59,6 +59,11 @@ def test_values_of_a_grid(text, values):
 def test_what_is_no_grid(texts, message):
     with pytest.raises(ValueError, match=message):
         parse_grid(texts, DECLARED)
+
+
+def test_a_combination_in_words():
+    values = {"x": 3, "epsilon": 0.5, "kinds": [["a", "b"], [True]], "solver": "paper", "unlucky": False}
+    assert in_words(values) == "x=3, epsilon=0.5, kinds=[[a, b], [true]], solver=paper, unlucky=false"
 
 
 def test_every_combination_once():

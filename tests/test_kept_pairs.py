@@ -16,7 +16,7 @@ from stir.data.balls import Ball
 from stir.data.deferred import fingerprint
 from stir.files import card_digest, digest
 from stir.inversion.solvers import SOLVERS
-from stir.kept import FOLDER, MEASURING_VERSION, read_card
+from stir.kept import FOLDER, MEASURING_VERSION, Record, read_card
 from stir.networks.architectures import build_model
 from stir.scoring import evaluation, schedule
 from stir.scoring.score import pairwise
@@ -81,11 +81,19 @@ def test_names_and_order_are_the_callers(models, small, drawn):
     assert again.stir[2] == first[(first.reference == "c") & (first.target == "a")].stir.iloc[0]
 
 
-def test_a_new_network_costs_its_own_inversion_and_a_second_one_of_the_others(models, small, drawn):
+def test_a_new_network_costs_its_own_inversion_and_a_second_one_of_the_others(models, small, drawn, monkeypatch):
+    made, merge = [], Record.merge
+
+    def counted(record, content):
+        made.extend((record.key, place) for place in content)
+        merge(record, content)
+
+    monkeypatch.setattr(Record, "merge", counted)
     first = measured(models.only(["a", "b"]), small)
     assert drawn == ["a", "b"]
     whole = measured(models, small)
     assert drawn == ["a", "b", "a", "b", "c"]
+    assert len(made) == len(set(made)) == 9  # no pair is scored twice, that of a network with itself neither
     old = whole[whole.reference.isin(["a", "b"]) & whole.target.isin(["a", "b"])]
     assert_frame_equal(old.reset_index(drop=True), first, check_exact=True)
     measured(models.only(["b", "a"]), small)

@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from helpers.project import PROJECT, TINY, notebook
 
-from stir.book import listing
+from stir.book import listing, parameters
+from stir.book.checks import ALLOWED
 
 
 def test_each_notebook_has_a_line_with_the_time_of_its_last_run(tmp_path):
@@ -27,6 +28,11 @@ def test_the_table_of_parameters_fits(name):
     text = listing.parameters_table(notebook(name), {"n_images": 7})
     assert max(map(len, text.splitlines())) <= 100
     assert " 7 " in text or "n_images" not in text
+    # No word is broken, and no line sends a reader to a list in the package.
+    declared = parameters.declared(notebook(name)).values()
+    shown = [f"{listing.POINTER.sub('', each.help)} {ALLOWED.get(each.name, '')}" for each in declared]
+    shown += [each.default for each in declared if each.name != "n_images"]
+    assert set(" ".join(shown).split()) <= set(text.split()) and "from stir." not in text
 
 
 def test_a_notebook_without_a_title(tmp_path):
@@ -37,5 +43,5 @@ def test_a_notebook_without_a_title(tmp_path):
 def test_allowed_values_are_known_wherever_a_name_is_asked_for():
     """Help that sends a reader to a list in the package is no help at the terminal."""
     for path in (PROJECT / "notebooks").glob("*.ipynb"):
-        for name, parameter in listing.parameters.declared(path).items():
-            assert "a name from" not in parameter.help or name in listing.ALLOWED, (path.stem, name)
+        for name, parameter in parameters.declared(path).items():
+            assert "a name from" not in parameter.help or name in ALLOWED, (path.stem, name)

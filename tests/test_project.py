@@ -1,6 +1,7 @@
 """The files around the package agree with each other."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib import metadata
 
+import pytest
 import yaml
 from helpers.project import PROJECT
 from packaging.requirements import Requirement
@@ -17,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 import stir
 from stir.book import parameters
-from stir.book.runner import load_scale
+from stir.book.lookup import load_scale
 from stir.study.conclusions import ORDER
 
 # The way through the package: each imports only itself and those before it.
@@ -48,12 +50,14 @@ TESTED_WITH = {
     "collection": "trained",
     "combination": "sweeping",
     "commands": "sweeping",
+    "ending": "sweeping",
     "errors": "cli",
     "evaluation": "score",
     "figure": "tidy",
     "hypothesis": "verdict",
     "kernels": "runner",
     "libraries": "datasets",
+    "lookup": "runner",
     "measuring": "exercises",
     "pooling": "representation",
     "reporting": "exercises",
@@ -131,6 +135,23 @@ def test_who_measures_needs_neither_figures_nor_notebooks_nor_clusters():
     missing = f"import sys; sys.modules.update(dict.fromkeys({modules}))"
     code = f"{missing}\nimport stir\nfrom stir.cli import main\nmain(['models'])"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+def test_the_public_names_are_imported_when_they_are_asked_for():
+    tree = ast.parse((PROJECT / "stir" / "__init__.py").read_text())
+    declared = next(node for node in tree.body if isinstance(node, ast.If))  # what a type checker sees
+    named = {(node.module, alias.name) for node in declared.body for alias in node.names}
+    assert {name for _, name in named} == set(stir.__all__) <= set(dir(stir))
+    for module, name in named:
+        home = importlib.import_module(module)
+        value = importlib.import_module(f"{module}.{name}") if name == "verdict" else getattr(home, name)
+        assert getattr(stir, name) is value
+    for room in ("computing", "data", "inversion", "networks", "scoring", "similarity", "study", "training"):
+        assert getattr(stir, room) is importlib.import_module(f"stir.{room}")
+    with pytest.raises(AttributeError, match="module 'stir' has no attribute 'scores'"):
+        stir.scores  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'scores'"):
+        from stir import scores  # noqa: F401
 
 
 def test_scales_set_known_parameters():

@@ -19,7 +19,7 @@ from helpers.project import PROJECT, TINY, notebook
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import runner
+from stir.book import lookup, runner
 from stir.data import load_dataset
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
@@ -202,10 +202,10 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
     shutil.copy(NOTEBOOK, tmp_path / "notebooks")
     (scales / "good.yml").write_text("n: 3\nn_images: 50\n")
     (scales / "bad.yml").write_text("n: 3\nn_imges: 50\n")
-    assert runner.load_scale(tmp_path, "good", one) == {"n": 3}
-    assert runner.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
+    assert lookup.load_scale(tmp_path, "good", one) == {"n": 3}
+    assert lookup.load_scale(tmp_path, "good", tmp_path / "notebooks" / NOTEBOOK.name) == {"n_images": 50}
     with pytest.raises(ValueError, match="bad.yml: parameter 'n_imges' does not exist; did you mean 'n_images'"):
-        runner.load_scale(tmp_path, "bad", one)
+        lookup.load_scale(tmp_path, "bad", one)
     for text, message in {
         "n: [1": "odd.yml is no YAML: ",
         "n: 1\nn: 2": "odd.yml is no YAML: a name stands twice",
@@ -216,10 +216,10 @@ def test_a_scale_gives_each_notebook_what_it_declares(tmp_path):
     }.items():
         (scales / "odd.yml").write_text(text)
         with pytest.raises(ValueError, match=message):
-            runner.load_scale(tmp_path, "odd", one)
+            lookup.load_scale(tmp_path, "odd", one)
     (scales / "odd.yml").write_bytes(b"n: \xff")
     with pytest.raises(ValueError, match="odd.yml is no YAML: 'utf-8' codec"):
-        runner.load_scale(tmp_path, "odd", one)
+        lookup.load_scale(tmp_path, "odd", one)
 
 
 def test_a_section_of_a_scale_is_of_one_notebook(tmp_path):
@@ -227,7 +227,7 @@ def test_a_section_of_a_scale_is_of_one_notebook(tmp_path):
     scales.mkdir(parents=True)
     one, other = (write_notebook(tmp_path / "notebooks" / f"{name}.ipynb") for name in ("one", "other"))
     (scales / "a.yml").write_text("n: 3\none.ipynb:\n  n: 4\n")
-    assert runner.load_scale(tmp_path, "a", one) == {"n": 4} and runner.load_scale(tmp_path, "a", other) == {"n": 3}
+    assert lookup.load_scale(tmp_path, "a", one) == {"n": 4} and lookup.load_scale(tmp_path, "a", other) == {"n": 3}
     for text, message in {
         "two.ipynb:\n  n: 4": "a.yml: 'two.ipynb' must be a notebook of this project",
         "../notebooks/one.ipynb:\n  n: 4": "must be a notebook of this project",
@@ -237,7 +237,7 @@ def test_a_section_of_a_scale_is_of_one_notebook(tmp_path):
     }.items():
         (scales / "a.yml").write_text(text)
         with pytest.raises(ValueError, match=re.escape(message)):
-            runner.load_scale(tmp_path, "a", other)
+            lookup.load_scale(tmp_path, "a", other)
 
 
 STARTS_WORKERS = """
@@ -281,12 +281,12 @@ def test_names_stay_inside_the_project(tmp_path):
     write_notebook(tmp_path / "outside.ipynb")
     (tmp_path / "outside.yml").write_text("n: 3")
     for name in ("one", "one.ipynb", "notebooks/one.ipynb", str(one)):
-        assert runner.find_notebook(tmp_path, name) == one
+        assert lookup.find_notebook(tmp_path, name) == one
     for name in ("../outside", str(tmp_path / "outside"), "", ".", "scales/../one"):
         with pytest.raises(ValueError, match="notebook=.* is unknown; (use one of|did you mean) '?one"):
-            runner.find_notebook(tmp_path, name)
+            lookup.find_notebook(tmp_path, name)
         with pytest.raises(ValueError, match="scale=.* is unknown"):
-            runner.load_scale(tmp_path, "../" + name, one)
+            lookup.load_scale(tmp_path, "../" + name, one)
 
 
 def test_links_out_of_the_project_do_not_count(tmp_path):
@@ -297,11 +297,11 @@ def test_links_out_of_the_project_do_not_count(tmp_path):
     (project / "notebooks" / "other.ipynb").symlink_to(write_notebook(tmp_path / "outside.ipynb"))
     (tmp_path / "outside.yml").write_text("n: 3")
     (project / "notebooks" / "scales" / "other.yml").symlink_to(tmp_path / "outside.yml")
-    assert runner.find_notebook(project, "same").resolve() == one
+    assert lookup.find_notebook(project, "same").resolve() == one
     with pytest.raises(ValueError, match="notebook='other' is unknown; use one of one, same"):
-        runner.find_notebook(project, "other")
+        lookup.find_notebook(project, "other")
     with pytest.raises(ValueError, match="scale='other' is unknown"):
-        runner.load_scale(project, "other", one)
+        lookup.load_scale(project, "other", one)
 
 
 def test_the_page_ends_with_what_it_ran_on(executed):

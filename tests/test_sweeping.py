@@ -1,5 +1,7 @@
 """Sweeps on a real cluster of two workers, of which one is killed: each combination once; and what is refused."""
 
+import re
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +12,8 @@ from click.testing import CliRunner
 from helpers.processes import ENVIRONMENT, left, wait_until
 from helpers.project import PROJECT, write_project
 
+from stir.book.freshness import fingerprint
+from stir.book.staging import move_files, staging
 from stir.cli import main
 from stir.sweep import sweeping
 from stir.sweep.combination import Combination, Outcome
@@ -63,7 +67,12 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     assert listening == {"127.0.0.1"}
     assert "Dashboard: http://127.0.0.1:" in out and "with 2 workers, which were at work" in out
     assert process.returncode == 1 and "Traceback" not in err
-    assert "1 of 6 combinations failed; --retry runs them again:\n  own-x=3,unlucky=true: " in err and "unlucky" in err
+    # What varies tells one from another, not the folder's name.
+    assert "1 of 6 combinations failed; --retry runs them again:\n  x=3: cell 3, `assert not unlucky" in err
+    assert err.endswith("\n    as far as it came: out/own-x=3,unlucky=true/own-failed.ipynb\n")
+    ends = re.findall(r"^\[(\d)/6\] (x=\d): (?:\d+ s|failed)$", out, re.MULTILINE)
+    assert sorted(end[1] for end in ends) == [f"x={x}" for x in range(6)] and ends[5][0] == "6"
+    assert "\nout/own-unlucky=true-by-x.csv\n" in out
     runs = [int(each) for each in log.read_text().split()]
     # The one that was lost twice, if it had begun; and no other.
     assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) in (6, 7)
@@ -90,7 +99,7 @@ def test_a_combination_that_kills_each_of_its_workers_fails_alone(project):
     ended = subprocess.run(command, cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     reason = "its workers died, time and again; most often for want of memory"
-    assert f"1 of 3 combinations failed; --retry runs them again:\n  own-x=1,deadly=true: {reason}\n" in ended.stderr
+    assert f"1 of 3 combinations failed; --retry runs them again:\n  x=1: {reason}\n" in ended.stderr
     table = project / "out" / "own-deadly=true-by-x.csv"
     assert sorted(pd.read_csv(table).x) == [0, 0, 2, 2]
     log = (project / "out" / "log").read_text().split()
@@ -122,10 +131,60 @@ def test_a_sweep_is_checked_before_anything_runs(project, arguments, message):
     assert not (project / "runs").exists()
 
 
+def finish(combination, **columns):
+    """Leave what a run of a combination does."""
+    made_of = fingerprint(combination.notebook, combination.values, combination.folder)
+    with staging(combination.folder, ".running-") as staged:
+        shutil.copy(combination.notebook, staged)
+        pd.DataFrame(columns).to_csv(staged / "own.csv", index=False)
+        move_files(staged, combination.folder / "own.json", made_of)
+
+
+def test_a_figure_is_checked_before_anything_runs_where_a_run_tells_the_columns(project, monkeypatch):
+    monkeypatch.setattr("stir.sweep.commands._run", lambda *_: pytest.fail("it ran"))
+    earlier, *_ = sweeping.plan(project, "own", "digits", [], ["x=5"]).combinations
+    finish(earlier, stir=[0.5], kind=["a"])
+    for column, meant in {"stri": "did you mean 'stir'?", "kind": "use one of stir"}.items():
+        result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1,2", "--plot", column])
+        assert result.exit_code == 1 and result.output == (
+            f"Error: plot={column!r} is no column of numbers in the tables of own; {meant}\n"
+        )
+
+
+def test_what_ended_counts_though_the_notebook_changes_meanwhile(project, monkeypatch):
+    def run(pending, *_):
+        outcomes = []
+        for each in pending:
+            if each.varied["x"] == 2:
+                each.keep_failure("cell 2: unlucky")
+                outcomes.append(Outcome(each, 1.0, "cell 2: unlucky"))
+            else:
+                finish(each, stir=[0.5])
+                outcomes.append(Outcome(each, 1.0))
+            each.notebook.write_text(f"{each.notebook.read_text()} ")
+        return outcomes
+
+    monkeypatch.setattr("stir.sweep.commands._run", run)
+    result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1..3", "--output", "out", "--plot", "stri"])
+    stale = "2 of the 2 that are done are stale; of x=1, since it ran, there changed the notebook"
+    assert result.output.splitlines() == [
+        "No run of own is here to tell whether its tables have a column 'stri'.",
+        "3 combinations: 0 done, 3 to run",
+        "out/own-by-x.csv",
+        f"{stale}. The same command runs them again.",
+        "Error: No figure is drawn: plot='stri' is no column of numbers; did you mean 'stir'?",
+        "1 of 3 combinations failed; --retry runs them again:",
+        "  x=2: cell 2: unlucky",
+    ]
+    assert result.exit_code == 1 and pd.read_csv(project / "out" / "own-by-x.csv").x.tolist() == [1, 3]
+
+
 def test_every_combination_is_checked_as_its_notebook_does(monkeypatch):
     monkeypatch.chdir(PROJECT)
     result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "epsilon=1.0,0.0", "--grid", "seeds=[0, 1]"])
-    assert result.exit_code == 1 and result.output == "Error: epsilon=0.0, seeds=[0, 1]: epsilon=0.0 must be above 0\n"
+    assert result.exit_code == 1 and result.output == "Error: seeds=[0, 1]: epsilon=0.0 must be above 0\n"
+    result = CliRunner().invoke(main, ["sweep", "loss", "--grid", "n_images=100,2000"])
+    assert result.output == "Error: n_images=2000 must lie between 5 and 397, all test images\n"
 
 
 def test_without_dask_the_remedy_is_told(project, monkeypatch):

@@ -1,8 +1,11 @@
 """Tables and figures of a sweep, from results that lie in its folders."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from stir.study.conclusions import ORDER
 from stir.sweep import tidy
 from stir.sweep.combination import Combination
 from stir.sweep.figure import column_against
@@ -48,6 +51,18 @@ def test_any_column_against_any_parameter(sweep, column, against):
 def test_a_column_that_cannot_be_drawn(sweep):
     with pytest.raises(ValueError, match="plot='claim' is no column of numbers; use one of steps, more_value, "):
         tidy.draw(sweep, sweep.combinations, "claim", "steps")
+
+
+def test_columns_of_findings_are_known_before_any_ran(sweep, executed):
+    written = {path: [*pd.read_csv(path)] for name in ORDER for path in executed.glob(f"{name}*.csv")}
+    assert set(tidy.OF_FINDINGS) <= {column for columns in written.values() for column in columns}
+    finding = replace(sweep, notebook="loss")
+    for columns in written.values():
+        for column in columns:  # none is taken for another misspelt
+            assert tidy.check_column(finding, column) is (column in tidy.OF_FINDINGS)
+    assert not tidy.check_column(finding, "something else")
+    with pytest.raises(ValueError, match="plot='diference_value' is no column .* did you mean 'difference_value'"):
+        tidy.check_column(finding, "diference_value")
 
 
 def test_the_figure_shows_means_and_rows():

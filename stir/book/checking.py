@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stir.book import freshness, places, runner
+from stir.book import freshness, lookup, places, runner
+from stir.book.staging import folders_of_runs
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Check the parameters of a run, and return a line that says so, and where it would go.
+    """Check the parameters of a run, and return a line that says so, and where it would go, and what it downloads.
 
     Raises:
         ValueError: as `stir.book.runner.check`.
     """
-    runner.check(notebook, values)
+    needed = runner.check(notebook, values)
     folder = places.run_folder(project, notebook, scale, base, values)
-    return f"{notebook.stem} at the scale {scale} can run, into {os.path.relpath(folder)}"
+    return "\n".join([f"{notebook.stem} at the scale {scale} can run, into {places.shown(folder)}", *needed])
 
 
 def scale(project: Path, name: str) -> tuple[list[str], bool]:
     """Lines on the notebooks that can run at a scale, and on those that cannot, and whether all can."""
-    able, unable = [], {}
-    for notebook in runner.own_files(project, "notebooks/*.ipynb"):
-        base = runner.load_scale(project, name, notebook)
+    able, needed, unable = [], [], {}
+    for notebook in lookup.own_files(project, "notebooks/*.ipynb"):
+        base = lookup.load_scale(project, name, notebook)
         try:
-            check_run(project, notebook, name, base, base)
+            needed += runner.check(notebook, base)
             able.append(notebook.stem)
         except ValueError as error:
             unable.setdefault(str(error), []).append(notebook.stem)
     lines = [f"Can run at the scale {name}: {', '.join(able)}"] if able else []
+    lines += dict.fromkeys(needed)
     return [*lines, *(f"Cannot run: {', '.join(names)}: {reason}" for reason, names in unable.items())], not unable
 
 
@@ -40,19 +41,14 @@ def pages(project: Path) -> tuple[list[str], bool]:
 
     Those of the book should have the parameters of their scale, others those that they were executed with.
     """
-    notebooks = {path.name: path for path in runner.own_files(project, "notebooks/*.ipynb")}
+    notebooks = {path.name: path for path in lookup.own_files(project, "notebooks/*.ipynb")}
     lines, good = [], True
-    for page in [
-        *project.glob("book/runs/*/*.ipynb"),
-        *project.glob("runs/*/*.ipynb"),
-        *project.glob("runs/*/*/*.ipynb"),
-    ]:
+    for page in [page for folder in folders_of_runs(project) for page in folder.glob("*.ipynb")]:
         if page.name not in notebooks:
             continue
         of_book = page.parents[1] == project / "book" / "runs"
-        values = runner.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
-        reasons = freshness.changes(notebooks[page.name], values, page.parent)
-        good = good and not reasons
-        state = f"stale: since it ran, there changed {', '.join(reasons)}" if reasons else "current"
-        lines.append(f"{page.relative_to(project)}: {state}")
+        values = lookup.load_scale(project, page.parent.name, notebooks[page.name]) if of_book else None
+        reason = freshness.staleness(notebooks[page.name], values, page.parent)
+        good = good and not reason
+        lines.append(f"{page.relative_to(project)}: {f'stale: {reason}' if reason else 'current'}")
     return sorted(lines) or ["No page was executed yet; `stir book` executes those of the book."], good

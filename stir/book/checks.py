@@ -16,7 +16,7 @@ import torch
 from stir.book import parameters
 from stir.book.parameters import nearest
 from stir.computing.devices import resolve_device
-from stir.data.datasets import FOLDER_DATASETS, TORCHVISION_DATASETS, check_dataset
+from stir.data.datasets import FOLDER_DATASETS, TORCHVISION_DATASETS, check_dataset, missing_download
 from stir.data.folders import UNREADABLE
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
@@ -257,6 +257,17 @@ def _check_data(values: Values) -> None:
             raise ValueError(f"n_images={values['n_images']} must lie between 5 and {n_test}, all test images")
         if n_test is not None:
             check_image_counts(values.get("image_counts", []), n_test)
+
+
+def downloads(notebook: Path, values: Values) -> list[str]:
+    """Sentences on what `notebook` will download, with parameters that `check_values` allows."""
+    defaults = {name: parameter.value for name, parameter in parameters.declared(notebook).items()}
+    needed = [
+        missing_download(name)
+        for name, options in _data(defaults | {**values})
+        if name in TORCHVISION_DATASETS and check_dataset(name, **options) is None  # else kept measurements may do
+    ]
+    return [sentence for sentence in dict.fromkeys(needed) if sentence]
 
 
 def _architectures(values: Values) -> list[str]:

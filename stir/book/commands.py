@@ -31,7 +31,9 @@ import click
     help="Folder for the results.  [default: runs/compare-PARAMETERS]",
 )
 def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], output: Path | None, **options) -> None:
-    """Compare networks of your own, layer by layer: a table, and a report that says whether the numbers can be trusted.
+    """Compare networks of your own, layer by layer.
+
+    It leaves a table, and a report that says whether the numbers can be trusted.
 
     MODULE:FUNCTION is a function in a module of the current folder, or one that is installed, that returns a
     torch.nn.Module for images in [0, 1]; torchvision:resnet50 a network of torchvision's with published weights.
@@ -57,7 +59,13 @@ def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], out
     )
     places.check_free(folder, comparing.NOTEBOOK, values)
     page = running.run_notebook(
-        Path.cwd(), comparing.NOTEBOOK, values, folder, scale="own networks", cell_timeout=runner.CELL_TIMEOUT
+        Path.cwd(),
+        comparing.NOTEBOOK,
+        values,
+        folder,
+        scale="own networks",
+        cell_timeout=runner.CELL_TIMEOUT,
+        again="begins anew, as networks of your own are measured each time",
     )
     click.echo(comparing.summary(pd.read_csv(folder / "compare.csv").fillna({"doubts": ""})))
     click.echo(outcome.summary(page))

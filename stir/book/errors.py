@@ -7,10 +7,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
-
-from stir.computing.memory import is_out_of_memory
 
 
 @contextmanager
@@ -30,6 +29,30 @@ def orderly_end() -> Iterator[None]:
 
 
 @contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """Say at the first Ctrl-C within the `with` block, whose end may take a while, that all is being stopped.
+
+    Args:
+        again: what the same command then does, such as "goes on from what is kept".
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        click.echo(f"\nStopping ... The same command {again}.", err=True)
+        signal.default_int_handler(number, frame)
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
 def one_message() -> Iterator[None]:
     """Turn errors of the user's making into a message without a traceback."""
     try:
@@ -37,6 +60,8 @@ def one_message() -> Iterator[None]:
     except MemoryError as error:
         raise click.ClickException(str(error) or "memory does not suffice") from error
     except (ValueError, RuntimeError, OSError, ArithmeticError) as error:
+        from stir.computing.memory import is_out_of_memory  # here, as it loads PyTorch
+
         # PyTorch appends where in its own code an allocation failed.
         message = str(error).partition("\n")[0] if is_out_of_memory(error) else str(error)
         raise click.ClickException(message or type(error).__name__) from error

@@ -40,7 +40,7 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
     kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     roots = _image_folders([parameter.value for parameter in declared.values()] + [*values.values()])
     return {
-        "notebook": {notebook.name: _short(notebook.read_bytes())},
+        "notebook": _source(notebook),
         "parameters": values,
         "tables": {
             f"{path.parent.name}/{path.name}": _short(path.read_bytes())
@@ -52,6 +52,15 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
         },
         **of_the_package(),
     }
+
+
+def made_by(notebook: Path, folder: Path) -> bool:
+    """Return whether `folder` holds the result of executing `notebook` as it is now, with any parameters or package."""
+    return made_from(folder / f"{notebook.stem}.json").get("notebook") == _source(notebook)
+
+
+def _source(notebook: Path) -> dict[str, str]:
+    return {notebook.name: _short(notebook.read_bytes())}
 
 
 def of_the_package() -> dict[str, dict[str, str]]:
@@ -84,7 +93,7 @@ WORDS = {
 }
 
 
-def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list[str]:
+def staleness(notebook: Path, values: dict[str, Any] | None, folder: Path) -> str:
     """Why the page of `notebook` in `folder` is stale, in words; empty if it is current.
 
     Args:
@@ -93,7 +102,7 @@ def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list
     manifest = folder / f"{notebook.stem}.json"
     made_of = made_from(manifest)
     if not made_of:
-        return ["nothing tells what it was made of"]
+        return "nothing tells what it was made of"
     now = fingerprint(notebook, made_of.get("parameters", {}) if values is None else values, folder)
     reasons = []
     for part, word in WORDS.items():
@@ -107,7 +116,7 @@ def changes(notebook: Path, values: dict[str, Any] | None, folder: Path) -> list
     spoilt = spoilt_files(manifest, folder)
     if spoilt:
         reasons.append(f"files of the page itself ({', '.join(spoilt[:3])})")
-    return reasons
+    return f"since it ran, there changed {', '.join(reasons)}" if reasons else ""
 
 
 def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from stir.book import parameters
-from stir.book.checks import ALLOWED
 from stir.book.terminal import duration
 
 WIDTH = 100
+# Where a parameter's help names a list of the package; the terminal has the names themselves, as allowed values.
+POINTER = re.compile(r"(?:^|, )(?:a name|names) from stir\.[\w.]+(?:[,;] )?")
 
 
 def title(notebook: Path) -> str:
     """The first heading of a notebook."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    lines = [line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    cells = json.loads(notebook.read_text(encoding="utf-8")).get("cells", [])
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     return next((line.lstrip("# ").replace("$", "") for line in lines if line.startswith("#")), notebook.stem)
 
 
@@ -52,12 +52,15 @@ def parameters_table(notebook: Path, values: Mapping[str, Any] | None = None) ->
     Args:
         values: of a scale, which take the place of the notebook's defaults.
     """
+    from stir.book.checks import ALLOWED  # here, as the names of networks and solvers load PyTorch
+
     rows = [("parameter", "type", "default", "allowed", "help")]
     for name, parameter in parameters.declared(notebook).items():
         default = json.dumps(values[name]) if values and name in values else parameter.default
         allowed = "true, false" if parameter.type == "bool" else str(ALLOWED.get(name, ""))
-        rows.append((name, parameter.type, default, allowed, parameter.help))
-    widths = [max(len(row[0]) for row in rows), 5, 20, 22]
+        rows.append((name, parameter.type, default, allowed, POINTER.sub("", parameter.help)))
+    least = (1, 5, 20, 22)  # more where a word needs it
+    widths = [max(least[column], *(len(word) for row in rows for word in row[column].split())) for column in range(4)]
     widths.append(WIDTH - sum(widths) - 2 * len(widths))
     return "\n".join(line for row in rows for line in _wrapped(row, widths))
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pandas as pd
 
+from stir.book.places import shown
 from stir.book.staging import read_manifest
 from stir.study.conclusions import VERDICTS
 
 WIDTH, INDENT = 100, 38  # columns of the terminal, and before a claim
-MOST_WARNINGS = 5
+MOST_WARNINGS = 5  # kinds of them
+MOST_LINES, MOST_CHARACTERS = 4, 600  # of an exception's own words
+# Between the tracebacks of exceptions of which one led to the other.
+CHAINED = re.compile(
+    r"^(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):$",
+    re.MULTILINE,
+)
 
 
 def summary(page: Path) -> str:
@@ -38,23 +47,29 @@ def _verdicts(page: Path) -> Iterator[str]:
 
 
 def _warnings(page: Path) -> Iterator[str]:
-    """Warnings of the package in the page's outputs, each once."""
+    """Warnings of the package in the page's outputs: the first of those that are alike, and their number."""
     cells = nbformat.read(page, as_version=4).cells
     streams = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     told = [each for stream in streams for each in re.findall(r"^\S.*?: \w*Warning: (.*)$", stream.text, re.MULTILINE)]
-    distinct = list(dict.fromkeys(told))
-    for text in distinct[:MOST_WARNINGS]:
-        yield textwrap.fill(f"Warning: {text}", WIDTH, subsequent_indent="  ", max_lines=3)
-    if len(distinct) > MOST_WARNINGS:
-        yield f"{len(distinct) - MOST_WARNINGS} more warnings are in the page."
-    if distinct:
+    kinds = groupby(sorted(told, key=_kind), key=_kind)
+    alike = sorted(([*some] for _, some in kinds), key=lambda some: told.index(some[0]))
+    for some in alike[:MOST_WARNINGS]:
+        count = f" (the first of {len(some)} alike)" if len(some) > 1 else ""
+        yield textwrap.fill(f"Warning{count}: {some[0]}", WIDTH, subsequent_indent="  ", max_lines=3)
+    if len(alike) > MOST_WARNINGS:
+        yield f"{len(alike) - MOST_WARNINGS} more kinds of warnings are in the page."
+    if alike:
         yield ""
+
+
+def _kind(warning: str) -> str:
+    """How a warning begins, whatever its numbers and names."""
+    return re.split("[:;,]", re.sub(r"'[^']*'|STIR\([^)]*\)|\d+", "#", warning), maxsplit=1)[0]
 
 
 def _files(page: Path) -> Iterator[str]:
     names = [name for name in read_manifest(page.with_suffix(".json")).get("files", {}) if name != page.name]
-    folder = page.parent.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page.parent
-    yield f"page     {folder / page.name}"
+    yield f"page     {shown(page)}"
     for word, suffix in {"tables": ".csv", "figures": ".png"}.items():
         files = sorted((name for name in names if name.endswith(suffix)), key=len)
         if files:
@@ -62,13 +77,15 @@ def _files(page: Path) -> Iterator[str]:
 
 
 def what_failed(error: Any) -> str:
-    """Describe a cell's exception: the cell, its line, and the exception's own words.
+    """Describe a cell's exception: the cell, its line, and the exception's own words, of which only so many.
 
     Args:
         error: papermill's PapermillExecutionError.
     """
     traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    line = re.search(r"^-+> *\d+ (.*)$", traceback, re.MULTILINE)
+    # Those that the exception came of stand before it, and may begin in a library. Its own frames begin in the cell.
+    line = re.search(r"^-+> *\d+ (.*)$", CHAINED.split(traceback)[-1], re.MULTILINE)
     place = f"cell {error.exec_count}" + (f", `{line[1].strip()}`" if line else "")
-    message = f"{error.ename}: {error.evalue}" if error.evalue.strip() else error.ename
-    return f"{place}: {message if len(message) < 2_000 else message[:2_000] + ' ...'}"
+    message = f"{error.ename}: {error.evalue.strip()}".removesuffix(": ")
+    short = "\n".join(message.splitlines()[:MOST_LINES])[:MOST_CHARACTERS]
+    return f"{place}: {short}{'' if short == message else ' ...'}"

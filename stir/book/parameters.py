@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import nbformat
 import yaml
 from yaml.constructor import BaseConstructor
 
@@ -134,6 +133,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
     Raises:
         ValueError: it is no notebook, declares none, or one in another way than `name: type = default  # help`.
     """
+    import nbformat  # here, as it takes longer to load than the names and titles of all notebooks
+
     try:
         cells = nbformat.read(notebook, as_version=4).cells
         sources = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]

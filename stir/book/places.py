@@ -84,6 +84,11 @@ def _squeezed(value: Any) -> str:
     return re.sub(r"[^a-z0-9._-]+", "_", text.lower()).strip("_.")[-30:]
 
 
+def shown(path: Path) -> Path:
+    """A path as commands tell it: from the current folder, if it lies there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def _hash(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -101,8 +106,8 @@ def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
     """Raise a ValueError if `folder` holds a page of `notebook` with other parameters."""
     others = other_parameters(folder, notebook, values)
     if others:
-        shown = ", ".join(f"{name}={'default' if value is None else value}" for name, value in others.items())
+        listed = ", ".join(f"{name}={'default' if value is None else value}" for name, value in others.items())
         raise ValueError(
-            f"output={str(folder)!r} holds {notebook.name} with other parameters ({shown}); name another folder, or "
-            "remove it"
+            f"output={str(shown(folder))!r} holds {notebook.name} with other parameters ({listed}); name another "
+            "folder, or remove it"
         )

@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,65 +30,6 @@ THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
 # What a run has in its staging folder, beside the files that its notebook writes.
 PROGRESS, STORE, LOG = ".progress", ".store", ".used"
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
-
-
-def own_files(project: Path, pattern: str) -> list[Path]:
-    """The files of a pattern in the project; links that lead out of it do not count."""
-    return [path for path in sorted(project.glob(pattern)) if path.resolve().is_relative_to(project.resolve())]
-
-
-def find_notebook(project: Path, name: str) -> Path:
-    """Return the path of the notebook called `name`, one of the project's own; its file's name or path does as well."""
-    notebooks = {path.stem: path for path in own_files(project, "notebooks/*.ipynb")}
-    path = Path(name)
-    inside = (project / path.parent).resolve() == (project / "notebooks").resolve()
-    stem = path.name.removesuffix(".ipynb") if inside or path.parent == Path() else name
-    if stem not in notebooks:
-        raise ValueError(f"notebook={name!r} is unknown; {parameters.nearest(stem, sorted(notebooks))}")
-    return notebooks[stem]
-
-
-def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
-    """Load from `notebooks/scales/<scale>.yml` the values of the parameters that `notebook` declares.
-
-    Raises:
-        ValueError: the scale is unknown, or its file holds anything but lines of `name: value`, with names that
-            some notebook declares, and values of their types, in all or in a section for one notebook.
-    """
-    folder = project / "notebooks" / "scales"
-    scales = {path.stem: path for path in own_files(project, "notebooks/scales/*.yml")}
-    if scale not in scales:
-        raise ValueError(
-            f"scale={scale!r} is unknown; {parameters.nearest(scale, sorted(scales))} (or add one to {folder})"
-        )
-    path = scales[scale]
-    try:
-        values = parameters.load_yaml(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
-    values = {} if values is None else values
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold lines of `name: value`, not {str(values)[:40]!r}")
-    # A section called like a notebook, such as `loss.ipynb:`, holds values for it alone.
-    sections = {name: values.pop(name) for name in [*values] if str(name).endswith(".ipynb")}
-    for name, section in sections.items():
-        other = path.parents[1] / name
-        if not other.is_file() or other.parent != path.parents[1] or not isinstance(section, dict):
-            raise ValueError(f"{path}: {name!r} must be a notebook of this project, and hold lines of `name: value`")
-        try:
-            parameters.check_values(section, parameters.declared(other))
-        except ValueError as error:
-            raise ValueError(f"{path}, {name}: {error}") from error
-    declared = known = parameters.declared(notebook)
-    if values.keys() - declared.keys():  # parameters of other notebooks, or misspelt ones
-        for other in path.parents[1].glob("*.ipynb"):
-            known = parameters.declared(other) | known
-    try:
-        parameters.check_values(values, known)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    values |= sections.get(notebook.name, {})
-    return {name: value for name, value in values.items() if name in declared}
 
 
 def execute(
@@ -130,38 +71,31 @@ def execute(
     check(notebook, values)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
-    for name, value in THREAD_SETTINGS.items():
-        os.environ.setdefault(name, value)  # the process of the notebook inherits it
     # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
     made_of = fingerprint(notebook, values, folder)
-    if failed is not None:
-        failed.unlink(missing_ok=True)
     with staging(folder, ".running-") as staged:
         executed, start = staged / notebook.name, time.perf_counter()
         environment = _environment(notebook.parents[1], staged, fresh=fresh, alone=alone, show=show)
         follow = following(notebook.stem, _cells(notebook, values), staged / PROGRESS) if show else nullcontext({})
-        try:
-            with kernels_that_end(staged, environment) as kernel_manager_class, follow as hooks:
-                papermill.execute_notebook(
-                    str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
-                    language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
-                    start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager_class, **hooks,
-                )  # fmt: skip
-        except Exception:
-            if failed is not None:
-                _keep_partial(executed, failed)
-            raise
+        with _partial_kept(executed, failed), kernels_that_end(staged, environment) as kernel_manager, follow as hooks:
+            papermill.execute_notebook(
+                str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
+                language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
+                start_timeout=START_TIMEOUT, kernel_manager_class=kernel_manager, **hooks,
+            )  # fmt: skip
         _describe(executed, notebook, values, folder, scale, time.perf_counter() - start)
         move_files(staged, folder / f"{notebook.stem}.json", made_of)
     return folder / notebook.name
 
 
 def _environment(project: Path, staged: Path, *, fresh: bool, alone: bool, show: bool) -> dict[str, str]:
-    """The environment variables of a run; arguments as of `execute`."""
+    """The environment variables of a run's process, beside this one's; arguments as of `execute`."""
+    threads = {name: os.environ.get(name, value) for name, value in THREAD_SETTINGS.items()}
     chosen = {"STIR_PROGRESS": staged / PROGRESS} if show else {}
     chosen |= {"STIR_STORE": staged / STORE} if alone else {}
     chosen |= {"STIR_FRESH": 1} if fresh else {}
-    return {**_evidence(project), "STIR_USED": str(staged / LOG)} | {name: str(value) for name, value in chosen.items()}
+    chosen |= {"STIR_USED": staged / LOG}
+    return {**threads, **_evidence(project), **{name: str(value) for name, value in chosen.items()}}
 
 
 def _describe(
@@ -185,8 +119,11 @@ def _evidence(project: Path) -> dict[str, str]:
     return {"STIR_EVIDENCE": str(folder)} if folder.is_dir() else {}
 
 
-def check(notebook: Path, values: Mapping[str, Any]) -> None:
+def check(notebook: Path, values: Mapping[str, Any]) -> list[str]:
     """Check the parameters of a run, with the data sets that the project's evidence knows.
+
+    Returns:
+        Sentences on what it will download.
 
     Raises:
         ValueError: as `stir.book.checks.check_values`.
@@ -195,6 +132,7 @@ def check(notebook: Path, values: Mapping[str, Any]) -> None:
     os.environ.update(_evidence(notebook.parents[1]))
     try:
         checks.check_values(notebook, values)
+        return checks.downloads(notebook, values)
     finally:
         os.environ.pop("STIR_EVIDENCE", None)
         if before is not None:
@@ -208,11 +146,30 @@ def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
     return [*cells[: place + 1], *([nbformat.v4.new_code_cell()] if values else []), *cells[place + 1 :]]
 
 
-def _keep_partial(executed: Path, place: Path) -> None:
-    """Keep a notebook that came to no end, if it began and is whole as a file."""
-    with suppress(OSError, ValueError, nbformat.ValidationError):
+@contextmanager
+def _partial_kept(executed: Path, place: Path | None) -> Iterator[None]:
+    """Keep a notebook as far as it came, if the `with` block fails; one of an earlier run is removed.
+
+    Args:
+        executed: where papermill writes it, cell by cell.
+        place: where it is kept, if it is.
+    """
+    if place is not None:
+        place.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        if place is not None and _began(executed):
+            with suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(executed, place)
+        raise
+
+
+def _began(executed: Path) -> bool:
+    """Whether a notebook is whole as a file, and its process started."""
+    try:
         cells = nbformat.read(executed, as_version=4).cells
-        if not any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells):
-            return  # its process did not start
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(executed, place)
+    except (OSError, ValueError, nbformat.ValidationError):
+        return False
+    return any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells)

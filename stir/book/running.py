@@ -12,9 +12,11 @@ import click
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import freshness, outcome, pages, parameters, places, runner
+from stir.book import freshness, lookup, outcome, pages, parameters, places, runner
+from stir.book.errors import resumable
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
+from stir.computing.devices import hardware, resolve_device
 
 
 def values_of(
@@ -22,27 +24,41 @@ def values_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of a scale, and those with the parameters that are given as names and texts."""
     declared = parameters.declared(notebook)
-    base = runner.load_scale(project, scale, notebook)
+    base = lookup.load_scale(project, scale, notebook)
     values = {key: parameters.parse_value(text, key, declared) for key, text in given}
     return base, places.with_given(notebook, base, values)
 
 
 def run_notebook(
-    project: Path, notebook: Path, values: dict[str, Any], folder: Path, *, scale: str, cell_timeout: int, **how: bool
+    project: Path,
+    notebook: Path,
+    values: dict[str, Any],
+    folder: Path,
+    *,
+    scale: str,
+    cell_timeout: int,
+    again: str = "goes on from the networks and measurements that are kept so far",
+    **how: bool,
 ) -> Path:
-    """Execute a notebook with progress on the terminal; arguments as of `stir.book.runner.execute`.
+    """Execute a notebook with its device and progress on the terminal; arguments as of `stir.book.runner.execute`.
+
+    Args:
+        again: what the same command does after Ctrl-C, in words.
 
     Raises:
         click.ClickException: it came to no end; the message says why, and where it is as far as it came.
     """
     silence_libraries()
+    if "device" in parameters.declared(notebook):
+        click.echo(f"{notebook.stem} computes on {hardware(resolve_device(values.get('device', 'auto')))}", err=True)
     # Not beside the book's pages: one that failed would be built into it.
     place = project / "runs" / scale if folder.parent == project / "book" / "runs" else folder
     failed = place / f"{notebook.stem}-failed.ipynb"
     try:
-        return runner.execute(
-            notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
-        )
+        with resumable(again):
+            return runner.execute(
+                notebook, values, folder, scale=scale, cell_timeout=cell_timeout, show=True, failed=failed, **how
+            )
     except PapermillExecutionError as error:
         reason = outcome.what_failed(error)
     except DeadKernelError as error:
@@ -53,8 +69,8 @@ def run_notebook(
         if place == folder:
             with suppress(OSError):
                 folder.rmdir()  # if nothing came of it
-    partial = f"\nAs far as it came, it is kept as {failed}" if failed.exists() else ""
-    message = f"{notebook.name} failed; {folder} is as it was. {reason[0].upper()}{reason[1:]}"
+    partial = f"\nAs far as it came, it is kept as {places.shown(failed)}" if failed.exists() else ""
+    message = f"{notebook.name} failed; {places.shown(folder)} is as it was. {reason[0].upper()}{reason[1:]}"
     raise click.ClickException(f"{message}{partial}")
 
 
@@ -91,11 +107,11 @@ def stale(
     """
     folder = project / "book" / "runs" / scale
     remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
-    notebooks = runner.own_files(project, "notebooks/*.ipynb")
+    notebooks = lookup.own_files(project, "notebooks/*.ipynb")
     for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
         if names is not None and notebook.stem not in names and not freshness.reads_tables(notebook):
             continue
-        values = runner.load_scale(project, scale, notebook)
+        values = lookup.load_scale(project, scale, notebook)
         if not freshness.is_current(notebook, values, folder):
             click.echo(f"Executing {notebook.name} at the scale {scale} ...")
             yield notebook, values, folder

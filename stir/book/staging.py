@@ -18,6 +18,11 @@ from stir.files import digest
 LOCK = ".lock"  # in each such folder; held by its process, and released by its end, whatever that is
 
 
+def folders_of_runs(project: Path) -> list[Path]:
+    """All folders that runs write into unless another is named: the book's, a scale's, and those of one run."""
+    return [folder for pattern in ("book/runs/*", "runs/*", "runs/*/*") for folder in project.glob(pattern)]
+
+
 @contextmanager
 def staging(folder: Path, prefix: str) -> Iterator[Path]:
     """Make a temporary folder in `folder`, so that moving a file from it is an atomic rename, and remove it at the end.

@@ -9,12 +9,15 @@ import click
 
 @click.group()
 def course() -> None:
-    """The course: whether a machine is ready for it, and what a class is handed out."""
+    """Check a machine for the course, and write what a class gets."""
 
 
 @course.command()
 def check() -> None:
-    """Say whether this machine is ready for the sessions, and what is to be done if it is not."""
+    """Say whether this machine is ready for the sessions.
+
+    If it is not, the lines say what is to be done.
+    """
     from stir.course import ready
 
     good = True
@@ -28,8 +31,9 @@ def check() -> None:
 @course.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="_build/course")
 def write(folder: Path) -> None:
-    """Write into FOLDER the students' notebooks, the teacher's, slides, and a store of trained networks.
+    """Write what a class is handed out, and what its teacher needs.
 
+    Into FOLDER go the students' notebooks, the teacher's, slides, and a store of trained networks.
     [default: _build/course]
     """
     from stir.course import handout, sources

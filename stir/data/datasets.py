@@ -11,7 +11,13 @@ import numpy as np
 from stir.data.classes import selected_numbers
 from stir.data.data_cards import is_of, known_or_loaded, record_of
 from stir.data.folders import UNREADABLE
-from stir.data.libraries import TORCHVISION_DATASETS, UNORDERED, load_sklearn_digits, load_torchvision
+from stir.data.libraries import (
+    TORCHVISION_DATASETS,
+    UNORDERED,
+    load_sklearn_digits,
+    load_torchvision,
+    missing_download,
+)
 from stir.data.splits import Dataset, Split, too_few, with_classes, with_some
 from stir.data.trees import (
     FOLDER_DATASETS,
@@ -31,6 +37,7 @@ __all__ = [
     "Split",
     "check_dataset",
     "load_dataset",
+    "missing_download",
 ]
 
 
@@ -132,18 +139,21 @@ def check_dataset(
         The number of test images; None where that is not known: of torchvision's, or of some of a folder's classes.
 
     Raises:
-        ValueError: as `load_dataset`, of the name, the layout of a folder, the arguments, or data that are not there.
+        ValueError: as `load_dataset`, of the name, the layout of a folder, the arguments, or data that are not there
+            and cannot be downloaded.
     """
     size = _height_and_width(image_size)
     if name == "digits":
         return len(_load(name, classes, n_train, 0, size, unreadable, progress=False).test)
-    if name in TORCHVISION_DATASETS:
-        return None
-    if name in FOLDER_DATASETS:
-        asked = {"classes": classes, "n_train": n_train, "seed": 0, "image_size": size, "unreadable": unreadable}
+    asked = {"classes": classes, "n_train": n_train, "seed": 0, "image_size": size, "unreadable": unreadable}
+    if name in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         found = record_of(name, **asked).find()
         if found is not None and is_of(found, state_of_downloads(name)):
             return found.content["test"]["shape"][0]
+    if name in TORCHVISION_DATASETS:
+        missing_download(name)
+        return None
+    if name in FOLDER_DATASETS:
         root = download_folder(name)
     elif name.startswith("folder:"):
         root = folder_of(name)

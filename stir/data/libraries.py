@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +22,34 @@ from stir.files import store_folder
 
 DIGITS_SIZE = (16, 16)
 DIGITS_TRAIN = 1_400
-# Name -> class in torchvision.datasets, and the folder of its files within the folder of downloads.
+TIMEOUT, ASKED_AGAIN = 10, 60  # seconds: for a server to answer, and until it is asked anew
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that torchvision downloads.
+
+    Attributes:
+        class_name: in torchvision.datasets.
+        folder: of its files, within the folder of downloads.
+        files: some of them, the first of training and the last of testing: with these the others are there.
+        megabytes: that are downloaded, as the servers state them.
+    """
+
+    class_name: str
+    folder: str
+    files: tuple[str, str]
+    megabytes: int
+
+
+_IDX = ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 TORCHVISION_DATASETS = {
-    "mnist": ("MNIST", "MNIST/raw/"),
-    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw/"),
-    "cifar10": ("CIFAR10", "cifar-10-batches-py/"),
-    "cifar100": ("CIFAR100", "cifar-100-python/"),
-    "svhn": ("SVHN", ""),
-    "stl10": ("STL10", "stl10_binary/"),
+    "mnist": Download("MNIST", "MNIST/raw/", _IDX, 12),
+    "fashion-mnist": Download("FashionMNIST", "FashionMNIST/raw/", _IDX, 31),
+    "cifar10": Download("CIFAR10", "cifar-10-batches-py/", ("data_batch_1", "test_batch"), 170),
+    "cifar100": Download("CIFAR100", "cifar-100-python/", ("train", "test"), 169),
+    "svhn": Download("SVHN", "", ("train_32x32.mat", "test_32x32.mat"), 246),
+    "stl10": Download("STL10", "stl10_binary/", ("train_X.bin", "test_X.bin"), 2640),
 }
 # Data sets whose files may hold the classes one after another: their authors do not say that the order is mixed,
 # as those of CIFAR and Fashion-MNIST do, and nothing else shows that it is.
@@ -47,10 +73,7 @@ def load_torchvision(name: str, size: tuple[int, int] | None) -> Dataset:
     Raises:
         ConnectionError: it is not in the store and cannot be downloaded.
     """
-    import torchvision
-
-    class_name, subfolder = TORCHVISION_DATASETS[name]
-    dataset_class, root = getattr(torchvision.datasets, class_name), store_folder() / "downloads"
+    dataset_class, root = _class_of(name), _downloads()
     splits: dict[str, Split] = {}
     class_names = [str(number) for number in range(10)]
     for split in ("train", "test"):
@@ -58,16 +81,69 @@ def load_torchvision(name: str, size: tuple[int, int] | None) -> Dataset:
         try:
             raw = dataset_class(str(root), **option, download=True)  # looks for the files before it downloads them
         except (OSError, RuntimeError) as error:
-            raise ConnectionError(
-                f"dataset={name!r} is not in {root} and could not be downloaded ({' '.join(str(error).split())}). "
-                f"Where there is a network, torchvision.datasets.{class_name}(FOLDER, download=True) gets it; "
-                f"put its files into {root / subfolder}, or set $STIR_STORE"
-            ) from error
+            raise ConnectionError(_refusal(name, error)) from error
         class_names = getattr(raw, "classes", None) or class_names
         splits[split] = _as_split(raw, size)
         if name in UNORDERED:
             splits[split] = splits[split][_mixed_order(len(splits[split]))]
     return Dataset(name, splits["train"], splits["test"], tuple(class_names))
+
+
+def missing_download(name: str) -> str | None:
+    """A sentence on what loading one of `TORCHVISION_DATASETS` downloads; None where its files are here.
+
+    Raises:
+        ValueError: they are not, and the server that has them does not answer.
+    """
+    source, root = TORCHVISION_DATASETS[name], _downloads()
+    if all((root / source.folder / file).exists() for file in source.files):
+        return None
+    reasons = [_unanswered(address, round(time.monotonic() / ASKED_AGAIN)) for address in _addresses(_class_of(name))]
+    if all(reasons):
+        raise ValueError(_refusal(name, reasons[0]))
+    return f"{name} is not here yet: torchvision downloads {source.megabytes:,} MB into {root / source.folder}"
+
+
+def _downloads() -> Path:
+    return store_folder() / "downloads"
+
+
+def _class_of(name: str) -> Any:
+    import torchvision
+
+    return getattr(torchvision.datasets, TORCHVISION_DATASETS[name].class_name)
+
+
+def _addresses(dataset_class: Any) -> list[str]:
+    """Where torchvision looks for the first file of a data set."""
+    if hasattr(dataset_class, "mirrors"):
+        return [f"{mirror}{dataset_class.resources[0][0]}" for mirror in dataset_class.mirrors]
+    return [dataset_class.url if hasattr(dataset_class, "url") else dataset_class.split_list["train"][0]]
+
+
+@cache
+def _unanswered(address: str, when: int) -> str:
+    """Why nobody answers at an address; empty if somebody does.
+
+    Args:
+        when: to ask anew.
+    """
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:  # an answer, though not to this question
+        return ""
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _refusal(name: str, reason: object) -> str:
+    source, root = TORCHVISION_DATASETS[name], _downloads()
+    return (
+        f"dataset={name!r} is not in {root} and cannot be downloaded ({' '.join(str(reason).split())}). "
+        f"Where there is a network, torchvision.datasets.{source.class_name}(FOLDER, download=True) gets its "
+        f"{source.megabytes:,} MB; put its files into {root / source.folder}, or set $STIR_STORE"
+    )
 
 
 def _mixed_order(n_images: int) -> Int[Tensor, "n"]:

@@ -205,7 +205,7 @@ def _measure_missing(
                 question.check_target(name, model)
     order = list(dict.fromkeys(target for _, _, target in _pairs(tasks)))
     evaluations = [Evaluation(question, order) for question in questions]
-    missing = [task for task in tasks if not all(pair in rows for pair in _pairs([task]))]
+    missing = _without(rows, tasks)
     if kept is None:
         _measure(missing, models, questions, evaluations, rows, None)
         return
@@ -221,9 +221,17 @@ def _measure_missing(
                 for number, name in asked:
                     sides = questions[number].layer, questions[number].given_layer
                     rows |= {(number, name, target): each for target, each in kept.find(*sides, name).items()}
-                left = [task for task in group if not all(pair in rows for pair in _pairs([task]))]
-                _measure(left, models, questions, evaluations, rows, kept)
+                _measure(_without(rows, group), models, questions, evaluations, rows, kept)
         groups = busy
+
+
+def _without(rows: Rows, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks that have rows missing, each with the targets of these."""
+    left = [
+        (number, name, tuple(each for each in targets if (number, name, each) not in rows))
+        for number, name, targets in tasks
+    ]
+    return [task for task in left if task[2]]
 
 
 def _measure(

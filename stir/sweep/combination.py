@@ -16,6 +16,7 @@ from papermill.exceptions import PapermillExecutionError
 from stir.book import outcome, runner, running
 from stir.book.freshness import fingerprint, is_current
 from stir.files import lock, write_atomically
+from stir.sweep.grid import in_words
 
 DONE, FAILED, OPEN = "done", "failed", "open"
 
@@ -41,6 +42,16 @@ class Combination:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def words(self) -> str:
+        """What tells it from the others of its sweep, as one writes a grid."""
+        return in_words(self.varied)
+
+    @property
+    def partial(self) -> Path:
+        """Where the notebook is kept as far as it came, if it fails."""
+        return self.folder / f"{self.notebook.stem}-failed.ipynb"
 
     @property
     def state(self) -> str:
@@ -106,7 +117,7 @@ def execute(combination: Combination, store: str, cell_timeout: int) -> Outcome:
                 combination.folder,
                 scale=combination.scale,
                 cell_timeout=cell_timeout,
-                failed=combination.folder / f"{combination.notebook.stem}-failed.ipynb",
+                failed=combination.partial,
             )
             combination.forget_failure()
     except Exception as error:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from stir.book.errors import resumable
 from stir.book.options import cell_timeout_option, parameter_option, scale_option
-from stir.computing.devices import resolve_device
 
 
 @click.command()
@@ -59,37 +59,51 @@ def sweep(
     queue: Path | None,
     cell_timeout: int,
 ) -> None:
-    """Execute NOTEBOOK once for each combination of a grid of parameters, on all cores or a cluster.
+    """Execute a notebook once for each combination of a grid.
 
-    What is done is not run again: the same command goes on where it was.
+    On all cores, or on a cluster. What is done is not run again: the same command goes on where it was.
     """
-    from stir.sweep import sweeping, tidy
+    from stir.book import places
+    from stir.sweep import ending, sweeping, tidy
+    from stir.sweep.combination import DONE, FAILED, OPEN
 
     planned = sweeping.plan(Path.cwd(), name, scale, given, grid, output)
     if against is not None and against not in planned.varied:
         raise ValueError(f"against={against!r} is no parameter of the grid; use one of {', '.join(planned.varied)}")
     if scheduler and (queue or workers):
         raise ValueError(f"scheduler={scheduler!r} has its own workers; leave --workers and --cluster out")
+    for sentence in planned.downloads:
+        click.echo(sentence)
+    if column and not tidy.check_column(planned, column):
+        click.echo(f"No run of {planned.notebook} is here to tell whether its tables have a column {column!r}.")
     before = [each.state for each in planned.combinations]
-    wanted = ("open", "failed") if retry else ("open",)
+    wanted = (OPEN, FAILED) if retry else (OPEN,)
     pending = [each for each, state in zip(planned.combinations, before, strict=True) if state in wanted]
-    click.echo(f"{len(before)} combinations: {before.count('done')} done, {len(pending)} to run")
-    if pending:
-        _run(pending, workers, scheduler, queue, cell_timeout)
-    done = [each for each in planned.combinations if each.state == "done"]
+    click.echo(f"{ending.counted(len(before), 'combination')}: {before.count(DONE)} done, {len(pending)} to run")
+    outcomes = _run(pending, workers, scheduler, queue, cell_timeout) if pending else []
+    failed = ending.failures(planned.combinations, before, outcomes)
+    done = [each for each in planned.combinations if each.folder not in failed]
     for path in tidy.write(planned, done):
-        click.echo(path)
+        click.echo(places.shown(path))
+    problems = []
     if column and done:
-        click.echo(tidy.draw(planned, done, column, against or planned.varied[0]))
-    failed = [each for each in planned.combinations if each.failure is not None]
-    if failed:
-        lines = [f"{len(failed)} of {len(before)} combinations failed; --retry runs them again:"]
-        raise click.ClickException("\n".join([*lines, *(f"  {each.name}: {each.failure}" for each in failed)]))
+        try:
+            click.echo(places.shown(tidy.draw(planned, done, column, against or planned.varied[0])))
+        except ValueError as error:  # must not hide what failed
+            problems.append(f"No figure is drawn: {error}")
+    problems += ending.failed_lines(planned.combinations, failed)
+    for line in ending.stale_lines(done) if outcomes else []:
+        click.echo(line)
+    if problems:
+        raise click.ClickException("\n".join(problems))
 
 
-def _run(pending: list[Any], workers: int | None, scheduler: str | None, queue: Path | None, cell_timeout: int) -> None:
-    """Run combinations on the cluster that was asked for, with a line as each ends."""
-    from stir.sweep import cluster, sweeping
+def _run(
+    pending: list[Any], workers: int | None, scheduler: str | None, queue: Path | None, cell_timeout: int
+) -> list[Any]:
+    """Run combinations on the cluster that was asked for, with a line as each ends, and return their outcomes."""
+    from stir.computing.devices import resolve_device
+    from stir.sweep import cluster, ending, sweeping
 
     if scheduler:
         chosen = cluster.existing(scheduler)
@@ -99,14 +113,19 @@ def _run(pending: list[Any], workers: int | None, scheduler: str | None, queue: 
         on_cpu = all(resolve_device(each.values.get("device", "auto")).type == "cpu" for each in pending)
         chosen = cluster.local(workers, [] if on_cpu else cluster.gpus(), at_most=len(pending))
     start, outcomes = time.perf_counter(), []
-    with chosen as client:
+    with (
+        resumable("goes on from what is done, and from what is kept of the rest"),
+        chosen as client,
+    ):
         click.echo(f"Dashboard: {client.dashboard_link}")
         for outcome in sweeping.run(client, pending, cell_timeout):
             outcomes.append(outcome)
             end = "failed" if outcome.failure else f"{outcome.seconds:.0f} s" if outcome.seconds else "was done"
-            click.echo(f"[{len(outcomes)}/{len(pending)}] {outcome.combination.name}: {end}")
+            click.echo(f"[{len(outcomes)}/{len(pending)}] {outcome.combination.words}: {end}")
         seconds = time.perf_counter() - start
         count = len(client.scheduler_info(n_workers=-1)["workers"])
     if count:
         share = sweeping.efficiency(outcomes, count, seconds)
-        click.echo(f"{seconds:.0f} s with {count} workers, which were at work {share:.0%} of the time")
+        which = "which was" if count == 1 else "which were"
+        click.echo(f"{seconds:.0f} s with {ending.counted(count, 'worker')}, {which} at work {share:.0%} of the time")
+    return outcomes

@@ -94,6 +94,17 @@ def _numbers(first: str, last: str, step: str | None, name: str) -> list[int] | 
     return [float(number) for number in numbers]
 
 
+def in_words(combination: Mapping[str, Any]) -> str:
+    """A combination as one writes a grid: "x=3, kinds=[a, b]"."""
+    return ", ".join(f"{name}={_text(value)}" for name, value in combination.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of the values of a grid, the last parameter fastest.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stir.book import parameters, places, runner
+from stir.book import lookup, parameters, places, runner
 from stir.book.freshness import absolute_paths
 from stir.files import store_folder
 from stir.sweep.combination import Combination, Outcome, execute
-from stir.sweep.grid import combinations, parse_grid
+from stir.sweep.grid import combinations, in_words, parse_grid
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -27,6 +27,7 @@ class Sweep:
         combinations: every combination of their values.
         folder: of the sweep's tables and figures.
         name: begins their names.
+        downloads: sentences on what it downloads.
     """
 
     notebook: str
@@ -34,6 +35,7 @@ class Sweep:
     combinations: list[Combination]
     folder: Path
     name: str
+    downloads: list[str] = field(default_factory=list)
 
 
 def plan(
@@ -56,7 +58,7 @@ def plan(
     Raises:
         ValueError: any of it is unknown, of another form or another type, or stands twice; or there is no grid.
     """
-    source = runner.find_notebook(project, notebook).absolute()
+    source = lookup.find_notebook(project, notebook).absolute()
     declared = parameters.declared(source)
     shared = {name: parameters.parse_value(text, name, declared) for name, text in given}
     varied = parse_grid(grid, declared)
@@ -65,16 +67,17 @@ def plan(
     twice = sorted(varied.keys() & shared.keys())
     if twice:
         raise ValueError(f"parameter {twice[0]!r} is given by -p and in the grid; leave one of them out")
-    base = runner.load_scale(project, scale, source)
+    base = lookup.load_scale(project, scale, source)
     folder = output.absolute() if output else project / "runs" / scale
-    made = []
+    made, needed = [], []
     for values in combinations(varied):
         # Workers run elsewhere: the paths that a user gives begin here.
         everything = absolute_paths(places.with_given(source, base, shared | values))
         try:
-            runner.check(source, everything)
+            needed += runner.check(source, everything)
         except ValueError as error:
-            raise ValueError(f"{', '.join(f'{name}={value}' for name, value in values.items())}: {error}") from error
+            others = {name: value for name, value in values.items() if f"{name}={value!r}" not in str(error)}
+            raise ValueError(f"{in_words(others)}: {error}" if others else str(error)) from error
         if output:
             place = folder / places.label(source.stem, places.differences(source, base, everything))
             places.check_free(place, source, everything)
@@ -84,7 +87,7 @@ def plan(
         place = folder / source.stem if place == project / "book" / "runs" / scale else place
         made.append(Combination(source, scale, everything, values, place))
     common = places.label(source.stem, places.differences(source, base, base | shared)).removesuffix("-")
-    return Sweep(source.stem, tuple(varied), made, folder, f"{common}-by-{','.join(varied)}")
+    return Sweep(source.stem, tuple(varied), made, folder, f"{common}-by-{','.join(varied)}", [*dict.fromkeys(needed)])
 
 
 def run(client: Client, pending: Sequence[Combination], cell_timeout: int) -> Iterator[Outcome]:

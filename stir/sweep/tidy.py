@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stir.book.freshness import made_by
+from stir.book.parameters import nearest
+from stir.book.staging import folders_of_runs
 from stir.files import write_atomically
-from stir.study.conclusions import VERDICTS
+from stir.scoring.result import COLUMNS
+from stir.study.conclusions import ORDER, VERDICTS
 from stir.sweep.combination import Combination
 from stir.sweep.sweeping import Sweep
 
 PREFIX = "parameter_"  # of a parameter's column where the table has one of its name
+ENDINGS = (VERDICTS, ".csv")  # of the tables that are collected; a column is looked for in the first first
+# Columns that the tables of every finding have.
+OF_FINDINGS = (
+    *(f"{mean}_{end}" for mean in ("more", "less", "difference") for end in ("value", "low", "high")),
+    *("p_value", "converged", "networks", "images"),
+    *COLUMNS,
+)
 MOST_LINES = 7  # that other parameters part; beyond it their mean is drawn
 
 
@@ -57,12 +69,57 @@ def column_of(parameter: str, table: pd.DataFrame) -> str:
 def write(sweep: Sweep, done: Sequence[Combination]) -> list[Path]:
     """Write into a sweep's folder the tables of all that was measured, and of the verdicts, where there are any."""
     paths = []
-    for ending in (".csv", VERDICTS):
+    for ending in reversed(ENDINGS):
         table, path = collect(sweep, done, ending), sweep.folder / f"{sweep.name}{ending}"
         if not table.empty:
             write_atomically(path, lambda partial, table=table: table.to_csv(partial, index=False))
             paths.append(path)
     return paths
+
+
+def _numeric(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+
+
+def check_column(sweep: Sweep, column: str) -> bool:
+    """Check before a sweep that its tables will have a column of numbers, as far as that is known.
+
+    Tables that the notebook, as it is now, left in any run tell it. Without these, only a slip of the pen shows, in a
+    name that the tables of all findings have.
+
+    Returns:
+        True if the column is known, False if nothing is.
+
+    Raises:
+        ValueError: the tables have no such column.
+    """
+    refusal = f"plot={column!r} is no column of numbers in the tables of {sweep.notebook}"
+    known = _columns_before(sweep)
+    if known and column not in known:
+        raise ValueError(f"{refusal}; {nearest(column, known)}")
+    named = OF_FINDINGS if sweep.notebook in ORDER else ()
+    near = get_close_matches(column, named, n=1, cutoff=0.85)
+    if not known and near and near[0] != column:
+        raise ValueError(f"{refusal}; did you mean {near[0]!r}?")
+    return bool(known or near)
+
+
+def _columns_before(sweep: Sweep) -> list[str]:
+    """Columns of numbers in the tables that the notebook, as it is now, left in the project or in the sweep."""
+    notebook = sweep.combinations[0].notebook
+    folders = {*folders_of_runs(notebook.parents[1]), *(each.folder for each in sweep.combinations)}
+    paths = [
+        folder / f"{sweep.notebook}{ending}"
+        for folder in sorted(folders)
+        if made_by(notebook, folder)
+        for ending in ENDINGS
+    ]
+    return list(dict.fromkeys(name for path in paths if path.exists() for name in _numbers(pd.read_csv(path))))
+
+
+def _numbers(table: pd.DataFrame) -> list[str]:
+    """The columns that hold numbers."""
+    return [str(name) for name in table if pd.api.types.is_numeric_dtype(table[name])]
 
 
 def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -> Path:
@@ -78,14 +135,14 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
     from stir.sweep.figure import column_against
 
     numeric: list[str] = []
-    for ending in (VERDICTS, ".csv"):
+    for ending in ENDINGS:
         table = collect(sweep, done, ending)
-        columns = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+        columns = _numbers(table)
         if column in columns:
             break
         numeric += [name for name in columns if name not in numeric]
     else:
-        raise ValueError(f"plot={column!r} is no column of numbers; use one of {', '.join(numeric)}")
+        raise ValueError(f"plot={column!r} is no column of numbers; {nearest(column, numeric)}")
     figures.use_style()
     figure = column_against(
         table, column, column_of(against, table), lines=_lines(sweep, table, against), xlabel=against
