@@ -136,11 +136,12 @@ def test_a_single_image_that_does_not_fit():
 
 
 def test_in_a_gpus_memory_batches_are_halved(gpu):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2**22), nn.Linear(2**22, 1)).eval()  # 16 MiB an image
-    images = torch.rand(64, 1, 4, 4)
+    # Of weights so little that their copies do not count, and 16 MiB an image.
+    wide = [nn.Conv2d(1, 4096, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4096, 1)]
+    model, images = nn.Sequential(*wide).eval(), torch.rand(64, 1, 32, 32)
     expected = stir.features(model, images, device="cpu", batch_size=8)
     total = torch.cuda.get_device_properties(gpu).total_memory
-    torch.cuda.set_per_process_memory_fraction((2**30 + torch.cuda.memory_reserved(gpu)) / total)
+    torch.cuda.set_per_process_memory_fraction((2**29 + torch.cuda.memory_reserved(gpu)) / total)
     try:
         with pytest.warns(UserWarning, match="memory does not suffice for 64 images"):
             found = stir.features(model, images, device=gpu, batch_size=64)
