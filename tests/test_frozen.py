@@ -249,35 +249,45 @@ def test_what_depends_on_the_layout_is_computed_in_the_usual_one(kind):
 
 
 class WrongGradient(torch.autograd.Function):
-    """The identity, whose gradient is wrong in channels last, like PyTorch 2.11's of some averages on GPUs."""
+    """The identity, whose gradient in channels last is wrong, like PyTorch 2.11's of some averages on GPUs, or fails."""
 
     @staticmethod
-    def forward(ctx, x):
-        ctx.wrong = not x.is_contiguous()
+    def forward(ctx, x, kind):
+        ctx.wrong, ctx.kind = not x.is_contiguous(), kind
         return x.clone()
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient.flip(-1) if ctx.wrong else gradient
+        if ctx.wrong and ctx.kind == "fails":
+            raise RuntimeError("no gradient in channels last")
+        return gradient.flip(-1) if ctx.wrong else gradient, None
 
 
 class Averaged(nn.Module):
-    def __init__(self):
+    """With a second output that has no gradient."""
+
+    def __init__(self, kind):
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.fc = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6 * 256, 5)
+        self.conv, self.fc, self.kind = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6 * 256, 5), kind
 
     def forward(self, x):
-        return self.fc(WrongGradient.apply(self.conv(x).relu()).flatten(1))
+        logits = self.fc(WrongGradient.apply(self.conv(x).relu(), self.kind).flatten(1))
+        return logits if self.kind == "wrong" else (logits, logits.detach())
 
 
-def test_a_gradient_that_depends_on_the_layout_is_that_of_the_usual_one():
-    model, pixels = Averaged().eval(), IMAGES.clone().requires_grad_(True)
-    (expected,) = torch.autograd.grad(model(pixels).square().sum(), pixels)
+@pytest.mark.parametrize("kind", ["wrong", "wrong, and a second output", "fails"])
+def test_a_gradient_that_depends_on_the_layout_is_that_of_the_usual_one(kind):
+    def answer(network, pixels):
+        output = network(pixels)
+        return output if isinstance(output, torch.Tensor) else output[0]
+
+    model, pixels = Averaged(kind).eval(), IMAGES.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(answer(model, pixels).square().sum(), pixels)
     with Frozen(model, CPU) as frozen:
         with torch.no_grad():
             frozen.try_out(IMAGES[:1])
-        (found,) = torch.autograd.grad(frozen(pixels).square().sum(), pixels)
+        (found,) = torch.autograd.grad(answer(frozen, pixels).square().sum(), pixels)
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 

@@ -78,7 +78,7 @@ def test_a_gpu_records_once_and_computes_with_each_calls_tensors(gpu):
     step = Replayed(add, gpu)
     results = [step(torch.full((3,), float(n), device=gpu)) for n in range(CALLS)]
     assert [result[0].item() for result in results] == [n * (n + 1) for n in range(CALLS)]
-    assert len(calls) == WARM_UP + 1 and step.refused is None
+    assert len(calls) == WARM_UP + 1 and not step.refused
 
 
 def test_other_shapes_are_computed_plainly(gpu):
@@ -89,8 +89,9 @@ def test_other_shapes_are_computed_plainly(gpu):
 
 def test_a_step_that_waits_is_called_plainly_and_random_numbers_still_come(gpu):
     step = Replayed(lambda x: torch.rand(2, device=gpu) * x.sum().item(), gpu)
+    before = torch.cuda.current_stream()
     results = [step(torch.full((3,), float(n), device=gpu)) for n in range(CALLS)]
-    assert step.refused is not None
+    assert step.refused and torch.cuda.current_stream() == before
     assert results[0].tolist() == [0, 0] and all(result.min() > 0 for result in results[1:])
     assert torch.rand(1, device=gpu) < 1 and torch.randn(3, device=gpu).isfinite().all()
 
@@ -106,11 +107,22 @@ def test_a_step_whose_python_code_matters_is_not_repeated(gpu):
     assert results[-1] > results[-2] > results[-3]
 
 
-class Plain:
-    """In place of `Replayed`."""
+@pytest.fixture
+def recorded(monkeypatch):
+    """Whether each `Replayed` that is made was recorded, asked for when it ended."""
+    made, init = [], Replayed.__init__
 
-    def __new__(cls, step, *_, **__):
-        return step
+    def remember(self, *arguments, **named):
+        made.append(self)
+        init(self, *arguments, **named)
+
+    monkeypatch.setattr(Replayed, "__init__", remember)
+    return lambda: [each._graph is not None and not each.refused for each in made]
+
+
+def plain(step, *_, **__):
+    """In place of `Replayed`."""
+    return step
 
 
 def small_network():
@@ -123,7 +135,7 @@ def images(n):
 
 @pytest.mark.parametrize("within", [None, Ball("l2", 1.0)])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_inversions_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, solver, within):
+def test_inversions_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, recorded, solver, within):
     def run():
         return stir.invert(
             small_network(), images(8), layer="stage3", solver=solver, within=within, steps=40, device=gpu,
@@ -131,14 +143,14 @@ def test_inversions_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, solver,
         )  # fmt: skip
 
     replayed, again = run(), run()
-    monkeypatch.setattr("stir.inversion.descent.Replayed", Plain)
-    plain = run()
-    for other in (again, plain):
+    assert recorded() and all(recorded())
+    monkeypatch.setattr("stir.inversion.descent.Replayed", plain)
+    for other in (again, run()):
         assert torch.equal(replayed.images, other.images) and torch.equal(replayed.distance, other.distance)
 
 
 @pytest.mark.parametrize("loss", ["standard", "adversarial-linf", "trades", "mart-l2"])
-def test_trainings_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, loss):
+def test_trainings_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, recorded, loss):
     split = Split(images(70), torch.arange(70) % 10)  # a last batch of another size
     recipe = Recipe(loss=loss, epochs=3, batch_size=16, attack_steps=2, augmentation="shift-flip")
 
@@ -149,8 +161,9 @@ def test_trainings_on_a_gpu_are_those_of_single_calls(gpu, monkeypatch, loss):
         return [entry["loss"] for entry in curve], attacked, [tensor.cpu() for tensor in model.state_dict().values()]
 
     replayed, again = run(), run()
+    assert recorded() and all(recorded())
     for module in ("loop", "accuracy"):
-        monkeypatch.setattr(f"stir.training.{module}.Replayed", Plain)
+        monkeypatch.setattr(f"stir.training.{module}.Replayed", plain)
     for curve, attacked, weights in (again, run()):
         assert (curve, attacked) == replayed[:2]
         assert all(torch.equal(one, other) for one, other in zip(weights, replayed[2], strict=True))

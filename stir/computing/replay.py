@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -38,31 +40,31 @@ class Replayed:
     ) -> None:
         self.step, self.expected = step, expected
         self._device, self._wait = device, max(WARM_UP, warm_up)
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = _stream(device, get_ident()) if device.type == "cuda" else None
         self._shapes: list[torch.Size] | None = None
         self._graph: Any = None
         self._inputs: Sequence[Tensor] = ()
         self._output: Tensor | None = None
-        self.refused: Exception | None = None  # why the step could not be recorded
+        self.refused = ""  # why the step could not be recorded
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         shapes = [tensor.shape for tensor in inputs]
-        if self._shapes is None:
-            self._shapes = shapes
-        if self._stream is None or shapes != self._shapes:
+        if self._stream is None or shapes != (self._shapes or shapes):
             return self.step(*inputs)
         if self._wait:
-            self._wait -= 1
-            return self._aside(inputs)
+            result = self._aside(inputs)
+            self._wait, self._shapes = self._wait - 1, shapes
+            return result
         if self._graph is not None:
             return self._replay(inputs)
         expected = self.expected and self.expected(*inputs)
         if not self._record(inputs):
             return self.step(*inputs)
         result = self._replay(inputs)
-        if expected is not None and not (result - expected).float().norm() <= 1e-2 * expected.float().norm():
-            self._stream = self._graph = None
-        return result
+        if expected is None or _same(result, expected):
+            return result
+        self._stream = self._graph = None
+        return expected
 
     def _aside(self, inputs: Sequence[Tensor]) -> Tensor:
         """Call the step on the stream that records it, as CUDA graphs ask of the calls before."""
@@ -80,14 +82,16 @@ class Replayed:
         index = self._device.index if self._device.index is not None else torch.cuda.current_device()
         generator = torch.cuda.default_generators[index]
         before = generator.clone_state()
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
             # Other threads may go on meanwhile, such as one that draws for the next steps.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._output = self.step(*self._inputs)
         except Exception as error:  # an operation that waits, or that no graph can hold; no memory for a second copy
-            self.refused, self._stream, self._inputs = error, None, ()
-            generator.graphsafe_set_state(before)  # which else would wait for the recording to end
+            self.refused, self._stream, self._inputs = str(error) or type(error).__name__, None, ()
+            # Both are left as they were while it recorded, if the recording broke off.
+            torch.cuda.set_stream(current)
+            generator.graphsafe_set_state(before)
             return False
         self._graph = graph
         return True
@@ -98,3 +102,16 @@ class Replayed:
         self._graph.replay()
         assert self._output is not None
         return self._output.clone()
+
+
+@cache
+def _stream(device: torch.device, thread: int) -> torch.cuda.Stream:
+    """The stream on which a thread records; one for all its steps, as libraries keep memory for each stream."""
+    return torch.cuda.Stream(device)
+
+
+def _same(result: Tensor, expected: Tensor) -> bool:
+    """Whether two results are equal, floating-point ones up to rounding."""
+    if not result.is_floating_point():
+        return torch.equal(result, expected)
+    return bool((result - expected).norm() <= 1e-2 * expected.norm())

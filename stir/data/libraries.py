@@ -96,9 +96,11 @@ def missing_download(name: str) -> str | None:
         ValueError: they are not, and the server that has them does not answer.
     """
     source, root = TORCHVISION_DATASETS[name], _downloads()
-    if all((root / source.folder / file).exists() for file in source.files):
-        return None
-    reasons = [_unanswered(address, round(time.monotonic() / ASKED_AGAIN)) for address in _addresses(_class_of(name))]
+    addresses = _addresses(_class_of(name))
+    archives = [folder / Path(address).name for address in addresses for folder in (root, root / source.folder)]
+    if all((root / source.folder / file).exists() for file in source.files) or any(map(Path.exists, archives)):
+        return None  # torchvision unpacks an archive itself
+    reasons = [_unanswered(address, round(time.monotonic() / ASKED_AGAIN)) for address in addresses]
     if all(reasons):
         raise ValueError(_refusal(name, reasons[0]))
     return f"{name} is not here yet: torchvision downloads {source.megabytes:,} MB into {root / source.folder}"

@@ -95,7 +95,7 @@ def _run(
         evaluate = objective()
         if number:
             best.rank_anew(evaluate)
-        step = _step(solver, evaluate, best)
+        step = _step(solver, evaluate, best, taken)
         for _ in range(steps):
             step()
             if taken in at:
@@ -114,8 +114,8 @@ def _run(
     return torch.stack([path[step] for step in at]), best.rank
 
 
-def _step(solver: Solver, evaluate: Objective, best: _Best) -> Callable[[], Tensor]:
-    """A step of the solver, which also keeps the best iterates; a GPU records it where that is possible."""
+def _step(solver: Solver, evaluate: Objective, best: _Best, taken: int) -> Callable[[], Tensor]:
+    """A step of the solver, which has taken some, and keeps the best; a GPU records it where that is possible."""
 
     def step() -> Tensor:
         best.taken += 1
@@ -131,7 +131,7 @@ def _step(solver: Solver, evaluate: Objective, best: _Best) -> Callable[[], Tens
 
     if solver.settled is None:
         return step
-    return Replayed(step, solver.images().device, solver.settled, expected)
+    return Replayed(step, solver.images().device, solver.settled - taken, expected)
 
 
 class _Best:

@@ -38,7 +38,8 @@ class Solver(ABC):
     name: str
     default_steps: int
     coarse: float  # share of the steps that may be computed in low precision
-    settled: int | None = 1  # steps after which all further ones do the same operations; None for never
+    # Steps after which all further ones do the same operations on tensors at the same places; None for never.
+    settled: int | None = None
 
     @classmethod
     def memory_per_image(cls, steps: int, pixels: int, dim: int) -> int:
@@ -188,9 +189,8 @@ class Tethered(Solver):
             self.residuals = residual.new_empty(len(residual), iterates, residual.shape[1])
             self.gradients = pixels.new_empty(len(pixels), memory, pixels.shape[1])
         for kept, new in ((self.past, pixels), (self.residuals, residual), (self.gradients, gradient)):
-            kept.index_copy_(
-                1, self.taken % kept.shape[1], new[:, None]
-            )  # over the oldest; their order does not matter
+            oldest = self.taken % kept.shape[1]  # in whose place it goes; their order does not matter
+            kept.index_copy_(1, oldest, new[:, None])
         self.taken += 1
         self.remembered = min(self.remembered + 1, self.memory)
 
@@ -214,7 +214,6 @@ class AdamLogit(Solver):
     name = "adam-logit"
     default_steps = 300
     coarse = 0.85
-    settled = None  # its optimizer and schedule count the steps in Python
     rate = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -248,6 +247,7 @@ class NormalizedGradient(Solver):
     name = "paper"
     default_steps = 1_000
     coarse = 0.0  # the authors' is in float32
+    settled = 1
     length = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:
@@ -280,6 +280,7 @@ class Nearest(Solver):
     name = "nearest"
     default_steps = 300
     coarse = 0.0  # its step is a quotient of small differences
+    settled = 1
     length = 0.5
 
     def __init__(self, start: Tensor, steps: int, project: Projection) -> None:

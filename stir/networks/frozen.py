@@ -61,6 +61,11 @@ class Frozen:
             module.training = training
         self._unfolded = self._tensors = {}
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """In which it computes: channels last, unless `try_out` found that it must not."""
+        return self._layout
+
     def __call__(self, images: Tensor, half: bool = False) -> Any:
         """Return the network's output on the device, in the precision of its first tensor (see also `try_out`).
 
@@ -123,8 +128,10 @@ class Frozen:
         tolerance = 1e-2 if exact else 0.1  # far above rounding, which layouts change
         with exact_float32():
             pairs = [*zip(_floats_in(self(noise)), _floats_in(in_own_layout(noise)))]
-            if exact:
-                pairs += zip(_gradient(self, noise), _gradient(in_own_layout, noise))
+            gradients = (_gradient(self, noise), _gradient(in_own_layout, noise)) if exact else ((), ())
+        if len(gradients[0]) != len(gradients[1]):
+            return True
+        pairs += zip(*gradients)
         return not all(close(x.float(), y.float(), tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
@@ -201,7 +208,7 @@ def _gradient(network: Callable[[Tensor], Any], images: Tensor) -> tuple[Tensor,
     try:
         with torch.enable_grad():
             pixels = images.clone().requires_grad_(True)
-            outputs = _floats_in(network(pixels))
+            outputs = [output for output in _floats_in(network(pixels)) if output.requires_grad]
             weights = [torch.randn(output.shape, generator=generator).to(output) for output in outputs]
             return torch.autograd.grad(outputs, pixels, weights)
     except Exception as error:  # a network, and the hooks on it, may raise anything

@@ -57,10 +57,6 @@ def collect(sweep: Sweep, done: Sequence[Combination], ending: str = ".csv") -> 
     return table.rename(columns={f"{PREFIX}{name}": name for name in sweep.varied if name not in table})
 
 
-def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list) else value
-
-
 def column_of(parameter: str, table: pd.DataFrame) -> str:
     """Name of a parameter's column."""
     return f"{PREFIX}{parameter}" if f"{PREFIX}{parameter}" in table else parameter
@@ -77,10 +73,6 @@ def write(sweep: Sweep, done: Sequence[Combination]) -> list[Path]:
     return paths
 
 
-def _numeric(table: pd.DataFrame) -> list[str]:
-    return [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
-
-
 def check_column(sweep: Sweep, column: str) -> bool:
     """Check before a sweep that its tables will have a column of numbers, as far as that is known.
 
@@ -95,13 +87,13 @@ def check_column(sweep: Sweep, column: str) -> bool:
     """
     refusal = f"plot={column!r} is no column of numbers in the tables of {sweep.notebook}"
     known = _columns_before(sweep)
-    if known and column not in known:
+    if known and column not in (*known, *sweep.varied):
         raise ValueError(f"{refusal}; {nearest(column, known)}")
     named = OF_FINDINGS if sweep.notebook in ORDER else ()
     near = get_close_matches(column, named, n=1, cutoff=0.85)
-    if not known and near and near[0] != column:
+    if not known and column not in sweep.varied and near and near[0] != column:
         raise ValueError(f"{refusal}; did you mean {near[0]!r}?")
-    return bool(known or near)
+    return bool(known or near or column in sweep.varied)
 
 
 def _columns_before(sweep: Sweep) -> list[str]:

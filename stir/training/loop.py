@@ -6,7 +6,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,9 @@ def train(
 ) -> list[dict[str, float]]:
     """Train `model` in place; it ends in eval mode, on the device.
 
+    A GPU records a step and repeats it (see `stir.computing.replay.Replayed`), so that what a network draws at random
+    it must draw by PyTorch.
+
     Args:
         model: maps images [N, C, H, W] in [0, 1] to logits [N, K].
         split: the training images.
@@ -71,13 +74,12 @@ def train(
     """
     check_precision(precision)
     device = resolve_device(device)
-    # Convolutions compute in channels last, and would reorder other layouts at each layer.
-    model.to(device).to(memory_format=torch.channels_last)
+    model.to(device)
     half = precision == "auto" and fast_bf16(device)
     training = _Training(model, split, recipe, seed, half)
     if checkpoint is not None:
         training.resume(checkpoint)
-    curve, steps = training.curve, training.steps_per_epoch
+    curve, steps, step = training.curve, training.steps_per_epoch, Replayed(training.step, device)
     with (
         progress_bar(
             total=recipe.epochs * steps, initial=len(curve) * steps, desc=label, unit="step", show=progress
@@ -88,7 +90,7 @@ def train(
         images, labels = split.images.to(device), split.labels.to(device)
         training.prepare(images, labels)
         for epoch in range(len(curve), recipe.epochs):
-            training.run_epoch(_epoch_generator(seed, epoch), bar)
+            training.run_epoch(step, _epoch_generator(seed, epoch), bar)
             bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}", accuracy=f"{curve[-1]['accuracy']:.1%}")
             if checkpoint is not None and epoch + 1 < recipe.epochs:
                 training.save(checkpoint)
@@ -124,6 +126,9 @@ class _Training:
         self.made_by = json.dumps(made_by, sort_keys=True)
         self.model, self.recipe, self.half = model, recipe, half
         self.frozen = Frozen(model, device)  # for the passes of the attack
+        with self.frozen as frozen:
+            frozen.try_out(split.images[:1])
+        model.to(memory_format=self.frozen.layout)
         self.steps_per_epoch = len(_batch_ends(len(split), recipe.batch_size))
         on_gpu = device.type == "cuda"
         self.optimizer = torch.optim.SGD(
@@ -143,7 +148,6 @@ class _Training:
             cycle_momentum=False,
         )
         self.curve: list[dict[str, float]] = []
-        self.step = Replayed(self._step, device)
 
     def prepare(self, images: Tensor, labels: Tensor) -> None:
         """Take the training images and labels, fold the batch norms for the attack, and turn to train mode."""
@@ -153,13 +157,13 @@ class _Training:
                 frozen.fold(lambda: frozen(images[:1]))
         self.model.train()
 
-    def run_epoch(self, generator: torch.Generator, bar: Bar) -> None:
-        """Train on each image once, and add an entry to the curve."""
+    def run_epoch(self, step: Callable[..., Tensor], generator: torch.Generator, bar: Bar) -> None:
+        """Train on each image once by `step`, which is `self.step` or repeats it, and add an entry to the curve."""
         began = time.perf_counter()
         total = torch.zeros(2, device=self.images.device)
         losses: list[Tensor] = []
         for (batch,), shifts, start in on_device(self._draws(self.images.shape, generator), self.images.device):
-            result = self.step(batch, *shifts, *start)
+            result = step(batch, *shifts, *start)
             total += result
             losses.append(result[0])
             if len(losses) % STEPS_BETWEEN_CHECKS == 0 or len(losses) == self.steps_per_epoch:
@@ -193,7 +197,7 @@ class _Training:
             f"lower learning_rate={self.recipe.learning_rate}"
         )
 
-    def _step(self, batch: Tensor, *drawn: Tensor) -> Tensor:
+    def step(self, batch: Tensor, *drawn: Tensor) -> Tensor:
         """Make one update on the images of `batch`, with what `_draws` has drawn for them.
 
         Returns:
@@ -201,7 +205,7 @@ class _Training:
         """
         start = () if self.recipe.attack is None else drawn[-1:]
         images = self.recipe.augmenting.apply(self.images[batch], *drawn[: len(drawn) - len(start)])
-        images, labels = images.contiguous(memory_format=torch.channels_last), self.labels[batch]
+        images, labels = images.contiguous(memory_format=self.frozen.layout), self.labels[batch]
         loss, logits = self.recipe.batch_loss(self.frozen, images, labels, *start, half=self.half)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
