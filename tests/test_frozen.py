@@ -249,7 +249,7 @@ def test_what_depends_on_the_layout_is_computed_in_the_usual_one(kind):
 
 
 class WrongGradient(torch.autograd.Function):
-    """The identity, whose gradient in channels last is wrong, like PyTorch 2.11's of some averages on GPUs, or fails."""
+    """The identity, whose gradient in channels last is wrong, like PyTorch 2.11's of averages on GPUs, or fails."""
 
     @staticmethod
     def forward(ctx, x, kind):
