@@ -24,7 +24,10 @@ def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
     for axes, (label, images) in zip(grid, rows.items(), strict=True):
         for axis, image in zip(axes, images[:columns], strict=True):
             show_image(axis, image)
-        axes[0].set_title(label, loc="left", fontsize=10, pad=3)
+        # The empty title keeps room for the label, which would push the second image away if it is long.
+        axes[0].set_title(" ", loc="left", fontsize=10, pad=3)
+        above = dict(xy=(0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points")
+        axes[0].annotate(label, fontsize=10, **above).set_in_layout(False)
 
 
 def show_image(axis: Axes, image: Tensor) -> None:

@@ -12,8 +12,19 @@ from stir.study import image_plots
 def test_image_rows_shows_as_many_as_there_are():
     figure = image_plots.image_rows({"gray": torch.rand(3, 1, 8, 8), "colour": torch.rand(5, 3, 8, 8) * 2}, columns=8)
     assert len(figure.axes) == 2 * 3
-    labels = [axis.get_title(loc="left") for axis in figure.axes]
-    assert [label for label in labels if label] == ["gray", "colour"]
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["gray", "colour"]
+
+
+def test_a_long_label_leaves_the_images_where_they_are():
+    images = torch.rand(4, 3, 8, 8)
+    drawn = [
+        image_plots.image_rows({"a": images, label: images})
+        for label in ("b", "much longer than two of the images are wide")
+    ]
+    for figure in drawn:
+        figure.draw_without_rendering()
+    short, long = ([axis.get_position().bounds for axis in figure.axes] for figure in drawn)
+    assert short == long
 
 
 def test_the_idea_shows_both_distances():
