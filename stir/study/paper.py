@@ -62,7 +62,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "The more robust a network is trained to be, the more it resembles every other one",
             ["largest radius"],
-            "Jones et al. (2022), of another measure,",
+            "Jones et al. (2022), of another measure",
         ),
     ),
     "updates": (
