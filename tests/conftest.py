@@ -57,6 +57,11 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def few(digits) -> Split:
+    return Split(digits.train.images[:300], digits.train.labels[:300])
+
+
+@pytest.fixture(scope="session")
 def small(digits) -> Dataset:
     """A few digits at a quarter of their pixels."""
     train = Split(digits.train.images[:64, :, ::2, ::2].clone(), digits.train.labels[:64])

@@ -10,11 +10,6 @@ from stir.data import Split
 from stir.training.accuracy import accuracy
 
 
-@pytest.fixture(scope="module")
-def few(digits):
-    return Split(digits.train.images[:300], digits.train.labels[:300])
-
-
 def test_the_accuracy_is_read_once(few):
     waits = []
     for n in (20, 40):

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from helpers.networks import IMAGES, lively
+from helpers.small_networks import Averaged
 from torch import nn
 from torchvision import transforms
 
@@ -246,34 +247,6 @@ def test_what_depends_on_the_layout_is_computed_in_the_usual_one(kind):
         assert torch.allclose(frozen(IMAGES), plain, rtol=1e-3, atol=1e-5)
     with Representation(model, flat, device="cpu") as represent, torch.no_grad():
         assert torch.allclose(model.fc(represent(IMAGES)), plain, rtol=1e-3, atol=1e-5)
-
-
-class WrongGradient(torch.autograd.Function):
-    """The identity, whose gradient in channels last is wrong, like PyTorch 2.11's of averages on GPUs, or fails."""
-
-    @staticmethod
-    def forward(ctx, x, kind):
-        ctx.wrong, ctx.kind = not x.is_contiguous(), kind
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        if ctx.wrong and ctx.kind == "fails":
-            raise RuntimeError("no gradient in channels last")
-        return gradient.flip(-1) if ctx.wrong else gradient, None
-
-
-class Averaged(nn.Module):
-    """With a second output that has no gradient."""
-
-    def __init__(self, kind):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv, self.fc, self.kind = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6 * 256, 5), kind
-
-    def forward(self, x):
-        logits = self.fc(WrongGradient.apply(self.conv(x).relu(), self.kind).flatten(1))
-        return logits if self.kind == "wrong" else (logits, logits.detach())
 
 
 @pytest.mark.parametrize("kind", ["wrong", "wrong, and a second output", "fails"])

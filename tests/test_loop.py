@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.small_networks import Averaged
 from helpers.waits import DEVICE, Waits
 from torch import nn
 
@@ -17,11 +18,6 @@ from stir.training.loop import _batch_ends, _Training, train
 from stir.training.recipe import Recipe
 
 QUIET = {"device": "cpu", "progress": False}
-
-
-@pytest.fixture(scope="module")
-def few(digits):
-    return Split(digits.train.images[:300], digits.train.labels[:300])
 
 
 def network(seed=0):
@@ -86,6 +82,13 @@ def test_no_step_waits_for_the_device(few, loss):
     assert waits[0] == waits[1]
     # Of each batch its images, their rows and columns, and the attack's start.
     assert copies[1] - copies[0] == 2 * (3 if loss == "standard" else 4)
+
+
+def test_where_a_gradient_depends_on_the_layout_it_trains_in_the_usual_one(few):
+    model, seen = Averaged("wrong", channels=1), set()
+    model.conv.register_forward_hook(lambda _, __, output: seen.add(output.is_contiguous()) if model.training else None)
+    train(model, few, Recipe(epochs=1), **QUIET)
+    assert seen == {True}
 
 
 def test_the_optimizer_is_not_fused_on_a_cpu(few):

@@ -127,7 +127,7 @@ class _Training:
         self.model, self.recipe, self.half = model, recipe, half
         self.frozen = Frozen(model, device)  # for the passes of the attack
         with self.frozen as frozen:
-            frozen.try_out(split.images[:1])
+            frozen.try_out(split.images[:1])  # finds the layout that it can be trained in
         model.to(memory_format=self.frozen.layout)
         self.steps_per_epoch = len(_batch_ends(len(split), recipe.batch_size))
         on_gpu = device.type == "cuda"

@@ -43,3 +43,31 @@ class Unresettable(nn.Module):
 
     def forward(self, x):
         return x * self.factor
+
+
+class WrongGradient(torch.autograd.Function):
+    """The identity, whose gradient in channels last is wrong, like PyTorch 2.11's of averages on GPUs, or fails."""
+
+    @staticmethod
+    def forward(ctx, x, kind):
+        ctx.wrong, ctx.kind = not x.is_contiguous(), kind
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        if ctx.wrong and ctx.kind == "fails":
+            raise RuntimeError("no gradient in channels last")
+        return gradient.flip(-1) if ctx.wrong else gradient, None
+
+
+class Averaged(nn.Module):
+    """For images of 16x16; of some kinds with a second output, which has no gradient."""
+
+    def __init__(self, kind, channels=3):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc, self.kind = nn.Conv2d(channels, 6, 3, padding=1), nn.Linear(6 * 256, 10), kind
+
+    def forward(self, x):
+        logits = self.fc(WrongGradient.apply(self.conv(x).relu(), self.kind).flatten(1))
+        return logits if self.kind == "wrong" else (logits, logits.detach())
