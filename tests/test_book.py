@@ -36,6 +36,8 @@ OTHERS = [".bd-article-container", ["mjx-container", ".highlight"]]
 # A moment after a change of the width the theme has what scrolls reached by the keyboard.
 SCROLLS_BY_KEYBOARD = """() => [...document.querySelectorAll("pre, .cell_output > .output")].every(
     part => part.scrollWidth <= part.clientWidth || part.tabIndex == 0)"""
+# Buttons fade from the colours of one theme to those of the other; halfway, no contrast is a reader's.
+FADED = "() => document.getAnimations().every(({playState}) => playState == 'finished')"
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 MEGABYTE = 10**6
 FINDINGS = [page for page in PAGES if page.startswith("runs/") and not page.startswith("runs/course/")]
@@ -99,6 +101,7 @@ def test_anyone_can_read_it_at_each_width_and_in_each_theme(page):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.wait_for_function(SCROLLS_BY_KEYBOARD)
+        page.wait_for_function(FADED)
         found[width, theme] = page.evaluate(LOOK, FIRST if first else OTHERS)
     assert not any(found.values()), found
 
