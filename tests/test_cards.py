@@ -38,10 +38,10 @@ def shown(source):
 def test_the_answer_is_a_sentence_of_the_first_hypothesis(judged):
     text = shown(cards.answer(judged))
     assert text.startswith(
-        "✓ supported claim supported. CKA is 0.90 [0.85, 0.95], STIR 0.60 [0.50, 0.70]: "
-        "a difference of 0.30 [0.20, 0.40]."
+        "✓ supported claim supported. CKA: 0.90 [0.85, 0.95]; STIR: 0.60 [0.50, 0.70]; "
+        "the difference: 0.30 [0.20, 0.40]."
     )
-    assert "– not supported claim not supported: 0.10 [-0.10, 0.30]" in text
+    assert "○ not supported claim not supported: 0.10 [−0.10, 0.30]" in text
     assert "on this page: 3, of which 1 supported, 1 not supported, 1 contradicted." in text
     few = cards.answer(judged, judged.iloc[[2]])
     assert shown(few).startswith("✗ contradicted claim contradicted.") and "<li>" not in few
@@ -53,7 +53,7 @@ def test_a_verdict_is_told_with_what_it_hangs_on(judged):
     changed = {"converged": 0.85, "otherwise": "not by the solver paper", "measures": "4 of 6", "replicated": False}
     assert cards.warnings(pd.Series({**row, **changed, "after_holm": "not supported"})) == [
         "85% of X′ converged",
-        "not by the solver paper",
+        "not so by the solver paper",
         "4 of 6 other measures say the same",
         "too few networks: the interval is over images alone",
         "not upheld by Holm’s correction",
@@ -91,15 +91,28 @@ def test_a_strip_stays_inside_and_is_nothing_for_nothing(judged):
 
 def test_a_grid_has_a_cell_for_each_measure(judged):
     both = pd.concat([judged.assign(measure="rsa"), judged.iloc[:2].assign(measure="linear-cka")])
-    source = cards.grid(both, ["linear-cka", "rsa"])
+    source = cards.grid(both, {"linear-cka": "CKA", "rsa": "RSA"}, caption="a < b")
     rows = [shown(row) for row in re.findall("<tr.*?</tr>", source)]
-    assert rows[:4] == ["linear-cka rsa", "Why?", "claim supported", "✓ supported +0.30 ✓ supported +0.30"]
-    assert rows[-1] == "✗ contradicted -0.30" and source.count("<td></td>") == 1
+    assert rows[:4] == ["CKA RSA", "Why?", "claim supported", "✓ supported +0.30 ✓ supported +0.30"]
+    assert rows[-1] == "✗ contradicted −0.30" and source.count("<td></td>") == 1
+
+
+def test_a_grid_tells_the_images_of_its_columns_where_they_differ(judged):
+    few = [judged.assign(solver=name, images=7) for name in ("nearest", "paper")]
+    columns = {"page": "on its page", "nearest": "nearest", "paper": "paper"}
+    source = cards.grid(pd.concat([judged.assign(solver="page"), *few]), columns, by="solver", caption="what they are")
+    assert "Why? (on its page: 20 images; nearest, paper: 7 images)" in shown(source)
+    assert "<caption>what they are</caption>" in source
+    assert "images" not in cards.grid(pd.concat(few), columns, by="solver")
+
+
+def test_an_opening_is_text():
+    assert shown(cards.opening("1 < 2.", "So", "it is.")) == "1 < 2. So it is." and "small" not in cards.opening("x")
 
 
 @pytest.mark.parametrize("claim", ["<b>$x$</b> & 'y'", "\\(a\\)", '"<script>'])
 def test_claims_are_text(judged, claim):
     named = judged.assign(claim=claim, more=claim, question=claim, measure="rsa", scale=claim)
-    for source in (cards.answer(named), cards.cards(named, {claim: "a.html"}), cards.grid(named, ["rsa"])):
+    for source in (cards.answer(named), cards.cards(named, {claim: "a.html"}), cards.grid(named, {"rsa": claim})):
         assert claim in html.unescape(source) and "$" not in source and "\\(" not in source
         assert "<b>" not in source and "<script" not in source

@@ -90,8 +90,11 @@ def test_another_solver_judges_from_the_tables_alone(folder):
     [
         ({"nearest": 0.5, "paper": 0.7}, "supported"),
         ({"paper": 0.95}, "supported, but contradicted by the solver paper"),
-        ({"nearest": 0.9, "paper": 0.9}, "supported, but not by the solvers nearest and paper"),
-        ({"nearest": 0.95, "paper": 0.9}, "supported, but contradicted by the solver nearest, not by the solver paper"),
+        ({"nearest": 0.9, "paper": 0.9}, "supported, but not so by the solvers nearest and paper"),
+        (
+            {"nearest": 0.95, "paper": 0.9},
+            "supported, but contradicted by the solver nearest, not so by the solver paper",
+        ),
         # So few images may lead to another word, whatever the solver.
         ({"adam": 0.9, "paper": 0.9}, "supported"),
         ({"adam": 0.9, "paper": 0.5}, "supported"),
@@ -228,6 +231,8 @@ def test_tables_carry_the_recipe_and_mixtures_are_told(folder):
         "Not all networks were trained alike: width 8 (loss, dataset), 16 (updates); "
         "epsilon 1 (dataset), &lt;b&gt; (updates)."
     )
+    said = conclusions.mixture(conclusions.read_verdicts(folder).assign(scale="stripes"))
+    assert said.startswith("stripes: not all networks were trained alike: width 8 (")
     conclusions.judge_again(folder, "solver")
     conclude_with("updates", again=rows(width=32)[1])
     with pytest.raises(ValueError, match="the tables of 'updates' in .* are of networks with two recipes"):

@@ -1,9 +1,12 @@
-"""Losses and measures have one name in all of the book."""
+"""Losses and measures have one name in all of the book, and numbers one form."""
+
+import math
 
 import pandas as pd
 import pytest
 
-from stir.study.naming import loss_name, measure_name
+from stir.similarity import MEASURES
+from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name
 
 
 def test_a_loss_is_named_with_its_norm():
@@ -15,9 +18,33 @@ def test_a_loss_is_named_with_its_norm():
     [
         ({}, "CKA"),
         ({"measure": "linear-cka"}, "CKA"),
-        ({"measure": "unbiased-cka"}, "unbiased-CKA"),
-        ({"measure": "rsa"}, "rsa"),
+        ({"measure": "unbiased-cka"}, "unbiased CKA"),
+        ({"measure": "rsa"}, "RSA"),
     ],
 )
 def test_plain_similarity_is_named_by_the_measure_of_the_table(columns, name):
     assert measure_name(pd.DataFrame({"stir": [0.5]}).assign(**columns)) == name
+
+
+def test_every_measure_has_a_name():
+    assert MEASURE_NAMES.keys() == MEASURES.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "signed"),
+    [
+        (0.126, "0.13", "+0.13"),
+        (-0.02, "−0.02", "−0.02"),
+        (-0.004, "0.00", "0.00"),
+        (0.004, "0.00", "0.00"),
+        (-10.0, "−10.00", "−10.00"),
+        (-math.inf, "−inf", "−inf"),
+        (math.nan, "nan", "nan"),
+    ],
+)
+def test_a_number_has_a_minus_sign_and_zero_has_none(value, plain, signed):
+    assert decimal(value) == plain and decimal(value, signed=True) == signed
+
+
+def test_numbers_have_the_places_asked_for():
+    assert decimal(-1 / 3, 3) == "−0.333" and decimal(-0.0004, 3) == "0.000"

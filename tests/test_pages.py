@@ -75,6 +75,8 @@ def test_a_page_opens_with_the_answer_and_its_figure(tmp_path):
     page = new.new_notebook(cells=cells, metadata={"papermill": {}})
     nbformat.write(page, tmp_path / "page.ipynb")
     pages.annotate(tmp_path / "page.ipynb", notebook("loss"), PROJECT / "runs", "about")
-    sources = [cell.source for cell in nbformat.read(tmp_path / "page.ipynb", as_version=4).cells]
+    annotated = nbformat.read(tmp_path / "page.ipynb", as_version=4).cells
+    sources, (moved,) = [cell.source for cell in annotated], [cell for cell in annotated if cell.id == "moved"]
+    assert moved.metadata[pages.IN_BOOK] == pages.MOVED_IN_BOOK and "#main-content" in pages.MOVED_IN_BOOK
     first = ["# Title", "answer", "draw", "caption", "networks"]
     assert sources == [*first, pages.MOVED, "judge", "tasks", "## On what this ran\n\nabout"]

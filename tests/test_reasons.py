@@ -32,7 +32,7 @@ def test_chance_and_the_opposite():
     unsure = why(STIR, table())
     assert "reaches over zero: with 6 networks a true difference of up to 0.0" in unsure
     assert "The inversion is hardly at fault: 100%" in unsure
-    assert "The opposite was measured: the whole interval, -0.3" in why(STIR, table(a=0.2))
+    assert "The opposite was measured: the whole interval, −0.3" in why(STIR, table(a=0.2))
 
 
 def test_room():
@@ -53,7 +53,7 @@ def test_inversion_and_measures():
     assert "hardly at fault" not in why(STIR, rows.assign(converged=0.8), measures="2 of 6")
     assert "in one of its means 30% of the images X′ converged" in why(STIR, rows.assign(converged=0.3))
     (row,) = (each for _, each in judge([STIR], rows).assign(otherwise="not by the solver paper").iterrows())
-    assert "The inversion may matter: not by the solver paper." in reasons.why(row, rows)
+    assert "The inversion may matter: not so by the solver paper." in reasons.why(row, rows)
 
 
 def test_only_what_failed_is_told():

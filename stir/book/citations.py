@@ -16,7 +16,8 @@ NAME = "author-year"  # what `{bibliography}` calls the style
 def label(entry: Entry) -> str:
     """Return the label of an entry as the citations of sphinxcontrib-bibtex have it: "Nanda et al., 2022"."""
     persons, fields = entry.persons or {}, entry.fields or {}
-    authors = [" ".join(person.prelast_names + person.last_names) for person in persons["author"]]
+    # Rich names, in which the braces of BibTeX are gone.
+    authors = [" ".join(map(str, each.rich_prelast_names + each.rich_last_names)) for each in persons["author"]]
     names = f"{authors[0]} et al." if len(authors) > 2 else " and ".join(authors)
     return f"{names}, {fields['year']}"
 

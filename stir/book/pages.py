@@ -28,7 +28,9 @@ IN_BOOK = "in_book"  # metadata of a text that is another in a book: that text
 MOST_LINKS = 8  # to other runs of a notebook
 # Tags of the cells that a page opens with, in this order, wherever they stand in the notebook.
 ANSWER = ("answer", "answer-figure")
+# Where that figure was made; in a book a link to the top of the page, by the theme's name of it.
 MOVED = "*What came of this is the figure at the top of the page.*"
+MOVED_IN_BOOK = '<a href="#main-content">What came of this is the figure at the top of the page.</a>'
 
 
 def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
@@ -74,7 +76,7 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
     first = [[cell for cell in rest if tag in cell.metadata.get("tags", [])] for tag in ANSWER]
     moved = [cell for cells_of_tag in first for cell in cells_of_tag]
     figure = [cell.id for cell in first[1][:1]]
-    note = nbformat.v4.new_markdown_cell(MOVED, id="moved")
+    note = nbformat.v4.new_markdown_cell(MOVED, id="moved", metadata={IN_BOOK: MOVED_IN_BOOK})
     others = [note if cell.id in figure else cell for cell in rest if cell not in moved or cell.id in figure]
     return [title, *moved, *others]
 

@@ -48,7 +48,7 @@ class Inversion:
 
     @property
     def moved(self) -> Float[Tensor, "n"]:
-        """How far each x' lies from its seed clamped to [0, 1]: the length of the difference over all pixels."""
+        """Length of the difference, over all pixels, of each x' and its seed clamped to [0, 1]."""
         return _lengths(self.images - self.seeds.clamp(0, 1))
 
     @property

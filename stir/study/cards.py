@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from stir.study.conclusions import ENOUGH_CONVERGED
 from stir.study.estimates import number
+from stir.study.naming import decimal, otherwise_name
 
-MARKS = {"supported": "✓", "not supported": "–", "contradicted": "✗", "not judged": "?"}
+MARKS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "not judged": "?"}
 LEGEND = {
     "supported": "the whole interval of the difference lies above zero",
     "not supported": "the interval reaches over zero, which does not mean refuted: so few networks may not tell",
@@ -85,7 +86,7 @@ def warnings(row: pd.Series) -> list[str]:
     """
     parts = [f"{row.converged:.0%} of X′ converged"] if row.converged < ENOUGH_CONVERGED else []
     if row.get("otherwise"):
-        parts.append(str(row.otherwise))
+        parts.append(otherwise_name(row.otherwise))
     if row.get("measures"):
         parts.append(f"{row.measures} other measures say the same")
     if not row.get("replicated", True):
@@ -105,8 +106,8 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     rows = judged if first is None else first
     row, others = rows.iloc[0], rows.iloc[1:]
     sentence = (
-        f"{chip(row.verdict)} <strong>{text(row.claim)}.</strong> {text(row.more)} is {interval(row, 'more')}, "
-        f"{text(row.less)} {interval(row, 'less')}: a difference of {interval(row)}."
+        f"{chip(row.verdict)} <strong>{text(row.claim)}.</strong> {text(row.more)}: {interval(row, 'more')}; "
+        f"{text(row.less)}: {interval(row, 'less')}; the difference: {interval(row)}."
     )
     items = [f"<li>{chip(other.verdict)} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
     counts = judged.verdict.value_counts()
@@ -121,6 +122,17 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
         about = f"Beside the first verdict: {text('; '.join(warned))}. {about}"
     listed = f"<ul>{''.join(items)}</ul>" if items else ""
     return f'<div class="answer {_kind(row)}"><p>{sentence}</p>{listed}<p class="small">{about}</p></div>'
+
+
+def opening(sentence: str, *about: str) -> str:
+    """HTML of the answer that a page without hypotheses of its own opens with.
+
+    Args:
+        sentence: the answer, as text.
+        about: sentences on what it rests on.
+    """
+    small = f'<p class="small">{text(" ".join(about))}</p>' if about else ""
+    return f'<div class="answer"><p><strong>{text(sentence)}</strong></p>{small}</div>'
 
 
 def cards(judged: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
@@ -180,31 +192,42 @@ def _line(row: pd.Series, scale: str = "") -> str:
     return f'<div class="judged">{scale}{chip(row.verdict)}{difference}{means}{small}</div>'
 
 
-def grid(judged: pd.DataFrame, columns: Sequence[str], by: str = "measure") -> str:
+def grid(judged: pd.DataFrame, columns: Mapping[str, str], by: str = "measure", caption: str = "") -> str:
     """HTML of the verdicts on each hypothesis by each measure or solver: a row of cells below each claim.
 
     A cell has the verdict's mark and colour and the difference behind it; an empty one was not judged at all.
 
     Args:
         judged: tables of `stir.study.verdict.judge` by several measures, with the columns finding and `by`.
-        columns: the measures, from left to right.
-        by: the column of `judged` with the measures, or solvers.
+        columns: the measures, from left to right -> their headings.
+        by: the column of `judged` with the measures, or solvers, or scales.
+        caption: what the numbers are.
     """
-    heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns.values())
     width = len(columns)
     lines = []
     for _, rows in judged.groupby("finding", sort=False):
-        lines.append(
-            f'<tr class="finding"><th colspan="{width}" scope="rowgroup">{text(rows.question.iloc[0])}</th></tr>'
-        )
+        heading = text(rows.question.iloc[0]) + _images(rows, columns, by)
+        lines.append(f'<tr class="finding"><th colspan="{width}" scope="rowgroup">{heading}</th></tr>')
         for claim, group in rows.groupby("claim", sort=False):
             cells = {row[by]: _cell(row) for _, row in group.iterrows()}
             lines.append(f'<tr class="claim"><td colspan="{width}">{text(claim)}</td></tr>')
             lines.append(f"<tr>{''.join(cells.get(column, '<td></td>') for column in columns)}</tr>")
-    return f'<table class="verdict-grid"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    title = f"<caption>{text(caption)}</caption>" if caption else ""
+    return f'<table class="verdict-grid">{title}<thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _images(rows: pd.DataFrame, columns: Mapping[str, str], by: str) -> str:
+    """HTML of how many images the verdicts of a finding are of, where that is not the same for all columns."""
+    counts: dict[int, list[str]] = {}
+    for column, count in rows.groupby(by).images.max().reindex([*columns]).dropna().items():
+        counts.setdefault(int(count), []).append(columns[str(column)])
+    told = "; ".join(f"{', '.join(names)}: {count} images" for count, names in counts.items())
+    return f' <span class="warned">({text(told)})</span>' if len(counts) > 1 else ""
 
 
 def _cell(row: pd.Series) -> str:
     title = f"{row.verdict}: {interval(row)}"
     word = f'<span aria-hidden="true">{MARKS[row.verdict]}</span><span class="visually-hidden">{row.verdict}</span>'
-    return f'<td class="verdict {_kind(row)}" title="{text(title)}">{word} {row.difference_value:+.2f}</td>'
+    value = decimal(row.difference_value, signed=True)
+    return f'<td class="verdict {_kind(row)}" title="{text(title)}">{word} {value}</td>'

@@ -208,7 +208,7 @@ def mixture(judged: pd.DataFrame) -> str:
     A setting that a finding varies itself is left out, for this finding.
 
     Args:
-        judged: table that `read_verdicts` returns.
+        judged: table that `read_verdicts` returns; with the column `scale`, if it has one, the words begin with it.
 
     Returns:
         A Markdown sentence; empty if all were trained alike.
@@ -221,11 +221,12 @@ def mixture(judged: pd.DataFrame) -> str:
             if not isinstance(value, list):
                 values.setdefault(setting, {}).setdefault(str(value), []).append(str(finding))
     parts = [
-        f"{setting} " + ", ".join(f"{value} ({', '.join(findings)})" for value, findings in each.items())
+        f"{setting.replace('_', ' ')} " + ", ".join(f"{value} ({', '.join(found)})" for value, found in each.items())
         for setting, each in values.items()
         if len(each) > 1
     ]
-    text = f"Not all networks were trained alike: {'; '.join(parts)}." if parts else ""
+    scale = f"{judged.scale.iloc[0]}: not" if "scale" in judged else "Not"
+    text = f"{scale} all networks were trained alike: {'; '.join(parts)}." if parts else ""
     return as_markdown(text)
 
 

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 
 from stir.similarity.intervals import GROUPS
 from stir.study.hypothesis import Quantity
+from stir.study.naming import decimal
 
 SIMILARITIES = ("cka", "stir")  # values that are no differences
 # Columns whose intervals make up a quantity's error over images. Pixels have no intervals. They share X and X' with
@@ -88,7 +89,7 @@ class Estimate:
 
 def number(value: float, low: float, high: float) -> str:
     """Format a value with its interval as the book writes it: "0.63 [0.50, 0.76]"."""
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{decimal(value)} [{decimal(low)}, {decimal(high)}]"
 
 
 def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:

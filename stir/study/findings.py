@@ -18,6 +18,7 @@ from stir.inversion.options import InversionOptions
 from stir.inversion.solvers import SOLVERS
 from stir.scoring.question import Question
 from stir.study import verdict
+from stir.study.naming import HEADINGS, decimals
 from stir.training.losses import LOSSES
 from stir.training.recipe import Recipe
 from stir.training.trained import ATTACKS, TrainedModels, networks_to_train, trained_models, untrained_models
@@ -207,17 +208,8 @@ def _recipe(cards: Mapping[str, Mapping]) -> str:
     return json.dumps({name: sorted(each) if len(each) > 1 else min(each) for name, each in sorted(values.items())})
 
 
-# Column of a table of pairs -> its heading, in the order of the page.
-DIAGNOSTICS = {
-    "distance_median": "median distance",
-    "distance_p90": "90% are nearer than",
-    "converged": "converged",
-    "ceiling": "ceiling",
-    "moved": "moved",
-    "towards": "towards",
-    "pixels": "pixels",
-    "untrained": "untrained",
-}
+# Columns of a table of pairs, in the order of the page.
+DIAGNOSTICS = ["distance_median", "distance_p90", "converged", "ceiling", "moved", "towards", "pixels", "untrained"]
 DIAGNOSTICS_SAID = (
     "A score made of images that are not represented alike says nothing. Distance: relative, of x′ from x in the "
     "reference’s representation, median and 90th percentile. Converged: the share of the images within the tolerance. "
@@ -236,9 +228,9 @@ def format_diagnostics(table: pd.DataFrame, by: Sequence[str] = ("reference_kind
         by: the columns that make a kind.
     """
     own = table.loc[table.reference == table.target]
-    rows = own.groupby([*by], sort=False)[[*DIAGNOSTICS]].mean().rename(columns=DIAGNOSTICS)
+    rows = own.groupby([*by], sort=False)[DIAGNOSTICS].mean().rename(columns=HEADINGS)
     rows.index.names = [name.removeprefix("reference_").replace("kind", "reference") for name in by]
     style = rows.style.set_table_attributes('class="wide"').set_caption(DIAGNOSTICS_SAID)
-    style.format(precision=2).format("{:.0%}", subset=["converged"])
+    style.format(decimals()).format("{:.0%}", subset=["converged"])
     style.format_index(escape="html")
     return style

@@ -10,7 +10,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from stir.study.naming import measure_name
+from stir.study.naming import decimal, decimals, measure_name
 
 LONG = 8  # characters of a name above which it stands upright over its column
 
@@ -73,7 +73,7 @@ def _cell(rows: pd.DataFrame | None, column: str, reference: str, target: str, p
     ink = "#000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#fff"  # the one with more contrast, by WCAG 2
     details = html.escape(_details(rows, column, plain, f"reference {reference}, target {target}"))
     return (
-        f'<td tabindex="0" style="background:{to_hex(ground)};color:{ink}">{value:.2f}'
+        f'<td tabindex="0" style="background:{to_hex(ground)};color:{ink}">{decimal(value)}'
         f'<span class="more" style="display:none">{details}</span></td>'
     )
 
@@ -85,16 +85,17 @@ def _linear(part: float) -> float:
 
 def _details(rows: pd.DataFrame, column: str, plain: str, pair: str) -> str:
     """What a cell is of, in words: its interval, or the spread of several pairs, and the scores to compare it with."""
-    name = {"cka": plain, "stir": "STIR"}[column]
+    name, digits = {"cka": plain, "stir": "STIR"}[column], decimals(3)
     if len(rows) == 1:
         low, high = (rows[f"{column}_{end}"].iloc[0] for end in ("low", "high"))
-        text = f"{name} {rows[column].iloc[0]:.3f}" + ("" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]")
+        text = f"{name} {digits(rows[column].iloc[0])}" + ("" if pd.isna(low) else f" [{digits(low)}, {digits(high)}]")
     else:
         values = rows[column]
-        text = f"{name} {values.mean():.3f}, mean of {len(rows)} pairs from {values.min():.3f} to {values.max():.3f}"
+        ends = f"from {digits(values.min())} to {digits(values.max())}"
+        text = f"{name} {digits(values.mean())}, mean of {len(rows)} pairs {ends}"
     beside = {"cka": plain, "stir": "STIR", "pixels": "pixels"}
     known = [
-        f"{label} {rows[other].mean():.3f}"
+        f"{label} {digits(rows[other].mean())}"
         for other, label in beside.items()
         if other != column and other in rows and rows.loc[:, other].notna().any()
     ]

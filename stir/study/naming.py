@@ -1,6 +1,9 @@
-"""Names of losses and measures as the book writes them."""
+"""Names and numbers as the book writes them."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -14,6 +17,58 @@ LOSS_NAMES = {
 }
 
 
+MEASURE_NAMES = {
+    "linear-cka": "linear CKA",
+    "unbiased-cka": "unbiased CKA",
+    "rbf-cka": "RBF CKA",
+    "procrustes": "Procrustes",
+    "mean-cca": "mean CCA",
+    "svcca": "SVCCA",
+    "rsa": "RSA",
+}
+# Columns of tables -> their headings, on all pages.
+HEADINGS = {
+    "stir": "STIR",
+    "stir_low": "from",
+    "stir_high": "to",
+    "cka": "CKA",
+    "pixels": "pixels",
+    "untrained": "untrained",
+    "distance_median": "median distance",
+    "distance_p90": "90% are nearer than",
+    "converged": "converged",
+    "ceiling": "ceiling",
+    "moved": "moved",
+    "towards": "towards",
+    # What the findings at a glance are counted by.
+    "n_findings": "findings",
+    "n_hypotheses": "hypotheses",
+    "not_supported": "not supported",
+    "not_judged": "not judged",
+    "n_decided": "supported or contradicted",
+    "n_after_holm": "of these, upheld by Holm’s correction",
+    "n_otherwise": "another verdict by another solver",
+    "n_unchecked": "not checked by a solver that converged too seldom",
+    # What `make bench` measures.
+    "efficiency": "efficiency of a step",
+    "time-per-image": "time of an image, among many over among few",
+    "memory-GiB": "memory of 10,000 images, GiB",
+    "adversarial-training": "speed of adversarial training",
+    "clean-points": "accuracy differs by, points",
+    "robust-points": "robust accuracy differs by, points",
+    "load-first-seconds": "loading images the first time, s",
+    "load-again-seconds": "loading images again, s",
+    "recipe-accuracy": "the recipe’s accuracy",
+    "recipe-robust": "the recipe’s robust accuracy",
+    "recipe-seconds": "training by the recipe, s",
+    "image-step-microseconds": "a step of an image, µs",
+    "image-steps-per-second": "image-steps a second",
+    "training-images-per-second": "training images a second",
+}
+# What a verdict is told with if other solvers do not share it (`stir.study.conclusions.disagreement`).
+OTHERWISE = {"not": "not so", "unchecked": "could not be checked"}
+
+
 def loss_name(loss: str) -> str:
     """Name of a loss as the book writes it."""
     return LOSS_NAMES.get(loss, loss)
@@ -21,5 +76,30 @@ def loss_name(loss: str) -> str:
 
 def measure_name(table: pd.DataFrame) -> str:
     """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
-    name: str = table.measure.iloc[0] if "measure" in table else "linear-cka"
-    return name.removeprefix("linear-").replace("cka", "CKA")
+    measure = table.measure.iloc[0] if "measure" in table else "linear-cka"
+    return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
+
+
+def otherwise_name(otherwise: str) -> str:
+    """What other solvers say of a verdict, as the book writes it: "could not be checked by the solver paper"."""
+    return re.sub(r"(?<!\w)(not|unchecked)(?= by the solver)", lambda match: OTHERWISE[match[1]], otherwise)
+
+
+def decimal(value: float, places: int = 2, signed: bool = False) -> str:
+    """Format a number as the book writes it: with a minus sign, "−0.02", and no sign before zero.
+
+    Args:
+        value: the number; NaN is "nan".
+        places: digits after the point.
+        signed: with a plus sign before numbers above zero.
+    """
+    digits = f"{value:+.{places}f}"
+    sign, digits = digits[:1], digits[1:]
+    if digits.strip("0.") in ("", "nan"):  # zero once it is rounded
+        return digits
+    return {"-": "\N{MINUS SIGN}", "+": "+" if signed else ""}[sign] + digits
+
+
+def decimals(places: int = 2) -> Callable[[float], str]:
+    """Formatter of the numbers in a styled table, by `decimal` with so many places."""
+    return lambda value: decimal(value, places)

@@ -10,6 +10,7 @@ from stir.study.cards import chip, interval, text
 from stir.study.conclusions import ENOUGH_CONVERGED
 from stir.study.estimates import pairs_where
 from stir.study.hypothesis import BEYOND, Hypothesis, Quantity
+from stir.study.naming import decimal, otherwise_name
 
 NEAR_ONE = 0.9  # two similarities above it leave little between them
 NO_GAP = 0.05  # a gap below it leaves nothing to narrow
@@ -42,7 +43,7 @@ def _chance(row: pd.Series) -> Iterator[str]:
         sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
         yield (
             f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with "
-            f"{row.networks} networks a true difference of up to {row.difference_high:.2f} is not excluded."
+            f"{row.networks} networks a true difference of up to {decimal(row.difference_high)} is not excluded."
         )
 
 
@@ -53,15 +54,15 @@ def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterat
         for quantity in (more, less):
             stir, pixels = _mean(quantity, "stir", table), _mean(quantity, "pixels", table)
             yield (
-                f"{quantity.label}: on these X′ the raw pixels score {pixels:.2f}, which leaves room for at most "
-                f"{1 - pixels:.2f} beyond them; STIR is {stir:.2f}."
+                f"{quantity.label}: on these X′ the raw pixels score {decimal(pixels)}, which leaves room for at most "
+                f"{decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
             )
         if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
             yield "The claim asks for more than there is room for."
     elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
-        yield f"There is next to no gap ({row.more_value:.2f}) that could be larger than the other."
+        yield f"There is next to no gap ({decimal(row.more_value)}) that could be larger than the other."
     elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
-        means = f"{row.more_value:.2f} and {row.less_value:.2f}"
+        means = f"{decimal(row.more_value)} and {decimal(row.less_value)}"
         yield f"Both means are near 1 ({means}), which leaves little between them."
 
 
@@ -71,7 +72,7 @@ def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
 
 def _inversion(row: pd.Series) -> Iterator[str]:
     if row.otherwise:
-        yield f"The inversion may matter: {row.otherwise}."
+        yield f"The inversion may matter: {otherwise_name(row.otherwise)}."
     elif row.converged >= ENOUGH_CONVERGED:
         yield f"The inversion is hardly at fault: {row.converged:.0%} of X′ converged, and no other solver disagrees."
 

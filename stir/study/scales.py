@@ -156,7 +156,7 @@ def failure_summary(judged: pd.DataFrame) -> str:
     measure = (counts[0] == counts[2]) & (failed.measures != "")
     return (
         f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. Of {inversion.sum()} nearly all "
-        "images $X'$ converged and no other solver disagrees, so that the inversion is hardly at fault. Of "
+        "images X′ converged and no other solver disagrees, so that the inversion is hardly at fault. Of "
         f"{measure.sum()} all other measures of similarity say the same, so that the measure is not. Of "
         f"{(inversion & measure).sum()} both is so. The section *What is not supported* of each page tells what else "
         "the figures say of why: chance, or no room beyond the pixels."

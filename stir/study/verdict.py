@@ -12,6 +12,7 @@ import pandas as pd
 from stir.scoring.cautions import LOW_CONVERGED
 from stir.study.estimates import Estimate, estimate, number, pairs_where
 from stir.study.hypothesis import Hypothesis
+from stir.study.naming import otherwise_name
 
 __all__ = ["Estimate", "described", "estimate", "judge", "number", "pairs_where", "shown", "word"]
 
@@ -112,7 +113,7 @@ def word(row: pd.Series) -> str:
 
     Other solvers' verdicts are in the column `otherwise` (`stir.study.conclusions.conclude`).
     """
-    return row.verdict + (f", but {row.otherwise}" if row.get("otherwise") else "")
+    return row.verdict + (f", but {otherwise_name(row.otherwise)}" if row.get("otherwise") else "")
 
 
 def shown(judged: pd.DataFrame) -> pd.DataFrame:
