@@ -106,6 +106,11 @@ def test_a_grid_tells_the_images_of_its_columns_where_they_differ(judged):
     assert "images" not in cards.grid(pd.concat(few), columns, by="solver")
 
 
+def test_answers_are_numbered_behind_a_summary():
+    source = cards.folded("What came out", ["a < b", "$c$"])
+    assert shown(source) == "What came out a < b $c$" and source.count("<li>") == 2 and "$" not in source
+
+
 def test_an_opening_is_text():
     assert shown(cards.opening("1 < 2.", "So", "it is.")) == "1 < 2. So it is." and "small" not in cards.opening("x")
 

@@ -53,6 +53,8 @@ def test_what_runs_is_allowed(name):
         ("architecture", {"layer": "stage5"}, "layer='stage5' does not exist in resnet10"),  # VGGs have it
         ("loss", {"losses": ["standard", "mart"]}, "two robust losses or more"),
         ("dataset", {"labels": ["a", "a"]}, "labels=.* must be different names"),
+        ("dataset", {"labels": ["a"]}, "labels=.* must hold two entries"),
+        ("dataset", {"classes": ["0-4", "0-4"]}, "labels=.* must be different names"),
         ("dataset", {"classes": ["0-4"]}, "classes=.* must hold two entries"),
         ("dataset", {"classes": ["0-4", "5-10"]}, "10"),
         ("robustness", {"epsilons": [0.5, 1, 2]}, "must be three radii or more that rise from 0"),

@@ -1,5 +1,6 @@
 """The table of contents tells which pages there are, and a page which others are its like."""
 
+import json
 import re
 
 import pytest
@@ -44,6 +45,15 @@ def test_prose_lies_in_folders_too_and_labels_are_of_runs(project):
     assert book.prose == {"index": "index", "course/index": "course/index"}
     assert [*book.notebooks] == ["runs/big/loss", "runs/big/session"]
     assert book.labels == {"runs/big/loss": "Large images"}
+
+
+def test_a_page_of_two_scales_names_both(project):
+    (project / "notebooks" / "loss.ipynb").touch()
+    folder = project / "book" / "runs" / "big"
+    folder.mkdir(parents=True)
+    (folder / "loss.ipynb").touch()
+    (folder / "loss.json").write_text(json.dumps({"made_of": {"parameters": {"beside": "/book/runs/small"}}}))
+    assert contents.project_book(project).labels == {"runs/big/loss": "Large images; beside it: small"}
 
 
 def test_each_scale_says_what_it_is():

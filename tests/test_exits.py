@@ -73,10 +73,23 @@ def test_a_session_offers_the_notebook_that_students_work_in(book):
     assert away.cells[0].source == "# A\n\n*b* (in the book)" and ADDRESS in away.cells[1].source
 
 
+def test_the_course_offers_the_notebooks_of_all_sessions(book):
+    assert exits.downloads(exits.CLASS, book) == []
+    (book / "runs" / "course").mkdir()
+    for name in ("2-b", "1-a"):
+        session = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}")])
+        nbformat.write(session, book / "runs" / "course" / f"{name}{STUDENT}")
+    (way,) = exits.downloads(exits.CLASS, book)
+    archive = zipfile.ZipFile(io.BytesIO(exits.content(exits.CLASS, way, book, "")))
+    assert archive.namelist() == ["sessions/1-a.ipynb", "sessions/2-b.ipynb"]
+    assert "# 2-b" in archive.read("sessions/2-b.ipynb").decode()
+
+
 def test_a_zipped_table_is_the_table(book, tmp_path):
     table = book / "runs" / "digits" / "loss.csv"
-    archive = exits.zipped(table)
-    assert archive == exits.zipped(table)
+    (_, way, _) = exits.downloads("runs/digits/loss", book)
+    archive = exits.content("runs/digits/loss", way, book, "")
+    assert archive == exits.content("runs/digits/loss", way, book, "")
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["loss.csv"]
     (tmp_path / "loss.csv.zip").write_bytes(archive)
     assert pd.read_csv(tmp_path / "loss.csv.zip").equals(pd.read_csv(table))

@@ -53,6 +53,7 @@ def pixels(uri):
 
 
 def test_the_page_holds_what_was_measured(descents, pairs):
+    assert "<noscript>" in page(descents, pairs)
     held = data(page(descents, pairs))
     assert held["steps"] == [0, 4, 9] and held["layers"] == ["last", "first"] and held["size"] == [4, 5]
     assert held["measured"] == {"images": 7, "steps": 9} and held["dataset"] == "some images"

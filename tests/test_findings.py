@@ -59,6 +59,12 @@ def test_settings_need_something_to_measure(wrong):
         findings.settings(notebook(**wrong))
 
 
+def test_data_sets_are_called_by_what_tells_them_apart():
+    assert findings.labels(["digits", "digits"], ["0-4", "5-9"]) == ["digits 0-4", "digits 5-9"]
+    assert findings.labels(["digits", "digits"], ["0, 2, 4", "1, 3"]) == ["digits 0, 2, 4", "digits 1, 3"]
+    assert findings.labels(["folder:/data/cats/", "folder:dogs"], ["", "0-4"]) == ["cats", "dogs 0-4"]
+
+
 @pytest.mark.parametrize("seeds", [[0], [], [1, 1, 2]])
 def test_seeds_must_be_enough_and_different(seeds):
     findings.check_training_seeds([4, 2])

@@ -8,7 +8,7 @@ import pytest
 from helpers.project import PROJECT, notebook
 from markdown_it import MarkdownIt
 
-from stir.book import pages, parameters
+from stir.book import contents, pages, parameters
 
 
 @pytest.mark.parametrize("value", ["a`<script>x</script>`", "a|b\n\n# c", "\\", "``", "plain <b>", "$x$ </details>"])
@@ -80,3 +80,21 @@ def test_a_page_opens_with_the_answer_and_its_figure(tmp_path):
     assert moved.metadata[pages.IN_BOOK] == pages.MOVED_IN_BOOK and "#main-content" in pages.MOVED_IN_BOOK
     first = ["# Title", "answer", "draw", "caption", "networks"]
     assert sources == [*first, pages.MOVED, "judge", "tasks", "## On what this ran\n\nabout"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "label", "titled"),
+    [
+        ("# Loss: why?\nMore", "CIFAR-10 (JPEG), networks of 8 channels", "# Loss, CIFAR-10 (JPEG): why?\nMore"),
+        ("# The networks", "Digits (scikit-learn), networks of 8 channels", "# The networks, digits (scikit-learn)"),
+        ("# Loss: why?", "n=2, seeds=0+1", "# Loss, n=2, seeds=0+1: why?"),
+    ],
+)
+def test_pages_of_one_notebook_have_titles_of_their_own(tmp_path, heading, label, titled):
+    new = nbformat.v4
+    nbformat.write(new.new_notebook(cells=[new.new_markdown_cell(heading)]), tmp_path / "loss.ipynb")
+    labels = {"runs/one/loss": label, "runs/two/loss": "another"}
+    book = contents.Book("", {}, {}, {}, labels, {})
+    assert pages.for_book(tmp_path / "loss.ipynb", "runs/one/loss", book).cells[0].source == titled
+    alone = contents.Book("", {}, {}, {}, {"runs/one/loss": label}, {})
+    assert pages.for_book(tmp_path / "loss.ipynb", "runs/one/loss", alone).cells[0].source == heading

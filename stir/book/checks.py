@@ -166,10 +166,11 @@ def _skip_connections(values: Values) -> None:
 
 def _two_data_sets(values: Values) -> None:
     for name in ("datasets", "classes", "labels"):
-        if len(values[name]) != 2:
+        if len(values[name]) != 2 and (name != "labels" or values[name]):
             raise ValueError(f"{name}={values[name]} must hold two entries")
-    if len(set(values["labels"])) < 2:
-        raise ValueError(f"labels={values['labels']} must be different names")
+    labels = values["labels"] or findings.labels(values["datasets"], values["classes"])
+    if len(set(labels)) < 2:
+        raise ValueError(f"{labels=} must be different names")
 
 
 def _radii(values: Values) -> None:

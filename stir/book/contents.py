@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from stir.book.staging import made_from
+
 
 @dataclass(frozen=True)
 class Book:
@@ -41,10 +43,15 @@ def project_book(project: Path) -> Book:
     book, toc = project / "book", read_toc(project)
     notebooks = {page: book / f"{page}.ipynb" for page in files_in(toc) if (book / f"{page}.ipynb").exists()}
     parameterized = {path.stem for path in (project / "notebooks").glob("*.ipynb")}
-    labels = {
-        page: title(project, page.split("/")[1]) for page, path in notebooks.items() if path.stem in parameterized
-    }
+    labels = {page: _label(project, path) for page, path in notebooks.items() if path.stem in parameterized}
     return Book("", toc, read_prose(project), notebooks, labels, {})
+
+
+def _label(project: Path, executed: Path) -> str:
+    """What the page of an executed notebook is of: its scale, and the one that it shows beside it, if it does."""
+    beside = made_from(executed.with_suffix(".json")).get("parameters", {}).get("beside")
+    own = title(project, executed.parent.name)
+    return f"{own}; beside it: {title(project, Path(beside).name)}" if beside else own
 
 
 def read_toc(project: Path) -> dict[str, Any]:

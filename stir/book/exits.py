@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from stir.book.takeaways import STUDENT, alone, installing
 
 NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
 COURSE = "runs/course/"  # begins the names of the sessions' pages
+CLASS = "course/index"  # the course's own page, which offers the notebooks of all sessions
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
 PAPER = "https://arxiv.org/abs/2206.11939"
 AUTHORS_CODE = "https://github.com/nvedant07/STIR"
@@ -51,9 +53,11 @@ def tables(page: str, book: Path) -> list[Path]:
 
 
 def downloads(page: str, book: Path) -> list[Exit]:
-    """Return the links to the notebook and the tables of an executed page; none for other pages."""
+    """Return the links to the notebook and the tables of an executed page, or to all notebooks of the course."""
     name = page.rpartition("/")[2]
     found = []
+    if page == CLASS and sessions(book):
+        found.append(Exit("all sessions, as one ZIP file", f"{NOTEBOOKS}/sessions.zip", "fas fa-file-zipper"))
     if page.startswith("runs/") and _notebook(page, book).exists():
         found.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
     scale = page.rpartition("/")[0].rpartition("/")[2]
@@ -98,12 +102,33 @@ def takeaway(page: str, book: Path, address: str) -> str:
     return nbformat.writes(installing(content, address))
 
 
-def zipped(table: Path) -> bytes:
-    """Return a table as the one file of a ZIP archive, which pandas reads as it is; equal for equal tables."""
+def sessions(book: Path) -> list[str]:
+    """Return the pages of the course's sessions that offer a notebook, in their order."""
+    paths = sorted((book / COURSE).glob(f"*{STUDENT}"))
+    return [f"{COURSE}{path.name.removesuffix(STUDENT)}" for path in paths]
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return files as a ZIP archive, equal for equal files; pandas reads that of one table as it is."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        archive.writestr(zipfile.ZipInfo(table.name), table.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return content.getvalue()
+
+
+def content(page: str, way: Exit, book: Path, address: str) -> bytes:
+    """Return what a file that a page offers holds.
+
+    Raises:
+        ValueError: as `takeaway`.
+    """
+    if page == CLASS:
+        texts = {each.rpartition("/")[2]: takeaway(each, book, address) for each in sessions(book)}
+        return zipped({f"sessions/{name}.ipynb": text.encode() for name, text in texts.items()})
+    if way.address.endswith(".zip"):
+        return zipped({way.words: (book / page).with_name(way.words).read_bytes()})
+    return takeaway(page, book, address).encode()
 
 
 def _notebook(page: str, book: Path) -> Path:
@@ -157,9 +182,9 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
 
     lines = []
     if here:
-        what = (
-            "the notebook to work in" if page.startswith(COURSE) else "the notebook and the tables behind its figures"
-        )
+        what = "the notebook and the tables behind its figures"
+        if page == CLASS or page.startswith(COURSE):
+            what = "the notebooks to work in" if page == CLASS else "the notebook to work in"
         lines.append(f"To take with you, {what}: {links(here)}.")
     if elsewhere:
         lines.append(f"The notebook opens in {links(elsewhere)}.")
@@ -176,10 +201,7 @@ def _write_files(app: Sphinx, error: Exception | None) -> None:
         for way in downloads(page, book):
             path = html / way.address
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".zip":
-                path.write_bytes(zipped((book / page).parent / way.words))
-            else:
-                path.write_text(takeaway(page, book, address), encoding="utf-8")
+            path.write_bytes(content(page, way, book, address))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -67,6 +67,8 @@ def for_book(executed: Path, page: str, book: Book) -> Any:
         holder[key] = links.in_book(metadata.pop(IN_BOOK, holder[key]), page, book.pages, book.elsewhere)
     if about := _about(page, book):
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(about, id=SCALE))
+    if _like(page, book):
+        notebook.cells[0].source = _titled(notebook.cells[0].source, book.labels[page])
     return notebook
 
 
@@ -105,11 +107,25 @@ def _about(page: str, book: Book) -> str:
     """What a page is of, with links to others of its notebook."""
     if page not in book.labels:
         return ""
-    like = [each for each in book.labels if each != page and posixpath.basename(each) == posixpath.basename(page)]
-    folder = posixpath.dirname(page)
+    like, folder = _like(page, book), posixpath.dirname(page)
     others = [f"[{book.labels[each]}]({posixpath.relpath(each, folder)}.ipynb)" for each in like[:MOST_LINKS]]
     more = f" and {len(like) - MOST_LINKS} more" if len(like) > MOST_LINKS else ""
     return f"**{book.labels[page]}.**" + (f" The same with: {', '.join(others)}{more}." if others else "")
+
+
+def _like(page: str, book: Book) -> list[str]:
+    """The other pages of a page's notebook."""
+    name = posixpath.basename(page)
+    return [each for each in book.labels if page in book.labels and each != page and posixpath.basename(each) == name]
+
+
+def _titled(text: str, label: str) -> str:
+    """Markdown of a title with the scale in it, as other pages have the same: "Loss, CIFAR-10: what is ignored?"."""
+    heading, line, rest = text.partition("\n")
+    name, colon, question = heading.partition(":")
+    scale = label.partition(", networks of")[0]
+    scale = scale[:1].lower() + scale[1:] if scale[1:2].islower() else scale
+    return f"{name}, {scale}{colon}{question}{line}{rest}"
 
 
 def provenance(declared: Mapping[str, Parameter], values: Mapping[str, Any], scale: str, seconds: float) -> str:

@@ -135,6 +135,12 @@ def opening(sentence: str, *about: str) -> str:
     return f'<div class="answer"><p><strong>{text(sentence)}</strong></p>{small}</div>'
 
 
+def folded(summary: str, items: Iterable[str]) -> str:
+    """HTML of numbered texts behind a summary, as answers stand behind their tasks."""
+    listed = "".join(f"<li>{text(item)}</li>" for item in items)
+    return f"<details><summary>{text(summary)}</summary><ol>{listed}</ol></details>"
+
+
 def cards(judged: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
     """HTML of a card for each hypothesis: the claim, and a line for each scale that judged it.
 

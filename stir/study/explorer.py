@@ -20,6 +20,7 @@ from stir.study.pictures import Descent, sprite
 SCORES = ("stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high", "pixels")
 LEVELS = 32  # of a channel of x': in noise more cannot be seen, and would take half as much room again
 WIDE = 128  # pixels that a strip has at least, for viewers that smooth what they enlarge
+WITHOUT = "<noscript>The controls need JavaScript. The picture and the tables below say the same without it.</noscript>"
 PLACE = "../../_static/explorer.mjs"  # from a page of the book, `runs/<scale>/explorer.html`
 
 
@@ -69,7 +70,7 @@ def explorer(
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     data = f'<script type="application/json">{text}</script>'
-    return f'<div class="explorer">{data}</div>\n<script src="{PLACE}" async></script>'
+    return f'<div class="explorer">{WITHOUT}{data}</div>\n<script src="{PLACE}" async></script>'
 
 
 def strips(rows: Mapping[str, Tensor], labels: Sequence[str]) -> str:

@@ -60,6 +60,12 @@ def check_training_seeds(seeds: Sequence[int], at_least: int = 2, name: str = "s
         raise ValueError(f"{name}={list(seeds)} must be at least {at_least} seeds, none twice")
 
 
+def labels(datasets: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Names of data sets by what tells them apart: "digits 0-4", a folder's own name, with the classes if not all."""
+    names = [name.rstrip("/").rpartition("/")[2] if name.startswith("folder:") else name for name in datasets]
+    return [f"{name.removeprefix('folder:')} {subset}".strip() for name, subset in zip(names, classes, strict=True)]
+
+
 def settings(namespace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Sort a notebook's parameters into the arguments of training, of inversion, and of measuring.
 
