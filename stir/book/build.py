@@ -15,6 +15,7 @@ import nbformat
 import yaml
 
 from stir.book import links
+from stir.book.claims import with_claims
 from stir.book.contents import Book, project_book
 from stir.book.pages import for_book, with_tables
 from stir.book.staging import LOCK, is_whole, staging, vouch
@@ -79,7 +80,8 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
         _write(folder / "notebooks" / source.name, source.read_text(encoding="utf-8"))
     for page, text in book.prose.items():
         _write(
-            folder / "book" / f"{page}.md", links.in_book(with_tables(text, project), page, book.pages, book.elsewhere)
+            folder / "book" / f"{page}.md",
+            links.in_book(with_claims(with_tables(text, project), book), page, book.pages, book.elsewhere),
         )
     for page, path in book.notebooks.items():
         _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))

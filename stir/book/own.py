@@ -19,7 +19,7 @@ from stir.study.scales import WORDS
 TITLE = "Shared invariances: runs of one's own"
 OTHERS = "Further notebooks"  # caption above those that the project's book has no page of
 # In prose, these put in numbers and figures of the book's own runs.
-OF_RUNS = ("{glue", "```{figure} runs/")
+OF_RUNS = ("{glue", "<!-- claims -->", "```{figure} runs/")
 
 
 def build(project: Path, scale: str | None, folders: Sequence[Path], cell_timeout: int) -> Path:

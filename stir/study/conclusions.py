@@ -215,19 +215,34 @@ def mixture(judged: pd.DataFrame) -> str:
     """
     if "recipe" not in judged:
         return ""
-    values: dict[str, dict[str, list[str]]] = {}
+    values: dict[str, dict[str, str]] = {}
     for finding, recipe in judged.dropna(subset="recipe").groupby("finding", sort=False).recipe.first().items():
         for setting, value in json.loads(recipe).items():
             if not isinstance(value, list):
-                values.setdefault(setting, {}).setdefault(str(value), []).append(str(finding))
+                values.setdefault(setting, {})[str(finding)] = str(value)
     parts = [
-        f"{setting.replace('_', ' ')} " + ", ".join(f"{value} ({', '.join(found)})" for value, found in each.items())
+        f"{setting.replace('_', ' ')} {by_finding(each)}"
         for setting, each in values.items()
-        if len(each) > 1
+        if len({*each.values()}) > 1
     ]
     scale = f"{judged.scale.iloc[0]}: not" if "scale" in judged else "Not"
     text = f"{scale} all networks were trained alike: {'; '.join(parts)}." if parts else ""
     return as_markdown(text)
+
+
+def by_finding(values: Mapping[str, str], between: str = ", ") -> str:
+    """Texts of findings in words: "8 (initialization, loss), 10 (dataset)", or one alone where all have the same.
+
+    Args:
+        values: finding -> text.
+        between: what stands between the texts.
+    """
+    findings: dict[str, list[str]] = {}
+    for finding, value in values.items():
+        findings.setdefault(value, []).append(finding)
+    if len(findings) == 1:
+        return next(iter(findings))
+    return between.join(f"{value} ({', '.join(names)})" for value, names in findings.items())
 
 
 def judge_again(folder: Path, by: str) -> pd.DataFrame:

@@ -13,7 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from stir.study import cards
 from stir.study.cards import chip, interval, text
+from stir.study.conclusions import as_markdown, by_finding
+from stir.study.naming import loss_name
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,66 @@ def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
     return f"{listed if rows else nothing}<p>Why that may differ, beside chance:</p><ul>{reasons}</ul>"
 
 
+def on_claims(judged: pd.DataFrame) -> str:
+    """HTML of the verdicts at each scale on the hypotheses that test each claim, of all findings.
+
+    Args:
+        judged: table that `stir.study.scales.at_scales` returns.
+    """
+    scales = {scale: scale for scale in dict.fromkeys(judged["scale"])}
+    parts = []
+    for finding, claims in CLAIMS.items():
+        for number, claim in enumerate(claims):
+            rows = tests_of(claim, judged.loc[judged.finding == finding])
+            parts.append(rows.assign(finding=f"{finding} {number}", question=f"{claim.source}: {claim.says}"))
+    together = pd.concat(parts)
+    caption = "Differences that a hypothesis says are above zero; what has no cell was not measured at that scale."
+    return cards.grid(together, scales, by="scale", caption=caption) + cards.legend(together.verdict)
+
+
+def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
+    """What the measurements of one scale were made with, in words, finding by finding where they differ.
+
+    Args:
+        judged: table that `stir.study.conclusions.read_verdicts` returns.
+        replicas: finding -> its number of networks of a kind.
+
+    Returns:
+        Topic of the page on the paper -> Markdown.
+    """
+    firsts = judged.groupby("finding", sort=False).first()
+    recipes = {str(finding): json.loads(recipe) for finding, recipe in firsts.recipe.dropna().items()}
+    images = {str(finding): str(count) for finding, count in firsts.images.items()}
+
+    def told(values: Mapping[str, str]) -> str:
+        return by_finding(values, "; ")
+
+    def settings(**names: str) -> str:
+        texts = [(words, {key: _listed(each, name) for key, each in recipes.items()}) for name, words in names.items()]
+        return ". ".join(f"{words}: {told(values)}" for words, values in texts)
+
+    texts = {
+        "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {told(images)}",
+        "networks": settings(architecture="Architectures", width="Channels of the first stage"),
+        "replicas": told({finding: str(count) for finding, count in replicas.items()}),
+        "training": settings(
+            epochs="Epochs",
+            batch_size="Images a step",
+            learning_rate="Highest learning rate",
+            weight_decay="Weight decay",
+            augmentation="Augmentation",
+        ),
+        "robust training": settings(loss="Losses", epsilon="Radii", attack_steps="Steps of the attack"),
+        "data sets": str(firsts.dataset.get("dataset", "not measured")),
+    }
+    return {topic: as_markdown(text) for topic, text in texts.items()}
+
+
+def _name(dataset: str) -> str:
+    """Name of a data set without the number of its images: "CIFAR-10 (JPEG), 20000 images"."""
+    return dataset.partition(", ")[0]
+
+
 def tests_of(claim: Claim, judged: pd.DataFrame) -> pd.DataFrame:
     """The rows of the hypotheses that test a claim."""
     return judged.loc[[any(words in each for words in claim.tested_by) for each in judged.claim]]
@@ -118,7 +181,7 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
     """
     recipe: Mapping[str, Any] = json.loads(table.recipe.iloc[0])
     first = table.iloc[0]
-    dataset = str(judged.dataset.iloc[0]).partition(", ")[0]  # a name may go on with the number of images
+    dataset = _name(str(judged.dataset.iloc[0]))
     images = f"{judged.images.max()} test images of {dataset}"
     yield (
         "Images",
@@ -158,4 +221,5 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
 
 def _listed(recipe: Mapping[str, Any], setting: str) -> str:
     value = recipe.get(setting, "none")
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(loss_name(str(each)) if setting == "loss" else str(each) for each in values)
