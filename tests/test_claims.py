@@ -20,8 +20,8 @@ def book(tmp_path):
         folder.mkdir()
         rows = [
             {"finding": "loss", "question": "Why?", "dataset": f"{scale} images, 50 images", "claim": claim,
-             "otherwise": "", "verdict": "supported", "difference_value": 0.2, "difference_low": 0.1, "difference_high": 0.3,
-             "p_value": 0.01, "images": 20 + number, "recipe": json.dumps({"width": 8})}
+             "otherwise": "", "verdict": "supported", "difference_value": 0.2, "difference_low": 0.1,
+             "difference_high": 0.3, "p_value": 0.01, "images": 20 + number, "recipe": json.dumps({"width": 8})}
             for claim in ("different robust losses", "than the reverse")[number:]
         ]  # fmt: skip
         pd.DataFrame(rows).to_csv(folder / "loss-verdicts.csv", index=False)
