@@ -106,6 +106,11 @@ def test_a_grid_tells_the_images_of_its_columns_where_they_differ(judged):
     assert "images" not in cards.grid(pd.concat(few), columns, by="solver")
 
 
+def test_prose_can_quote_the_figures_of_verdicts(judged):
+    named = cards.named_intervals(judged)
+    assert len(named) == 9 and named["difference_2"] == "0.10 [−0.10, 0.30]" and named["less_1"] == "0.60 [0.50, 0.70]"
+
+
 def test_answers_are_numbered_behind_a_summary():
     source = cards.folded("What came out", ["a < b", "$c$"])
     assert shown(source) == "What came out a < b $c$" and source.count("<li>") == 2 and "$" not in source

@@ -393,3 +393,15 @@ def test_answers_are_to_the_tasks_before_them():
                 assert "## Try it yourself" in tasks.source and answers.source.startswith("<details>\n<summary>")
                 numbers = [re.findall(r"^(\d)\. ", cell.source, re.MULTILINE) for cell in (tasks, answers)]
                 assert numbers[0] == numbers[1], path
+
+
+# Such as "0.24 [0.02, 0.47] on the page of the digits", "where the page of the digits has 0.15".
+COPIED = r"[\d\])] on th(?:is|e) page|page(?: of the digits)?,?(?: it)? (?:is|has|was) [−\d]"
+
+
+def test_answers_quote_their_page_by_name():
+    """A figure of the page itself, copied by hand, is another as soon as the page is."""
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.id.endswith("-answers"):
+                assert not re.search(COPIED, cell.source), path

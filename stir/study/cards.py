@@ -77,6 +77,17 @@ def interval(row: pd.Series, name: str = "difference") -> str:
     return number(*figures)
 
 
+def named_intervals(judged: pd.DataFrame) -> dict[str, str]:
+    """Texts of all figures of a page's verdicts, for its prose to quote: "difference_1", "more_1", "less_1" and so on.
+
+    Args:
+        judged: table that `stir.study.conclusions.conclude` returns.
+    """
+    values = ("difference", "more", "less")
+    rows = enumerate((row for _, row in judged.iterrows()), 1)
+    return {f"{value}_{number}": interval(row, value) for number, row in rows for value in values}
+
+
 def warnings(row: pd.Series) -> list[str]:
     """What a verdict hangs on, in words: convergence, solvers, measures, few networks, many hypotheses.
 
