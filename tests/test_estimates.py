@@ -9,7 +9,7 @@ from helpers.pair_tables import kinds_of, pairs
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
-from stir.study.estimates import Estimate, estimate
+from stir.study.estimates import Estimate, estimate, number
 from stir.study.hypothesis import Hypothesis, Quantity
 from stir.study.verdict import described
 
@@ -249,3 +249,8 @@ def test_refuses_a_pair_at_several_layers():
         estimate(pd.concat([table, table.assign(reference_layer="stage1")]), STIR)
     with pytest.raises(ValueError, match="value='stirr' is unknown"):
         Quantity("", "stirr", {})
+
+
+def test_an_end_next_to_zero_shows_its_side():
+    assert number(-0.11, -0.21, -0.003) == "−0.11 [−0.21, −0.003]" and number(0.1, 0.004, 0.2) == "0.10 [0.004, 0.20]"
+    assert number(0.0, -0.0001, 0.0) == "0.00 [0.00, 0.00]"

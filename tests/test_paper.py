@@ -44,8 +44,8 @@ def test_a_claim_has_the_hypotheses_that_test_it(judged, table):
 def test_differences_are_those_of_this_run(judged, table):
     said = dict(paper.differences(judged, table))
     assert said["Images"].endswith("here on 20 test images of digits")
-    assert "here resnet10 of 8" in said["Networks"] and "here 3 epochs" in said["Training"]
-    assert "adversarial (L2), standard with radius 0.5, steps: 2" in said["Robust training"]
+    assert "here resnet10 of 8 channels" in said["Networks"] and "here 3 epochs" in said["Training"]
+    assert "adversarial (L2), standard; radius: 0.5; steps of attack: 2" in said["Robust training"]
     assert "solver paper makes 7 steps" in said["Inversion"] and "Updates" not in said and "Data sets" not in said
     assert "hold 100 images" in dict(paper.differences(judged.assign(finding="updates"), table))["Updates"]
     assert "Data sets" in dict(paper.differences(judged.assign(finding="dataset"), table))

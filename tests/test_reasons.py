@@ -30,7 +30,7 @@ STIR = Hypothesis("a above b", Quantity("STIR of a", "stir", OF_A), Quantity("ST
 
 def test_chance_and_the_opposite():
     unsure = why(STIR, table())
-    assert "reaches over zero: with 6 networks a true difference of up to 0.0" in unsure
+    assert "reaches over zero: with 6 networks a true difference of as much as 0.0" in unsure
     assert "The inversion is hardly at fault: 100%" in unsure
     assert "The opposite was measured: the whole interval, −0.3" in why(STIR, table(a=0.2))
 
@@ -38,7 +38,7 @@ def test_chance_and_the_opposite():
 def test_room():
     claim = STIR.beyond_pixels()
     said = why(claim, table(a=0.95, b=0.6, pixels=0.9))
-    assert "raw pixels score 0.90, which leaves room for at most 0.10 beyond them; STIR is 0.97." in said
+    assert "raw pixels score 0.90, so that there is room for at most 0.10 beyond them; STIR is 0.97." in said
     assert "asks for more than there is room for" in said
     assert "more than there is room" not in why(claim, table(a=0.5, b=0.6, pixels=0.4))
     assert "Both means are near 1" in why(STIR, table(a=0.95, b=0.95))
@@ -49,7 +49,7 @@ def test_room():
 def test_inversion_and_measures():
     rows = table(a=0.2)
     said = why(STIR, rows, measures="6 of 6")
-    assert "Of 6 other measures of similarity 6 say the same. The measure is hardly at fault." in said
+    assert "Of 6 other measures of similarity 6 lead to the same verdict. The measure is hardly at fault." in said
     assert "hardly at fault" not in why(STIR, rows.assign(converged=0.8), measures="2 of 6")
     assert "in one of its means 30% of the images X′ converged" in why(STIR, rows.assign(converged=0.3))
     (row,) = (each for _, each in judge([STIR], rows).assign(otherwise="not by the solver paper").iterrows())

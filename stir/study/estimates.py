@@ -88,8 +88,16 @@ class Estimate:
 
 
 def number(value: float, low: float, high: float) -> str:
-    """Format a value with its interval as the book writes it: "0.63 [0.50, 0.76]"."""
-    return f"{decimal(value)} [{decimal(low)}, {decimal(high)}]"
+    """Format a value with its interval as the book writes it: "0.63 [0.50, 0.76]".
+
+    An end next to zero has a third digit, so that it can be seen on which side of zero it lies.
+    """
+    return f"{decimal(value)} [{_end(low)}, {_end(high)}]"
+
+
+def _end(value: float) -> str:
+    text = decimal(value)
+    return decimal(value, 3) if text == "0.00" and abs(value) >= 0.0005 else text
 
 
 def pairs_where(table: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:

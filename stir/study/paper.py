@@ -92,8 +92,9 @@ def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
         f"<tbody>{rows}</tbody></table>"
     )
     nothing = "<p>The paper claims nothing of the kind; its authors’ code has a loss that finds such images.</p>"
-    reasons = "".join(f"<li><em>{topic}.</em> {text(said)}</li>" for topic, said in differences(judged, table))
-    return f"{listed if rows else nothing}<p>Why that may differ, beside chance:</p><ul>{reasons}</ul>"
+    reasons = "".join(f"<li><em>{topic}.</em> {text(said)}.</li>" for topic, said in differences(judged, table))
+    why = "<p>Why what was measured may differ from what was said, beside chance:</p>"
+    return f"{listed if rows else nothing}{why}<ul>{reasons}</ul>"
 
 
 def on_claims(judged: pd.DataFrame) -> str:
@@ -190,7 +191,7 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
     yield (
         "Networks",
         "Theirs are ResNet18, ResNet34, VGG16 and VGG19 of 64 channels in the first stage; here "
-        f"{_listed(recipe, 'architecture')} of {_listed(recipe, 'width')}",
+        f"{_listed(recipe, 'architecture')} of {_listed(recipe, 'width')} channels",
     )
     yield (
         "Training",
@@ -202,7 +203,7 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
         yield (
             "Robust training",
             "Theirs is within an L2 ball of radius 1, with 7 steps of attack, for TRADES and MART too; here "
-            f"{_listed(recipe, 'loss')} with radius {_listed(recipe, 'epsilon')}, steps: "
+            f"{_listed(recipe, 'loss')}; radius: {_listed(recipe, 'epsilon')}; steps of attack: "
             f"{_listed(recipe, 'attack_steps')}",
         )
     if judged.finding.iloc[0] == "dataset":

@@ -9,7 +9,7 @@ import pandas as pd
 from stir.study.cards import chip, interval, text
 from stir.study.conclusions import ENOUGH_CONVERGED
 from stir.study.estimates import pairs_where
-from stir.study.hypothesis import BEYOND, Hypothesis, Quantity
+from stir.study.hypothesis import BEYOND, BEYOND_PIXELS, Hypothesis, Quantity
 from stir.study.naming import decimal, otherwise_name
 
 NEAR_ONE = 0.9  # two similarities above it leave little between them
@@ -42,8 +42,8 @@ def _chance(row: pd.Series) -> Iterator[str]:
     else:
         sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
         yield (
-            f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with "
-            f"{row.networks} networks a true difference of up to {decimal(row.difference_high)} is not excluded."
+            f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with {row.networks} "
+            f"networks a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
         )
 
 
@@ -54,11 +54,11 @@ def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterat
         for quantity in (more, less):
             stir, pixels = _mean(quantity, "stir", table), _mean(quantity, "pixels", table)
             yield (
-                f"{quantity.label}: on these X′ the raw pixels score {decimal(pixels)}, which leaves room for at most "
-                f"{decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
+                f"{quantity.label.removesuffix(BEYOND_PIXELS)}: on these X′ the raw pixels score {decimal(pixels)}, so "
+                f"that there is room for at most {decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
             )
         if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
-            yield "The claim asks for more than there is room for."
+            yield "So the claim asks for more than there is room for."
     elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
         yield f"There is next to no gap ({decimal(row.more_value)}) that could be larger than the other."
     elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
@@ -81,7 +81,7 @@ def _measures(row: pd.Series) -> Iterator[str]:
     if row.get("measures") and row.verdict != "not judged":
         count, _, total = row.measures.partition(" of ")
         alone = " The measure is hardly at fault." if count == total else ""
-        yield f"Of {total} other measures of similarity {count} say the same.{alone}"
+        yield f"Of {total} other measures of similarity {count} lead to the same verdict.{alone}"
 
 
 def as_html(judged: pd.DataFrame, table: pd.DataFrame) -> str:
