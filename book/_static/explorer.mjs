@@ -9,7 +9,7 @@
     element.append(...children);
     return element;
   };
-  const number = (value, digits = 2) => value.toFixed(digits).replace("-", "\u2212");
+  const number = (value, digits = 2) => value.toFixed(digits).replace(/^-(0\.0*)$/, "$1").replace("-", "\u2212");
   const median = (values) => {
     const sorted = [...values].sort((a, b) => a - b);
     return sorted[Math.floor((sorted.length - 1) / 2)]; // the lower of two, as PyTorch has it
