@@ -405,3 +405,4 @@ def test_answers_quote_their_page_by_name():
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.id.endswith("-answers"):
                 assert not re.search(COPIED, cell.source), path
+                assert "not run yet" not in cell.source.lower(), path
