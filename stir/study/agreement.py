@@ -57,7 +57,7 @@ def agreement(verdicts: pd.DataFrame, names: Mapping[str, str] | None = None) ->
 
 def changed(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table of `verdicts_by` with more than one word."""
-    return verdicts[verdicts.apply(lambda row: row.dropna().nunique() > 1, axis=1)]
+    return verdicts.loc[verdicts.apply(lambda row: row.dropna().nunique() > 1, axis=1)]
 
 
 def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> str:

@@ -76,7 +76,7 @@ def loss_name(loss: str) -> str:
 
 def measure_name(table: pd.DataFrame) -> str:
     """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
-    measure = table.measure.iloc[0] if "measure" in table else "linear-cka"
+    measure: str = table.measure.iloc[0] if "measure" in table else "linear-cka"
     return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
 
 
