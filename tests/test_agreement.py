@@ -35,6 +35,12 @@ def test_the_same_and_the_opposite_are_counted(verdicts):
     assert counts.T.to_dict("list") == {"nearest": [4, 3, 1], "the paper's": [3, 2, 0]}
 
 
+def test_one_alone_agrees_with_nothing(verdicts):
+    counts = agreement.agreement(verdicts[["tethered"]])
+    assert counts.empty and len(counts.columns) == 3 and list((counts.iloc[:, 1] / counts.verdicts).index) == []
+    assert "another verdict on 0 of 4" in agreement.answer(verdicts[["tethered"]], "solver")
+
+
 def test_the_answer_counts_hypotheses(verdicts):
     answer = agreement.answer(verdicts, "solver", ["Of a few images."])
     assert "Another solver leads to another verdict on 2 of 4 hypotheses, and to the opposite on 1." in answer

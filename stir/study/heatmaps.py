@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,8 @@ def _map(cells: Mapping[tuple, pd.DataFrame], names: list[str], column: str, tit
 def _cell(rows: pd.DataFrame | None, column: str, reference: str, target: str, plain: str) -> str:
     if rows is None or rows.loc[:, column].isna().all():
         return "<td></td>"
-    value = rows[column].mean()
+    values: Any = rows[column]
+    value = float(values.mean())
     ground: Any = matplotlib.colormaps["cividis"](min(max(value, 0.0), 1.0))
     light = sum(share * _linear(part) for share, part in zip((0.2126, 0.7152, 0.0722), ground[:3], strict=True))
     ink = "#000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#fff"  # the one with more contrast, by WCAG 2
@@ -87,15 +89,16 @@ def _details(rows: pd.DataFrame, column: str, plain: str, pair: str) -> str:
     """What a cell is of, in words: its interval, or the spread of several pairs, and the scores to compare it with."""
     name, digits = {"cka": plain, "stir": "STIR"}[column], decimals(3)
     if len(rows) == 1:
-        low, high = (rows[f"{column}_{end}"].iloc[0] for end in ("low", "high"))
-        text = f"{name} {digits(rows[column].iloc[0])}" + ("" if pd.isna(low) else f" [{digits(low)}, {digits(high)}]")
+        value, low, high = map(float, rows[[column, f"{column}_low", f"{column}_high"]].iloc[0])
+        text = f"{name} {digits(value)}" + ("" if math.isnan(low) else f" [{digits(low)}, {digits(high)}]")
     else:
-        values = rows[column]
+        values: Any = rows[column]
         ends = f"from {digits(values.min())} to {digits(values.max())}"
         text = f"{name} {digits(values.mean())}, mean of {len(rows)} pairs {ends}"
     beside = {"cka": plain, "stir": "STIR", "pixels": "pixels"}
+    means: Any = rows.mean(numeric_only=True)
     known = [
-        f"{label} {digits(rows[other].mean())}"
+        f"{label} {digits(means[other])}"
         for other, label in beside.items()
         if other != column and other in rows and rows.loc[:, other].notna().any()
     ]
