@@ -8,7 +8,7 @@ import pytest
 from helpers.project import PROJECT, notebook
 from markdown_it import MarkdownIt
 
-from stir.book import pages, parameters
+from stir.book import contents, pages, parameters
 
 
 @pytest.mark.parametrize("value", ["a`<script>x</script>`", "a|b\n\n# c", "\\", "``", "plain <b>", "$x$ </details>"])
@@ -78,3 +78,18 @@ def test_a_page_opens_with_the_answer_and_its_figure(tmp_path):
     sources = [cell.source for cell in nbformat.read(tmp_path / "page.ipynb", as_version=4).cells]
     first = ["# Title", "answer", "draw", "caption", "networks"]
     assert sources == [*first, pages.MOVED, "judge", "tasks", "## On what this ran\n\nabout"]
+
+
+def test_folded_code_that_shows_nothing_joins_what_follows(tmp_path):
+    def code(source, tag="hide-input", outputs=()):
+        return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]}, outputs=list(outputs))
+
+    shown = nbformat.v4.new_output("stream", text="shown")
+    text = nbformat.v4.new_markdown_cell("# Title")
+    cells = [text, code("a"), code("b"), code("c", outputs=[shown]), code("d"), nbformat.v4.new_markdown_cell("# Next")]
+    cells += [code("e"), code("f", "check")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    book = contents.Book("", toc={"root": "index"}, prose={}, notebooks={}, labels={}, elsewhere={})
+    page = pages.for_book(tmp_path / "a.ipynb", "runs/digits/a", book)
+    assert [cell.source for cell in page.cells] == ["# Title", "a\n\n\nb\n\n\nc", "d", "# Next", "e", "f"]
+    assert page.cells[1].outputs == [shown]

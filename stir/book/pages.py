@@ -61,6 +61,7 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
 def for_book(executed: Path, page: str, book: Book) -> Any:
     """Read an executed notebook as a page of a book: with its scale, citations, and links to pages of the book."""
     notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = _folded_once(notebook.cells)
     for holder, key, metadata in _texts(notebook):
         holder[key] = links.in_book(metadata.pop(IN_BOOK, holder[key]), page, book.pages, book.elsewhere)
     if about := _about(page, book):
@@ -77,6 +78,21 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
     note = nbformat.v4.new_markdown_cell(MOVED, id="moved")
     others = [note if cell.id in figure else cell for cell in rest if cell not in moved or cell.id in figure]
     return [title, *moved, *others]
+
+
+def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells with folded code that shows nothing made one with the folded code after it."""
+    kept: list[nbformat.NotebookNode] = []
+    for cell in cells:
+        before = kept[-1] if kept else None
+        if before is not None and _is_folded(cell) and _is_folded(before) and not before.outputs:
+            cell.source = f"{kept.pop().source}\n\n\n{cell.source}"
+        kept.append(cell)
+    return kept
+
+
+def _is_folded(cell: nbformat.NotebookNode) -> bool:
+    return cell.cell_type == "code" and "hide-input" in cell.metadata.get("tags", [])
 
 
 def _texts(notebook: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -11,6 +11,7 @@ from bs4.element import Tag
 TABLE = re.compile(
     r'<table (?=[^>]*(?:\bid="T_|class="(?:[^"]* )?(?:dataframe|table)[" ]))(?:(?!</table>).)*</table>', re.DOTALL
 )
+NUMBER = re.compile(r"\s*[-+\u2212]?\d")
 FEW = 4  # columns that a phone has room for
 STACKED = "stacked"  # the class that the style sheet knows such tables by
 
@@ -18,8 +19,8 @@ STACKED = "stacked"  # the class that the style sheet knows such tables by
 def stacked(page: str) -> str:
     """Return the HTML of a page whose wide tables tell, in each cell, what stands above it.
 
-    A cell has its column's heads as `data-head`, and the first cell of a row, unless it is a head itself, the class
-    `row-head`.
+    A cell has its column's heads as `data-head`, and the first cell of a row, unless it is a head itself or a number,
+    the class `row-head`.
     """
     return TABLE.sub(lambda table: _stacked(table[0]), page)
 
@@ -39,7 +40,7 @@ def _stacked(table: str) -> str:
         for cell, head in zip(reversed(cells), reversed(heads), strict=False):
             if cell.name == "td":
                 cell["data-head"] = head
-        if cells and cells[0].name == "td":
+        if cells and cells[0].name == "td" and not NUMBER.match(cells[0].get_text()):
             cells[0]["class"] = [*(cells[0].get("class") or []), "row-head"]
     return str(soup)
 
