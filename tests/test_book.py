@@ -43,12 +43,13 @@ MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 PARTS = "article :is(table, mjx-container, .drawing, .output)"
 BEYOND = """parts => [...document.querySelectorAll(parts)].filter(part => {
     const {right} = part.getBoundingClientRect();
-    return right > innerWidth || (part.clientWidth > 0 && part.scrollWidth > part.clientWidth + 1);
+    const scrolls = ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
+    return right > innerWidth || (scrolls && part.scrollWidth > part.clientWidth + 1);
 }).map(part => `${part.tagName} ${part.textContent.trim().slice(0, 60)}`)"""
 # The size in pixels of the smallest letters of each drawing: matplotlib draws a letter as large as its 100 points.
 LETTERS = """() => [...document.querySelectorAll("article .drawing")].map(drawing => Math.min(
-    ...[...drawing.querySelectorAll("[id*='text_'] [transform*='scale(']")].map(text =>
-        text.transform.baseVal.consolidate().matrix.d * -100 * drawing.getScreenCTM().a)))"""
+    ...[...drawing.querySelectorAll("[id*='text_'] g[transform*='scale(']")].map(text =>
+        Math.abs([...text.transform.baseVal].at(-1).matrix.d) * 100 * drawing.getScreenCTM().a)))"""
 # What stands between a reader and a picture as it is, and what is drawn in ink too like the page's ground.
 CHANGED = """() => [...document.querySelectorAll("article :is(img, canvas, .drawing, .drawing image)")].filter(part => {
     const {filter, mixBlendMode, opacity} = getComputedStyle(part);

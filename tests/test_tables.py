@@ -8,6 +8,8 @@ import pytest
 
 from stir.book import tables
 
+WIDE = ["accuracy", "under attack", "distance", "ceiling", "pixels"]
+
 
 def words(html):
     return unescape(re.sub("<[^>]*>", " ", html)).split()
@@ -18,34 +20,37 @@ def heads(html):
 
 
 def test_a_wide_table_of_pandas_has_its_heads_in_its_cells():
-    table = pd.DataFrame([[1, 2, 3, 4], [5, 6, 7, 8]], index=["a", "b"], columns=[*"wxyz"])
+    table = pd.DataFrame([[1, 2, 3, 4, 5]] * 2, index=["a", "b"], columns=WIDE)
     for html in (table.rename_axis("name").to_html(), table.style.to_html()):
         stacked = tables.stacked(f"<p>before</p>{html}<p>after</p>")
-        assert heads(stacked) == [*"wxyz"] * 2
+        assert heads(stacked) == WIDE * 2
         assert "stacked" in re.search("<table[^>]*>", stacked)[0]
         assert stacked.startswith("<p>before</p>") and stacked.endswith("<p>after</p>")
         assert words(stacked) == words(f"<p>before</p>{html}<p>after</p>")
 
 
 def test_heads_of_several_rows_are_joined_and_spanning_ones_counted():
-    columns = pd.MultiIndex.from_tuples([("", "steps"), ("distance", "authors"), ("distance", "end")])
-    index = pd.MultiIndex.from_product([["x", "y"], ["p", "q"]], names=["finding", "solver"])
+    columns = pd.MultiIndex.from_tuples([("", "steps"), ("distance", "as the authors'"), ("distance", "at the end")])
+    index = pd.MultiIndex.from_product(
+        [["initialization", "loss"], ["tethered", "nearest"]], names=["finding", "solver of it"]
+    )
     table = pd.DataFrame([[1, 2, 3]] * 4, index=index, columns=columns)
     stacked = tables.stacked(table.style.to_html())
-    assert heads(stacked) == ["steps", "distance, authors", "distance, end"] * 4
+    assert heads(stacked) == ["steps", "distance, as the authors'", "distance, at the end"] * 4
 
 
 def test_a_row_without_a_head_begins_with_its_first_cell():
-    table = pd.DataFrame([["a", 2, 3, 4, 5], [1, 2, 3, 4, 5]], columns=[*"vwxyz"]).style.hide(axis="index")
+    table = pd.DataFrame([["a", 2, 3, 4, 5], [1, 2, 3, 4, 5]], columns=WIDE).style.hide(axis="index")
     stacked = tables.stacked(table.to_html())
-    assert heads(stacked) == [*"vwxyz"] * 2
+    assert heads(stacked) == WIDE * 2
     assert re.findall(r"row-head[^>]*>([^<]*)<", stacked) == ["a"]  # a number needs its head
 
 
 @pytest.mark.parametrize(
     "html",
     [
-        pd.DataFrame([[1, 2, 3]]).to_html(),  # narrow
+        pd.DataFrame([[0.12, 0.34, 0.56, 0.78]] * 2).to_html(),  # narrow
+        pd.DataFrame([["a sentence that goes on below " * 9] * 2], columns=["one", "other"]).to_html(),
         '<table class="strips"><thead>' + "<th>a</th>" * 9 + "</thead><tbody></tbody></table>",
         '<table class="table parameters"><tr>' + "<td>a</td>" * 9 + "</tr></table>",
     ],

@@ -12,7 +12,8 @@ TABLE = re.compile(
     r'<table (?=[^>]*(?:\bid="T_|class="(?:[^"]* )?(?:dataframe|table)[" ]))(?:(?!</table>).)*</table>', re.DOTALL
 )
 NUMBER = re.compile(r"\s*[-+\u2212]?\d")
-FEW = 4  # columns that a phone has room for
+ROOM = 44  # letters side by side that a phone has room for
+SHORT = 20  # letters that stand in one line where they can
 STACKED = "stacked"  # the class that the style sheet knows such tables by
 
 
@@ -31,11 +32,11 @@ def _stacked(table: str) -> str:
     if whole is None or whole.thead is None or whole.tbody is None:
         return table
     heads = _heads(whole.thead)
-    if len(heads) <= FEW and not whole.find(class_="verdict"):
+    rows = [row.find_all(["th", "td"], recursive=False) for row in whole.tbody.find_all("tr")]
+    if _width(heads, rows) <= ROOM and not whole.find(class_="verdict"):
         return table
     whole["class"] = [*whole.get_attribute_list("class"), STACKED] if whole.get("class") else [STACKED]
-    for row in whole.tbody.find_all("tr"):
-        cells = row.find_all(["th", "td"], recursive=False)
+    for cells in rows:
         # Heads that span rows are missing in the later ones of these: cells are counted from the last.
         for cell, head in zip(reversed(cells), reversed(heads), strict=False):
             if cell.name == "td":
@@ -43,6 +44,18 @@ def _stacked(table: str) -> str:
         if cells and cells[0].name == "td" and not NUMBER.match(cells[0].get_text()):
             cells[0]["class"] = [*(cells[0].get("class") or []), "row-head"]
     return str(soup)
+
+
+def _width(heads: list[str], rows: list[list[Tag]]) -> int:
+    """Letters of the widest line of a table, with a gap of two for each column; names of rows and prose go on below."""
+    widths = [max(map(len, head.split()), default=0) for head in heads]
+    for cells in rows:
+        for place, cell in zip(range(1, len(heads) + 1), reversed(cells), strict=False):
+            text = " ".join(cell.get_text().split())
+            prose = len(text) > SHORT and cell.name == "td"
+            width = max(map(len, text.split())) if prose else min(len(text), SHORT)
+            widths[-place] = max(widths[-place], width)
+    return sum(widths) + 2 * len(widths)
 
 
 def _heads(thead: Tag) -> list[str]:
