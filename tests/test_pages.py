@@ -86,10 +86,19 @@ def test_folded_code_that_shows_nothing_joins_what_follows(tmp_path):
 
     shown = nbformat.v4.new_output("stream", text="shown")
     text = nbformat.v4.new_markdown_cell("# Title")
-    cells = [text, code("a"), code("b"), code("c", outputs=[shown]), code("d"), nbformat.v4.new_markdown_cell("# Next")]
+    warned = nbformat.v4.new_output("stream", name="stderr", text="a warning")
+    named = nbformat.v4.new_output("display_data", data={"application/papermill.record/text/plain": "'3'"})
+    cells = [
+        text,
+        code("a", outputs=[warned]),
+        code("b", outputs=[named]),
+        code("c", outputs=[shown]),
+        code("d"),
+        nbformat.v4.new_markdown_cell("# Next"),
+    ]
     cells += [code("e"), code("f", "check")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
     book = contents.Book("", toc={"root": "index"}, prose={}, notebooks={}, labels={}, elsewhere={})
     page = pages.for_book(tmp_path / "a.ipynb", "runs/digits/a", book)
     assert [cell.source for cell in page.cells] == ["# Title", "a\n\n\nb\n\n\nc", "d", "# Next", "e", "f"]
-    assert page.cells[1].outputs == [shown]
+    assert page.cells[1].outputs == [warned, named, shown]

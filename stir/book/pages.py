@@ -85,10 +85,17 @@ def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNo
     kept: list[nbformat.NotebookNode] = []
     for cell in cells:
         before = kept[-1] if kept else None
-        if before is not None and _is_folded(cell) and _is_folded(before) and not before.outputs:
-            cell.source = f"{kept.pop().source}\n\n\n{cell.source}"
+        if before is not None and all(map(_is_folded, (before, cell))) and not any(map(_is_shown, before.outputs)):
+            cell.source, cell.outputs = f"{before.source}\n\n\n{cell.source}", [*before.outputs, *cell.outputs]
+            kept.pop()
         kept.append(cell)
     return kept
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    """Whether a page shows an output of a cell: neither what it warned of nor what texts refer to by name."""
+    named = [kind for kind in output.get("data", {}) if kind.startswith("application/papermill.record/")]
+    return output.get("name") != "stderr" and not named
 
 
 def _is_folded(cell: nbformat.NotebookNode) -> bool:
