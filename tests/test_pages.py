@@ -80,7 +80,7 @@ def test_a_page_opens_with_the_answer_and_its_figure(tmp_path):
     assert sources == [*first, pages.MOVED, "judge", "tasks", "## On what this ran\n\nabout"]
 
 
-def test_folded_code_that_shows_nothing_joins_what_follows(tmp_path):
+def test_folded_code_that_shows_nothing_joins_what_is_beside_it(tmp_path):
     def code(source, tag="hide-input", outputs=()):
         return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]}, outputs=list(outputs))
 
@@ -88,17 +88,14 @@ def test_folded_code_that_shows_nothing_joins_what_follows(tmp_path):
     text = nbformat.v4.new_markdown_cell("# Title")
     warned = nbformat.v4.new_output("stream", name="stderr", text="a warning")
     named = nbformat.v4.new_output("display_data", data={"application/papermill.record/text/plain": "'3'"})
-    cells = [
-        text,
-        code("a", outputs=[warned]),
-        code("b", outputs=[named]),
-        code("c", outputs=[shown]),
-        code("d"),
-        nbformat.v4.new_markdown_cell("# Next"),
-    ]
-    cells += [code("e"), code("f", "check")]
+    cells = [text, code("a", outputs=[warned]), code("b", outputs=[named]), code("c", outputs=[shown])]
+    cells += [code("d"), code("e", outputs=[shown]), code("f"), nbformat.v4.new_markdown_cell("# Next")]
+    cells += [code("g"), code("h", "check")]
+    cells[5].metadata["mystnb"] = {"image": {"alt": "what it shows"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
     book = contents.Book("", toc={"root": "index"}, prose={}, notebooks={}, labels={}, elsewhere={})
     page = pages.for_book(tmp_path / "a.ipynb", "runs/digits/a", book)
-    assert [cell.source for cell in page.cells] == ["# Title", "a\n\n\nb\n\n\nc", "d", "# Next", "e", "f"]
+    sources = [cell.source.split() for cell in page.cells]
+    assert sources == [["#", "Title"], ["a", "b", "c"], ["d", "e", "f"], ["#", "Next"], ["g"], ["h"]]
     assert page.cells[1].outputs == [warned, named, shown]
+    assert page.cells[2].metadata.mystnb.image.alt == "what it shows"

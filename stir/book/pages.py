@@ -81,15 +81,25 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
 
 
 def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells with folded code that shows nothing made one with the folded code after it."""
+    """The cells with folded code that shows nothing made one with the folded code after it, or else before it."""
     kept: list[nbformat.NotebookNode] = []
-    for cell in cells:
+    for number, cell in enumerate(cells):
         before = kept[-1] if kept else None
-        if before is not None and all(map(_is_folded, (before, cell))) and not any(map(_is_shown, before.outputs)):
-            cell.source, cell.outputs = f"{before.source}\n\n\n{cell.source}", [*before.outputs, *cell.outputs]
-            kept.pop()
+        if before is not None and _is_folded(before) and _is_folded(cell):
+            leads_on = number + 1 < len(cells) and _is_folded(cells[number + 1])
+            if not _shows(before) or (not _shows(cell) and not leads_on):
+                joined = before if _shows(before) else cell  # with what is said of its outputs, such as of a figure
+                joined.source = f"{before.source}\n\n\n{cell.source}"
+                joined.outputs = [*before.outputs, *cell.outputs]
+                kept[-1] = joined
+                continue
         kept.append(cell)
     return kept
+
+
+def _shows(cell: nbformat.NotebookNode) -> bool:
+    """Whether a page shows an output of a cell."""
+    return any(map(_is_shown, cell.outputs))
 
 
 def _is_shown(output: nbformat.NotebookNode) -> bool:
