@@ -15,6 +15,8 @@ from torch import Tensor
 STIR_COLOUR = "#D55E00"
 CKA_COLOUR = "#0072B2"
 BASELINE_COLOUR = "0.45"  # raw pixels and untrained networks
+WIDTH = 4.3  # inches of a figure: a phone shows it a little smaller than it is, its labels 11 pixels high
+LABEL = 10.5  # points
 
 
 def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns: int) -> None:
@@ -24,10 +26,15 @@ def draw_images(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns:
     for axes, (label, images) in zip(grid, rows.items(), strict=True):
         for axis, image in zip(axes, images[:columns], strict=True):
             show_image(axis, image)
-        # The empty title keeps room for the label, which would push the second image away if it is long.
-        axes[0].set_title(" ", loc="left", fontsize=10, pad=3)
-        above = dict(xy=(0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points")
-        axes[0].annotate(label, fontsize=10, **above).set_in_layout(False)
+        label_row(axes[0], label)
+
+
+def label_row(first: Axes, label: str) -> None:
+    """Write what a row of images shows above the `first` of them; it may be longer than that is wide."""
+    # The empty title keeps room for the label, which would push the second image away if it is long.
+    first.set_title(" ", loc="left", fontsize=LABEL, pad=3)
+    above = dict(xy=(0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points")
+    first.annotate(label, fontsize=LABEL, **above).set_in_layout(False)
 
 
 def show_image(axis: Axes, image: Tensor) -> None:

@@ -39,6 +39,25 @@ SCROLLS_BY_KEYBOARD = """() => [...document.querySelectorAll("pre, .cell_output 
 # Buttons fade from the colours of one theme to those of the other; halfway, no contrast is a reader's.
 FADED = "() => document.getAnimations().every(({playState}) => playState == 'finished')"
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
+# What a phone shows beyond its edge, or only when one scrolls there.
+PARTS = "article :is(table, mjx-container, .drawing, .output)"
+BEYOND = """parts => [...document.querySelectorAll(parts)].filter(part => {
+    const {right} = part.getBoundingClientRect();
+    const scrolls = ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
+    return right > innerWidth || (scrolls && part.scrollWidth > part.clientWidth + 1);
+}).map(part => `${part.tagName} ${part.textContent.trim().slice(0, 60)}`)"""
+# The size in pixels of the smallest letters of each drawing: matplotlib draws a letter as large as its 100 points.
+LETTERS = """() => [...document.querySelectorAll("article .drawing")].map(drawing => Math.min(
+    ...[...drawing.querySelectorAll("[id*='text_'] g[transform*='scale(']")].map(text =>
+        Math.abs([...text.transform.baseVal].at(-1).matrix.d) * 100 * drawing.getScreenCTM().a)))"""
+# What stands between a reader and a picture as it is, and what is drawn in ink too like the page's ground.
+CHANGED = """() => [...document.querySelectorAll("article :is(img, canvas, .drawing, .drawing image)")].filter(part => {
+    const {filter, mixBlendMode, opacity} = getComputedStyle(part);
+    return filter != "none" || mixBlendMode != "normal" || opacity != "1";
+}).map(part => part.outerHTML.slice(0, 100))"""
+INK = """() => [...document.querySelectorAll("article .drawing")].map(
+    drawing => getComputedStyle(drawing).fill.match(/\\d+/g).slice(0, 3).map(Number))"""
+LEGIBLE = 11  # pixels
 MEGABYTE = 10**6
 FINDINGS = [page for page in PAGES if page.startswith("runs/") and not page.startswith("runs/course/")]
 
@@ -106,6 +125,20 @@ def test_anyone_can_read_it_at_each_width_and_in_each_theme(page):
     assert not any(found.values()), found
 
 
+def test_a_phone_shows_all_of_it_and_figures_have_legible_letters(page):
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert page.evaluate(BEYOND, PARTS) == []
+    assert all(size is None or size >= LEGIBLE for size in page.evaluate(LETTERS))
+
+
+def test_in_the_dark_pictures_are_as_they_are_and_drawings_light(page):
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate(CHANGED) == []
+    assert all(min(ink) > 150 for ink in page.evaluate(INK))
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert all(max(ink) < 100 for ink in page.evaluate(INK))
+
+
 def test_figures_are_shown_and_described(page):
     images = page.locator("article img")
     for index in range(images.count()):
@@ -113,6 +146,9 @@ def test_figures_are_shown_and_described(page):
         assert image.evaluate("image => image.complete && image.naturalWidth > 100")
         assert len(image.get_attribute("alt")) > 20
         assert not image.get_attribute("alt").endswith(".png")
+    for drawing in page.locator("article .drawing").all():
+        assert drawing.evaluate("drawing => drawing.getBoundingClientRect().width") > 100
+        assert len(drawing.get_attribute("aria-label")) > 20
 
 
 def test_math_is_set_and_nothing_is_left_raw(page):
@@ -145,12 +181,12 @@ def test_a_page_is_what_it_says(page):
 def test_the_executed_finding_is_in_the_book(site, browser):
     tab = browser.new_page()
     tab.goto((site / "runs/digits/initialization.html").as_uri())
-    assert tab.locator("article .cell_output img").count() == 4
+    assert tab.locator("article .cell_output .drawing").count() == 4
     assert tab.locator("article table").count() >= 4
     tab.goto((site / "index.html").as_uri())
     found = tab.locator("article p", has_text="What was found").inner_text()
     assert found.count("[") == 3  # each number with its interval
-    assert tab.locator("article img").count() == 1
+    assert tab.locator("article .drawing").count() == 1
 
 
 def test_every_hypothesis_is_at_a_glance_and_leads_to_its_page(site, browser):

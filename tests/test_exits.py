@@ -1,6 +1,7 @@
 """Ways out of a page: its notebook, its tables, and other places to run it."""
 
 import io
+import re
 import zipfile
 
 import nbformat
@@ -101,3 +102,23 @@ def test_an_address_that_is_none_is_refused(tmp_path):
     )
     with pytest.raises(ExtensionError, match=r"repository.url='github.com/someone'"):
         SphinxTestApp(srcdir=tmp_path)
+
+
+@pytest.mark.parametrize("address", ["", "https://someone.github.io/stir/"])
+def test_a_shared_page_has_a_picture_where_it_has_an_address(tmp_path, address):
+    """A relative address of a page or a picture is of no use to those who show a shared page."""
+    (tmp_path / "conf.py").write_text(
+        "extensions = ['sphinxext.opengraph', 'stir.book.exits']\nhtml_theme = 'sphinx_book_theme'\n"
+        f"html_baseurl = {address!r}\nogp_image = 'runs/idea.png'\nogp_social_cards = {{'enable': False}}\n"
+    )
+    (tmp_path / "index.rst").write_text("The book\n========\n\nA page.\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "idea.png").write_bytes(b"a picture")
+    app = SphinxTestApp(srcdir=tmp_path)
+    app.build()
+    tags = dict(
+        re.findall(r'<meta property="og:(url|image)" content="([^"]*)"', (app.outdir / "index.html").read_text())
+    )
+    app.cleanup()
+    assert tags == ({"url": f"{address}index.html", "image": f"{address}runs/idea.png"} if address else {})
+    assert (app.outdir / "runs" / "idea.png").exists() == bool(address)

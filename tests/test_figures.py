@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import matplotlib
 
@@ -38,8 +39,10 @@ def test_a_published_figure_is_a_picture_for_each_panel(tmp_path, monkeypatch):
         width = float(re.search(r'<svg.* width="([\d.]+)pt"', data["image/svg+xml"].replace("\n", " "))[1])
         assert width == pytest.approx(72 * figures.PANEL[0], rel=0.02)
     assert shown[0]["image/svg+xml"] != shown[1]["image/svg+xml"]
+    for number, data in enumerate(shown, start=1):  # for other pages
+        assert Path(f"both-{number}.svg").read_text() == data["image/svg+xml"]
     figures.publish(plt.figure(), "one.png")
-    assert len(shown) == 4
+    assert len(shown) == 4 and Path("one.svg").exists()
 
 
 def test_pages_show_tables_as_text():

@@ -32,6 +32,6 @@ def test_the_idea_shows_both_distances():
     view = image_plots.View(image, image, image, 0.04, 0.8)
     figure = image_plots.idea({"one": view, "two": view._replace(to_target=0.1)})
     bars = figure.axes[3]
-    assert [text.get_text() for text in bars.texts] == ["0.04", "0.80"]
-    assert [label.get_text() for label in bars.get_yticklabels()] == ["to the\nreference", "to the\ntarget"]
+    assert [text.get_text() for text in bars.texts] == ["reference: 0.04", "target: 0.80"]
+    assert [bar.get_width() for bar in bars.patches] == [0.04, 0.8]
     assert figure.axes[7].get_xlim() == bars.get_xlim() and len(figure.axes) == 8

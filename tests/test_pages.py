@@ -98,3 +98,24 @@ def test_pages_of_one_notebook_have_titles_of_their_own(tmp_path, heading, label
     assert pages.for_book(tmp_path / "loss.ipynb", "runs/one/loss", book).cells[0].source == titled
     alone = contents.Book("", {}, {}, {}, {"runs/one/loss": label}, {})
     assert pages.for_book(tmp_path / "loss.ipynb", "runs/one/loss", alone).cells[0].source == heading
+
+
+def test_folded_code_that_shows_nothing_joins_what_is_beside_it(tmp_path):
+    def code(source, tag="hide-input", outputs=()):
+        return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]}, outputs=list(outputs))
+
+    shown = nbformat.v4.new_output("stream", text="shown")
+    text = nbformat.v4.new_markdown_cell("# Title")
+    warned = nbformat.v4.new_output("stream", name="stderr", text="a warning")
+    named = nbformat.v4.new_output("display_data", data={"application/papermill.record/text/plain": "'3'"})
+    cells = [text, code("a", outputs=[warned]), code("b", outputs=[named]), code("c", outputs=[shown])]
+    cells += [code("d"), code("e", outputs=[shown]), code("f"), nbformat.v4.new_markdown_cell("# Next")]
+    cells += [code("g"), code("h", "check")]
+    cells[5].metadata["mystnb"] = {"image": {"alt": "what it shows"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    book = contents.Book("", toc={"root": "index"}, prose={}, notebooks={}, labels={}, elsewhere={})
+    page = pages.for_book(tmp_path / "a.ipynb", "runs/digits/a", book)
+    sources = [cell.source.split() for cell in page.cells]
+    assert sources == [["#", "Title"], ["a", "b", "c"], ["d", "e", "f"], ["#", "Next"], ["g"], ["h"]]
+    assert page.cells[1].outputs == [warned, named, shown]
+    assert page.cells[2].metadata.mystnb.image.alt == "what it shows"

@@ -72,7 +72,12 @@ def test_pages_leave_their_tables_and_figures(executed):
     files |= {f"{name}-used.json" for name in FIGURES}
     files |= {f"{name}-{end}.csv" for name in ORDER for end in ("solvers", "verdicts")}
     files |= {f"{name}.{end}" for name in OF_TABLES for end in ("ipynb", "csv", "json")} | {"cost.png"}
-    assert {path.name for path in executed.iterdir()} == files
+    left = {path.name for path in executed.iterdir()}
+    drawings = {name for name in left if name.endswith(".svg")}  # of each figure, or of each of its panels
+    assert {re.sub(r"(-\d)?\.svg$", ".png", name) for name in drawings} == {
+        each for each in files if each.endswith(".png")
+    }
+    assert left - drawings == files
 
 
 @pytest.mark.parametrize("name", ORDER)

@@ -86,7 +86,7 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
     for page, path in book.notebooks.items():
         _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))
         for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, what the page leads to
-            if beside.suffix in (".png", ".csv") or beside.name == f"{path.stem}{STUDENT}":
+            if beside.suffix in (".svg", ".png", ".csv") or beside.name == f"{path.stem}{STUDENT}":
                 shutil.copy(beside, (folder / "book" / page).parent)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ CLASS = "course/index"  # the course's own page, which offers the notebooks of a
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
 PAPER = "https://arxiv.org/abs/2206.11939"
 AUTHORS_CODE = "https://github.com/nvedant07/STIR"
+PAGE_ADDRESS = re.compile(r'<meta property="og:url"[^>]*>\n?')  # of a page that has no full one
 GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
@@ -147,6 +149,9 @@ def _check_address(app: Sphinx, config: Config) -> None:
     if address and not GITHUB.fullmatch(address):
         raise ValueError(f"repository.url={address!r} in _config.yml is no address like https://github.com/OWNER/NAME")
     config["ogp_site_url"] = config.html_baseurl  # sphinxext-opengraph has a name of its own for it
+    picture = config.ogp_image if "ogp_image" in config else ""
+    if not config.html_baseurl or not (Path(app.srcdir) / picture).is_file():
+        config["ogp_image"] = ""  # who shows a shared page reads its picture from a full address
 
 
 def _address(config: Config) -> str:
@@ -157,6 +162,8 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
     if doctree is None or app.builder.name != "html":
         return
     book, address = Path(app.srcdir), _address(app.config)
+    if not app.config.html_baseurl:
+        context["metatags"] = PAGE_ADDRESS.sub("", context.get("metatags", ""))
     here, elsewhere = (
         downloads(page, book),
         launches(page, address, app.config.html_theme_options.get("repository_branch") or "main"),
@@ -197,6 +204,9 @@ def _write_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     book, html, address = Path(app.srcdir), Path(app.outdir), _address(app.config)
+    if picture := app.config.ogp_image if "ogp_image" in app.config else "":
+        (html / picture).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(book / picture, html / picture)
     for page in sorted(app.env.found_docs):
         for way in downloads(page, book):
             path = html / way.address

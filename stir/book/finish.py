@@ -2,7 +2,7 @@
 
 The theme loads all of Font Awesome, as fonts, which browsers do not let pages fetch from files, and again as a script
 of 1.5 MB, for the few icons on its buttons. Here these few come with the style sheet. Tables that scroll are reached
-by the keyboard, and cells without a word head nothing.
+by the keyboard, wide ones can be stacked, and cells without a word head nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
+
+from stir.book import tables
 
 ICONS = Path("_static", "vendor", "fontawesome")  # in the built book
 FACES = {"fas": "solid-900", "far": "regular-400", "fab": "brands-400"}
@@ -42,7 +44,7 @@ def mended(page: str) -> str:
         page = SCRIPT.sub("", page)
     for part, whole in UNNAMED.items():
         page = page.replace(part, whole)
-    return page
+    return tables.stacked(page)
 
 
 def icons(page: str) -> set[tuple[str, str]]:

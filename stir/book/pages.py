@@ -63,6 +63,7 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
 def for_book(executed: Path, page: str, book: Book) -> Any:
     """Read an executed notebook as a page of a book: with its scale, citations, and links to pages of the book."""
     notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = _folded_once(notebook.cells)
     for holder, key, metadata in _texts(notebook):
         holder[key] = links.in_book(metadata.pop(IN_BOOK, holder[key]), page, book.pages, book.elsewhere)
     if about := _about(page, book):
@@ -81,6 +82,38 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
     note = nbformat.v4.new_markdown_cell(MOVED, id="moved", metadata={IN_BOOK: MOVED_IN_BOOK})
     others = [note if cell.id in figure else cell for cell in rest if cell not in moved or cell.id in figure]
     return [title, *moved, *others]
+
+
+def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells with folded code that shows nothing made one with the folded code after it, or else before it."""
+    kept: list[nbformat.NotebookNode] = []
+    for number, cell in enumerate(cells):
+        before = kept[-1] if kept else None
+        if before is not None and _is_folded(before) and _is_folded(cell):
+            leads_on = number + 1 < len(cells) and _is_folded(cells[number + 1])
+            if not _shows(before) or (not _shows(cell) and not leads_on):
+                joined = before if _shows(before) else cell  # with what is said of its outputs, such as of a figure
+                joined.source = f"{before.source}\n\n\n{cell.source}"
+                joined.outputs = [*before.outputs, *cell.outputs]
+                kept[-1] = joined
+                continue
+        kept.append(cell)
+    return kept
+
+
+def _shows(cell: nbformat.NotebookNode) -> bool:
+    """Whether a page shows an output of a cell."""
+    return any(map(_is_shown, cell.outputs))
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    """Whether a page shows an output of a cell: neither what it warned of nor what texts refer to by name."""
+    named = [kind for kind in output.get("data", {}) if kind.startswith("application/papermill.record/")]
+    return output.get("name") != "stderr" and not named
+
+
+def _is_folded(cell: nbformat.NotebookNode) -> bool:
+    return cell.cell_type == "code" and "hide-input" in cell.metadata.get("tags", [])
 
 
 def _texts(notebook: Any) -> Iterator[tuple[Any, str, Any]]:

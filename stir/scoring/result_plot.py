@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, draw_images, log_axis
+from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, WIDTH, as_text, draw_images, log_axis
 
 
 def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mapping[str, Tensor]) -> Figure:
@@ -24,19 +24,21 @@ def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mappin
         tolerance: the largest distance that counts as converged.
         images: label -> images [N, C, H, W], the first of which are shown, a row for each label.
     """
-    figure = plt.figure(figsize=(9, 5.2), layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1))[:, 0]
-    scale, histogram = above.subplots(1, 2, width_ratios=(3, 2))
+    figure = plt.figure(figsize=(2 * WIDTH, 5.4), layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    left, below, right = (figure.add_subfigure(grid[place]) for place in ((0, 0), (1, 0), (slice(None), 1)))
+    scale, histogram = left.subplots(), below.subplots()
     _draw_scale(scale, row)
     reached = distances.flatten().clamp_min(1e-6).numpy()
     histogram.hist(reached, bins=np.geomspace(reached.min() * 0.9, reached.max() * 1.1, 25), color="0.7")
     histogram.axvline(tolerance, color="0.2", ls="--", lw=1.2)
-    log_axis(histogram, marks=(1, 3))
+    log_axis(histogram, marks=(1, 3) if reached.max() < 100 * reached.min() else (1,))
     histogram.set(
         xlabel="relative distance reached", ylabel="images", title=f"{row['converged']:.0%} within {tolerance:g}"
     )
-    sns.despine(above)
-    draw_images(below, images, columns=10)
+    for part in (left, below):
+        sns.despine(part)
+    draw_images(right, images, columns=3)
     return figure
 
 

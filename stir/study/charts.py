@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from stir.study.figures import PANEL, panels_for
 from stir.study.naming import measure_name
-from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, as_text, log_axis
+from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, WIDTH, as_text, log_axis
 
 LEGEND = {"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1), "columnspacing": 1.2}
 
@@ -106,7 +106,7 @@ def similarity_against(panels: Mapping[str, pd.DataFrame], x: str, xlabel: str, 
         if "pixels" in rows:
             _baseline(axis, places, groups.pixels.mean().to_numpy())
         axis.set_xticks(places, [f"{as_text(value)}\n{mean:.0%}" for value, mean in groups[x].mean().items()])
-        axis.tick_params(axis="x", labelsize=8.5)
+        axis.tick_params(axis="x", labelsize=9.5)
         axis.set(xlabel=xlabel, ylabel="mean similarity to the others")
         axis.margins(y=0.12)
         axis.legend(**LEGEND, ncols=3)
@@ -125,7 +125,7 @@ def interval_rows(table: pd.DataFrame, labels: str) -> Figure:
         table: rows with columns as `stir.pairwise` makes them.
         labels: the column of the lines' labels.
     """
-    figure, axis = plt.subplots(figsize=(5.2, 1.2 + 0.42 * len(table)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.2 + 0.42 * len(table)), layout="constrained")
     heights = np.arange(len(table))[::-1]
     for series, shift in ((CKA._replace(label="plain similarity"), -0.13), (STIR, 0.13)):
         style = dict(fmt=series.marker, ms=5, lw=1.6, color=series.colour, label=series.label)
@@ -161,7 +161,7 @@ def convergence(table: pd.DataFrame) -> Figure:
             # Along the lower edge, alternately higher and lower, with a line to the mark: neighbours are often close.
             place = (row.distance_median, 0.03 + 0.07 * (number % 3))
             axis.plot([row.distance_median] * 2, [place[1], row.stir], ":", lw=0.7, color="0.6", zorder=0)
-            style = dict(fontsize=8.5, ha="center", va="center", backgroundcolor="white")
+            style = dict(fontsize=9.5, ha="center", va="center", backgroundcolor="white")
             axis.annotate(f"{row.steps}", place, **style).get_bbox_patch().set_boxstyle("square", pad=0.1)
         log_axis(axis)
         axis.set(xlabel="median distance reached (numbers: steps)", ylabel="similarity", ylim=(-0.03, 1.05))
@@ -186,7 +186,7 @@ def training_curves(groups: Mapping[str, Mapping[str, Sequence[dict]]]) -> Figur
         axis.set(xlabel="epoch", ylabel="loss")
         log_axis(axis, which="y")
         axis.set_title(axis.get_title(), pad=6)
-        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
+        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9.5)
     return figure
 
 
@@ -196,7 +196,7 @@ def stages(table: pd.DataFrame, xlabel: str) -> Figure:
     Args:
         table: rows from top to bottom, columns from left to right; not negative.
     """
-    figure, axis = plt.subplots(figsize=(5.2, 1.4 + 0.36 * len(table)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 1.4 + 0.36 * len(table)), layout="constrained")
     left = pd.Series(0.0, index=table.index)
     for column, colour in zip(table.columns, sns.color_palette("colorblind", len(table.columns)), strict=True):
         axis.barh([as_text(str(name)) for name in table.index], table[column], left=left, color=colour, label=column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -48,16 +49,21 @@ def panels_for(titles: Iterable[str], columns: int = 2, size: tuple[float, float
 def publish(figure: Figure, file: str) -> None:
     """Save a figure, and show it: each panel as a picture of its own, so that they stand one below another on a phone.
 
+    Beside the PNG of the whole figure there is an SVG, `NAME.svg`, which other pages of the book show in the colours
+    of their theme; of several panels there is one each, `NAME-1.svg` and so on.
+
     Args:
-        file: name of a PNG of the whole figure.
+        file: name of a PNG of the whole figure, `NAME.png`.
     """
     figure.savefig(file)
     panels = [panel for panel in figure.subfigs if panel.axes]  # the last row need not be full
-    for panel in panels or [None]:
+    for number, panel in enumerate(panels or [None], start=1):
         for other in panels:
             other.set_visible(other is panel)
-        data = {"image/svg+xml": _drawn(figure, panel, "svg").decode(), "image/png": _drawn(figure, panel, "png")}
-        display(data, raw=True)
+        drawing = _drawn(figure, panel, "svg")
+        name = f"{Path(file).stem}-{number}.svg" if panels else f"{Path(file).stem}.svg"
+        Path(file).with_name(name).write_bytes(drawing)
+        display({"image/svg+xml": drawing.decode(), "image/png": _drawn(figure, panel, "png")}, raw=True)
     plt.close(figure)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
-import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stir.style import BASELINE_COLOUR, STIR_COLOUR, as_text, draw_images, show_image
+from stir.style import BASELINE_COLOUR, LABEL, STIR_COLOUR, WIDTH, as_text, draw_images, label_row, show_image
 
 
 def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
@@ -21,8 +20,8 @@ def image_rows(rows: Mapping[str, Tensor], columns: int = 8) -> Figure:
         columns: number shown of each.
     """
     columns = min(columns, *(len(images) for images in rows.values()))
-    size = 6.2 / max(columns, 6)
-    figure = plt.figure(figsize=(size * columns, (size + 0.22) * len(rows)), layout="constrained")
+    size = WIDTH / max(columns, 6)
+    figure = plt.figure(figsize=(size * columns, (size + 0.24) * len(rows)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     draw_images(figure, rows, columns)
     return figure
@@ -44,26 +43,21 @@ def idea(views: Mapping[str, View]) -> Figure:
     Args:
         views: label -> what is shown in its row.
     """
-    figure, grid = plt.subplots(
-        len(views), 4, figsize=(6.2, 1.32 * len(views) + 0.35), width_ratios=(1, 1, 1, 1.3), layout="constrained"
-    )
+    size = (WIDTH, 1.15 * len(views) + 0.25)
+    figure, grid = plt.subplots(len(views), 4, figsize=size, width_ratios=(1, 1, 1, 1.6), layout="constrained")
     farthest = max(view.to_target for view in views.values())
-    heads = ("an image $x$", "noise", "changed: $x'$", "from $x'$ to $x$")
     for axes, (label, view) in zip(grid, views.items(), strict=True):
         for axis, image in zip(axes, (view.image, view.seed, view.inverted), strict=False):
             show_image(axis, image)
-        axes[0].set_ylabel(as_text(label), fontsize=11)
-        bars = axes[3].barh(
-            ["to the\nreference", "to the\ntarget"],
-            [view.to_reference, view.to_target],
-            color=[BASELINE_COLOUR, STIR_COLOUR],
-            height=0.55,
-        )
-        axes[3].bar_label(bars, fmt="%.2f", padding=3, fontsize=11)
-        axes[3].set(xlim=(0, 1.25 * farthest), xticks=[])
-        axes[3].set_ylim(1.75, -0.75)
-        axes[3].tick_params(axis="y", length=0, labelsize=11)
-        sns.despine(ax=axes[3], bottom=True)
-    for axis, head in zip(grid[0], heads, strict=True):
-        axis.set_title(head, fontsize=11)
+        label_row(axes[0], as_text(label))
+        # What a bar says stands above it, as wide as the panel: beside it there is no room on a phone.
+        distances = {"reference": (view.to_reference, BASELINE_COLOUR), "target": (view.to_target, STIR_COLOUR)}
+        for place, (side, (distance, colour)) in enumerate(distances.items()):
+            axes[3].barh(place, distance, color=colour, height=0.3)
+            axes[3].text(0, place - 0.25, f"{side}: {distance:.2f}", fontsize=LABEL)
+        axes[3].set(xlim=(0, farthest), ylim=(1.2, -0.8), xticks=[], yticks=[])
+        axes[3].spines[:].set_visible(False)
+        axes[3].set_box_aspect(1 / 1.6)  # as high as the images
+    for axis, head in zip(grid[-1], ("image $x$", "noise", "changed: $x'$", "from $x'$ to $x$"), strict=True):
+        axis.set_xlabel(head, fontsize=LABEL)
     return figure
