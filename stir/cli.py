@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import click
 
 from stir.book.commands import compare
 from stir.book.errors import book_packages, one_message, orderly_end
-from stir.book.options import BOOK_SCALE, cell_timeout_option, parameter_option, scale_option
+from stir.book.options import BOOK_SCALE, NotebookCommand, cell_timeout_option, parameter_option, scale_option
 from stir.course.commands import course
 from stir.sweep.commands import sweep
 
@@ -30,32 +29,10 @@ def main(context: click.Context) -> None:
     context.with_resource(orderly_end())
 
 
-def _project() -> Path:
-    project = Path.cwd()
-    if not (project / "notebooks" / "scales").is_dir():
-        raise click.ClickException(f"{project} is not this project's folder; go to your clone of it")
-    return project
-
-
 Given = tuple[tuple[str, str], ...]
 
 
-class _WithParameters(click.Command):
-    """A command of a notebook whose `--help` lists the parameters of the one that is named before it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["stir.arguments"] = [*args]
-        return super().parse_args(ctx, args)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with suppress(ImportError, ValueError, click.ClickException):
-            from stir.book import listing, lookup
-
-            notebook = lookup.find_notebook(_project(), ctx.meta["stir.arguments"][0])
-            formatter.write(f"\n{listing.parameters_table(notebook)}\n")
-
-
-@main.command("list")
+@main.command("list", cls=NotebookCommand)
 @click.argument("name", metavar="[NOTEBOOK]", required=False)
 @scale_option
 def list_notebooks(name: str | None, scale: str) -> None:
@@ -65,8 +42,8 @@ def list_notebooks(name: str | None, scale: str) -> None:
     """
     with book_packages():
         from stir.book import listing, lookup
-    project = _project()
     with one_message():
+        project = lookup.current_project()
         if name is None:
             click.echo(listing.notebooks_table(project, lookup.own_files(project, "notebooks/*.ipynb"), scale))
         else:
@@ -75,7 +52,7 @@ def list_notebooks(name: str | None, scale: str) -> None:
             click.echo(listing.parameters_table(notebook, lookup.load_scale(project, scale, notebook)))
 
 
-@main.command(cls=_WithParameters)
+@main.command(cls=NotebookCommand)
 @click.argument("name", metavar="NOTEBOOK")
 @scale_option
 @parameter_option
@@ -94,8 +71,8 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
     """
     with book_packages():
         from stir.book import lookup, outcome, places, runner, running
-    project = _project()
     with one_message():
+        project = lookup.current_project()
         notebook = lookup.find_notebook(project, name)
         base, values = running.values_of(project, notebook, scale, given)
         for sentence in runner.check(notebook, values):
@@ -109,7 +86,7 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
         click.echo(outcome.summary(page))
 
 
-@main.command(cls=_WithParameters)
+@main.command(cls=NotebookCommand)
 @click.argument("name", metavar="[NOTEBOOK]", required=False)
 @click.option("--scale", help="A parameter file, notebooks/scales/SCALE.yml.  [default: digits]")
 @parameter_option
@@ -121,10 +98,10 @@ def check(name: str | None, scale: str | None, given: Given) -> None:
     """
     with book_packages():
         from stir.book import checking, lookup, running
-    project = _project()
     if given and name is None:
         raise click.UsageError("-p is of one notebook; name it")
     with one_message():
+        project = lookup.current_project()
         if name is not None:
             notebook = lookup.find_notebook(project, name)
             scale = scale or BOOK_SCALE
@@ -147,14 +124,15 @@ def keep(name: str, scale: str) -> None:
     """
     with book_packages():
         from stir.book import evidence, lookup, places
-    project = _project()
     with one_message():
+        project = lookup.current_project()
         notebook = lookup.find_notebook(project, name)
         lookup.load_scale(project, scale, notebook)
-        used = project / "book" / "runs" / scale / f"{name}{evidence.USED}"
+        used = project / "book" / "runs" / scale / f"{notebook.stem}{evidence.USED}"
         if not used.exists():
-            raise ValueError(f"{places.shown(used)} does not exist; run `stir run {name} --scale {scale}` first")
-        files = evidence.keep(project, name, scale, json.loads(used.read_text(encoding="utf-8")))
+            command = f"stir run {notebook.stem} --scale {scale}"
+            raise ValueError(f"{places.shown(used)} does not exist; run `{command}` first")
+        files = evidence.keep(project, notebook.stem, scale, json.loads(used.read_text(encoding="utf-8")))
     size = sum(path.stat().st_size for path in files) / 1e6
     click.echo(f"{len(files)} files, {size:.1f} MB, in {places.shown(evidence.folder_of(project))}: commit them")
 
@@ -178,8 +156,8 @@ def book(scale: str | None, folders: tuple[Path, ...], cell_timeout: int) -> Non
     with book_packages():
         from stir.book import build, evidence, lookup, own, running
         from stir.course import sessions
-    project = _project()
     with one_message():
+        project = lookup.current_project()
         if scale or folders:
             page = own.build(project, scale, folders, cell_timeout)
         else:

@@ -143,7 +143,8 @@ def test_seeds_and_the_global_stream():
             {"architecture": "torchvision:resnet19"},
             "'torchvision:resnet19' is unknown; did you mean 'torchvision:resnet1",
         ),
-        ({"architecture": "torchvision:mine"}, "unknown; after 'torchvision:' use one of .*resnet18"),
+        ({"architecture": "resnet81"}, "architecture='resnet81' is unknown; did you mean 'resnet18'"),
+        ({"architecture": "torchvision:mine"}, "unknown; use one of .*torchvision:resnet18"),
         (
             {"architecture": "torchvision:resnet18", "channels": 2},
             "channels=2: torchvision's networks take images of 1 or 3",

@@ -25,7 +25,7 @@ def test_what_runs_is_allowed(name):
         ("initialization", {"dataset": "digitz"}, "dataset='digitz' is unknown; did you mean 'digits'"),
         ("initialization", {"architecture": "resnet1"}, "architecture='resnet1' is unknown; did you mean"),
         ("initialization", {"architecture": "torchvision:resnet0"}, "architecture='torchvision:resnet0' is unknown"),
-        ("initialization", {"layers": ["stage9"]}, "layer='stage9' does not exist in resnet10; did you mean 'stage"),
+        ("initialization", {"layers": ["stage9"]}, "layers\\[0\\]='stage9' does not exist in resnet10; did you mean"),
         ("initialization", {"layers": []}, "layers=\\[\\] must hold at least one"),
         ("initialization", {"solver": "sgd"}, "solver='sgd' is unknown; use one of tethered, nearest, paper"),
         ("initialization", {"solvers": ["sgd"]}, "solvers\\[0\\]='sgd' is unknown; use one of tethered"),
@@ -50,6 +50,7 @@ def test_what_runs_is_allowed(name):
         ("explorer", {"at": []}, "at=\\[\\] must be whole numbers that rise"),
         ("explorer", {"shown_seeds": [0, 3]}, "shown_seeds=\\[0, 3\\] must be some of seeds"),
         ("architecture", {"architectures": ["resnet10", "resnet10-noskip", "vgg11"]}, "must hold two ResNets, each"),
+        ("loss", {"given_layer": "stag3"}, "^given_layer='stag3' does not exist in resnet10; did you mean 'stage3'"),
         ("architecture", {"layer": "stage5"}, "layer='stage5' does not exist in resnet10"),  # VGGs have it
         ("loss", {"losses": ["standard", "mart"]}, "two robust losses or more"),
         ("dataset", {"labels": ["a", "a"]}, "labels=.* must be different names"),

@@ -41,6 +41,10 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
         (["initialization", "-p", "n_images", "many"], "must be of type int"),
         (["initialization", "-p", "seeds", "[0, 1"], "Error: parameter seeds='[0, 1' is no YAML: "),
         (["initialization", "--scale", "../scales/digits"], "scale='../scales/digits' is unknown; use one of"),
+        (
+            ["loss", "-p", "n_images", "50", "-p", "seed_images", "white", "-p", "n_images", "60"],
+            "Error: parameter 'n_images' is given twice, as 50 and as 60; leave one of them out",
+        ),
         (["../notebooks/initialization"], "notebook='../notebooks/initialization' is unknown; "),
     ],
 )
@@ -118,12 +122,28 @@ def test_runs_with_other_parameters_have_their_own_folders_and_tell_their_outcom
     assert refused.returncode == 1 and "holds own.ipynb with other parameters (n=2); name another" in refused.stderr
 
 
-@pytest.mark.parametrize("arguments", [["list", "loss"], ["run", "loss", "--help"], ["check", "loss", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["list", "loss"], *([command, "loss", "--help"] for command in ("list", "run", "check", "sweep"))],
+)
 def test_the_parameters_of_a_notebook_are_listed(arguments, monkeypatch):
     monkeypatch.chdir(PROJECT)
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0 and max(map(len, result.output.splitlines())) <= 100
     assert "n_images               int    150                   5 or more               test images" in result.output
+
+
+def test_help_names_the_notebook_wherever_it_stands_and_refuses_one_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(PROJECT)
+    assert "seed_images " in CliRunner().invoke(main, ["run", "--help", "-p", "n_images", "9", "loss"]).output
+    assert "seed_images " not in CliRunner().invoke(main, ["run", "--help"]).output
+    for command in ("list", "run", "check", "sweep"):
+        refused = CliRunner().invoke(main, [command, "lss", "--help"])
+        assert refused.exit_code == 2 and "Error: notebook='lss' is unknown; did you mean 'loss'?\n" in refused.output
+    monkeypatch.chdir(tmp_path)  # where no project is
+    assert CliRunner().invoke(main, ["run", "loss", "--help"]).exit_code == 0
+    for arguments in (["run", "loss"], ["sweep", "loss", "--grid", "seed=0"]):
+        assert f"{tmp_path} is not this project's folder; go to" in CliRunner().invoke(main, arguments).output
 
 
 @pytest.mark.parametrize("group", [[], ["course"]])

@@ -40,7 +40,7 @@ def test_everything_that_inverts_checks_them_before_any_work(call, monkeypatch):
     monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
     with pytest.raises(ValueError, match="steps=0 must be a whole number, at least 1"):
         call(steps=0)
-    with pytest.raises(TypeError, match="stepz is no option of an inversion; did you mean steps?"):
+    with pytest.raises(TypeError, match="stepz is no option of an inversion; did you mean 'steps'"):
         call(stepz=3)
     with pytest.raises(ValueError, match="steps=0 must be a whole number, at least 1"):
         call(options=InversionOptions(progress=False), steps=0)

@@ -26,7 +26,7 @@ def folder_of(project=PROJECT, base=BASE, **values):
         ({"epsilon": 2}, "initialization-epsilon=2"),
         ({"epsilon": 2.0}, "initialization-epsilon=2"),
         ({"seeds": [0, 1]}, "initialization-seeds=0+1"),
-        ({"solvers": []}, "initialization-solvers="),
+        ({"solvers": []}, "initialization-solvers=none"),
         ({"progress": True}, "initialization-progress=true"),
         ({"layers": ["stage1.0", "penultimate"]}, "initialization-layers=stage1.0+penultimate"),
         ({"weight_decay": 1e-7}, "initialization-weight_decay=1e-07"),
@@ -60,6 +60,7 @@ def test_names_that_are_no_names_of_files_get_a_hash():
     values = ["folder:/data/My images", "folder:/data/my images", "folder:/data/my_images", "folder:~/é", "x" * 300]
     names = [folder_of(dataset=value).name for value in values]
     assert len({name.lower() for name in names}) == len(names) and max(map(len, names)) <= places.LONGEST
+    assert folder_of(solvers=["none"]).name != folder_of(solvers=[]).name
     assert all(re.fullmatch(r"initialization-dataset=[a-z0-9._-]*-[0-9a-f]{8}", name) for name in names), names
 
 
@@ -75,9 +76,9 @@ def test_other_values_have_other_names(values):
 
 def _shown(value):
     """Values of one parameter have one type, so that 1 and "1" need not be told apart, nor 1.0."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value != [places.NONE]:
         return [_shown(each) for each in value] if len(value) != 1 else _shown(value[0])
-    return value if isinstance(value, str) or value is None else places._plain(value)
+    return value if isinstance(value, str | list | None) else places._plain(value)
 
 
 def finish(folder, values):

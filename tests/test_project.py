@@ -24,6 +24,7 @@ from stir.study.conclusions import ORDER
 
 # The way through the package: each imports only itself and those before it.
 ROOMS = (
+    "names",
     "files",
     "kept",
     "style",

@@ -549,7 +549,9 @@ def test_unknown_layers_and_near_names(images):
     model = untidy_network()
     raises("layer='stage22' does not exist in Sequential; did you mean .*'stage2'", model, images, layer="stage22")
     raises("layer='' names no submodule; give a dotted name, such as 'stage3', or None", model, images, layer="")
-    raises("layer='xyzzy' does not exist in Sequential; did you mean 'normalize'", model, images, layer="xyzzy")
+    raises(
+        "layer='xyzzy' does not exist in Sequential; use one of penultimate, normalize", model, images, layer="xyzzy"
+    )
 
 
 def test_layers_that_cannot_be_used(images):

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from stir.book import parameters
-from stir.book.parameters import nearest
 from stir.computing.devices import resolve_device
 from stir.data.datasets import FOLDER_DATASETS, TORCHVISION_DATASETS, check_dataset, missing_download
 from stir.data.folders import UNREADABLE
@@ -22,6 +21,7 @@ from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import SEEDS
 from stir.inversion.solvers import SOLVERS
+from stir.names import suggest
 from stir.networks.architectures import ARCHITECTURES, TORCHVISION_PREFIX, build_model, check_architecture
 from stir.scoring.question import Question
 from stir.similarity.measures import MEASURES
@@ -45,7 +45,7 @@ class Choice:
 
     def check(self, name: str, value: Any) -> None:
         if not (value in self.names or str(value).startswith(self.prefixes)):
-            raise ValueError(f"{name}={value!r} is unknown; {nearest(value, str(self).split(', '))}")
+            raise ValueError(f"{name}={value!r} is unknown; {suggest(value, str(self).split(', '))}")
 
 
 @dataclass(frozen=True)
@@ -278,15 +278,16 @@ def _architectures(values: Values) -> list[str]:
 
 def _check_layers(values: Values) -> None:
     """Check that every architecture has the layers, by their names."""
-    names = [values[name] for name in ("layer", "given_layer") if values.get(name)]
-    layers = [each for each in [*values.get("layers", []), *names] if each not in (None, PENULTIMATE)]
-    for architecture in _architectures(values) if layers else []:
+    names = {f"layers[{position}]": layer for position, layer in enumerate(values.get("layers", []))}
+    names |= {name: values[name] for name in ("layer", "given_layer") if values.get(name)}
+    names = {name: layer for name, layer in names.items() if layer not in (None, PENULTIMATE)}
+    for architecture in _architectures(values) if names else []:
         with torch.device("meta"):  # names alone, no weights
             modules = [name for name, _ in build_model(architecture, 10, width=values.get("width", 64)).named_modules()]
-        for layer in layers:
+        for name, layer in names.items():
             if layer.partition("#")[0] not in modules[1:]:
-                outer = [name for name in modules[1:] if "." not in name]
+                outer = [module for module in modules[1:] if "." not in module]
                 raise ValueError(
-                    f"layer={layer!r} does not exist in {architecture}; "
-                    f"{nearest(layer, modules[1:], [PENULTIMATE, *outer])}"
+                    f"{name}={layer!r} does not exist in {architecture}; "
+                    f"{suggest(layer, modules[1:], [PENULTIMATE, *outer])}"
                 )

@@ -6,6 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from stir.book import parameters
+from stir.names import suggest
+
+
+def current_project() -> Path:
+    """The project's folder, which is the current one.
+
+    Raises:
+        ValueError: it is another.
+    """
+    project = Path.cwd()
+    if not (project / "notebooks" / "scales").is_dir():
+        raise ValueError(f"{project} is not this project's folder; go to your clone of it")
+    return project
 
 
 def own_files(project: Path, pattern: str) -> list[Path]:
@@ -20,7 +33,7 @@ def find_notebook(project: Path, name: str) -> Path:
     inside = (project / path.parent).resolve() == (project / "notebooks").resolve()
     stem = path.name.removesuffix(".ipynb") if inside or path.parent == Path() else name
     if stem not in notebooks:
-        raise ValueError(f"notebook={name!r} is unknown; {parameters.nearest(stem, sorted(notebooks))}")
+        raise ValueError(f"notebook={name!r} is unknown; {suggest(stem, sorted(notebooks))}")
     return notebooks[stem]
 
 
@@ -34,9 +47,7 @@ def load_scale(project: Path, scale: str, notebook: Path) -> dict[str, Any]:
     folder = project / "notebooks" / "scales"
     scales = {path.stem: path for path in own_files(project, "notebooks/scales/*.yml")}
     if scale not in scales:
-        raise ValueError(
-            f"scale={scale!r} is unknown; {parameters.nearest(scale, sorted(scales))} (or add one to {folder})"
-        )
+        raise ValueError(f"scale={scale!r} is unknown; {suggest(scale, sorted(scales))} (or add one to {folder})")
     path = scales[scale]
     try:
         values = parameters.load_yaml(path.read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ in whose core schema `0200` is 200, `5e-4` a number, and `yes` and `1:30` are te
 from __future__ import annotations
 
 import ast
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,8 @@ from typing import Any, ClassVar
 
 import yaml
 from yaml.constructor import BaseConstructor
+
+from stir.names import nearest, suggest
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
 
@@ -190,6 +191,23 @@ def parse_value(text: str, name: str, parameters: Mapping[str, Parameter]) -> ob
         raise ValueError(f"parameter {name}={text!r} is no YAML: {error}") from error
 
 
+def parse_given(given: Iterable[tuple[str, str]], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Parse the parameters of a command line, as `parse_value`; given are name and text of each.
+
+    Raises:
+        ValueError: as `parse_value`, or a name stands twice.
+    """
+    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    for name, text in given:
+        if name in texts:
+            raise ValueError(
+                f"parameter {name!r} is given twice, as {texts[name]} and as {text}; leave one of them out"
+            )
+        texts[name], values[name] = text, parse_value(text, name, parameters)
+    return values
+
+
 def check_values(values: Mapping[Any, object], parameters: Mapping[str, Parameter]) -> None:
     """Raise a ValueError for a name that is not declared, or a value, or an element of a list, of another type."""
     for name, value in values.items():
@@ -208,18 +226,7 @@ def check_values(values: Mapping[Any, object], parameters: Mapping[str, Paramete
 
 
 def _unknown(name: object, parameters: Mapping[str, Parameter]) -> ValueError:
-    return ValueError(f"parameter {name!r} does not exist; {nearest(name, parameters)}")
-
-
-def nearest(name: object, known: Iterable[str], shown: Iterable[str] = ()) -> str:
-    """Remedy for an unknown name: the one that may be meant, or else all that there are.
-
-    Args:
-        shown: the names to list, where `known` are too many.
-    """
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join([*shown] or known)}"
+    return ValueError(f"parameter {name!r} does not exist; {suggest(name, parameters)}")
 
 
 def check_notebook(namespace: Mapping[str, Any]) -> None:
@@ -240,7 +247,7 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
         _check_content(name, namespace[name])
         _check_type(name, namespace[name], type_name)
     for name, value in namespace.items():
-        near = difflib.get_close_matches(name, types, n=1, cutoff=0.8)
+        near = nearest(name, types, least=0.8)
         if near and name not in types and isinstance(value, tuple(TYPES.values())):
             raise ValueError(f"parameter {name!r} does not exist; did you mean {near[0]!r}?")
 

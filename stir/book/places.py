@@ -13,6 +13,7 @@ from stir.book import parameters
 from stir.book.staging import made_from
 
 LONGEST = 80  # characters of a folder's name
+NONE = "none"  # an empty list
 PLAIN = re.compile(r"[a-z0-9._-]+")  # safe on every file system, also where case does not count
 
 
@@ -61,10 +62,10 @@ def _same(value: Any, other: Any) -> bool:
 def label(name: str, different: Mapping[str, Any]) -> str:
     """Name of a folder: the notebook's and the parameters', with a hash where these are not short and plain."""
     texts = {parameter: _plain(value) for parameter, value in different.items()}
-    text = f"{name}-" + ",".join(f"{parameter}={value or ''}" for parameter, value in texts.items())
+    text = f"{name}-" + ",".join(f"{parameter}={value}" for parameter, value in texts.items())
     if None not in texts.values() and len(text) <= LONGEST:
         return text
-    safe = [f"{parameter}={_plain(value) or _squeezed(value)}" for parameter, value in different.items()]
+    safe = [f"{parameter}={_plain(value) or _squeezed(value) or NONE}" for parameter, value in different.items()]
     text = f"{name}-{','.join(safe)}"[: LONGEST - 9].rstrip(",=+-.")
     return f"{text}-{_hash(different)}"
 
@@ -73,7 +74,7 @@ def _plain(value: Any) -> str | None:
     """Text of a value that tells it from all others of its parameter; None if that cannot be in a file's name."""
     if isinstance(value, list):
         parts = [None if isinstance(each, list) else _plain(each) for each in value]
-        return None if None in parts else "+".join(map(str, parts))
+        return None if None in parts or parts == [NONE] else "+".join(map(str, parts)) or NONE
     text = value if isinstance(value, str) else json.dumps(value).removesuffix(".0")
     return text if value is not None and PLAIN.fullmatch(text) and not text.endswith(".") else None
 

@@ -25,8 +25,7 @@ def values_of(
     """The values of a scale, and those with the parameters that are given as names and texts."""
     declared = parameters.declared(notebook)
     base = lookup.load_scale(project, scale, notebook)
-    values = {key: parameters.parse_value(text, key, declared) for key, text in given}
-    return base, places.with_given(notebook, base, values)
+    return base, places.with_given(notebook, base, parameters.parse_given(given, declared))
 
 
 def run_notebook(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stir.names import suggest
 from stir.networks.frozen import Frozen, without_wrapper
 from stir.networks.outputs import first_tensor, logits_in, tensors_in
 
 PENULTIMATE = "penultimate"
+MOST_NAMES = 12  # that a message lists
 RUN = "#"  # before the number of a module's run, as in "relu#2"; no name of a module that is registered holds it
 
 
@@ -76,8 +77,9 @@ def _named_place(frozen: Frozen, layer: str, example: Tensor) -> Place:
     if layer not in modules:
         name, _, number = layer.rpartition(RUN)
         if name not in modules or not number.isdecimal():
-            near = difflib.get_close_matches(layer, modules, n=3, cutoff=0.4)
-            raise ValueError(f"layer={layer!r} does not exist in {network}; did you mean {_some(near or modules)}?")
+            names = [*filter(None, _outer_first(frozen))]
+            hint = suggest(layer, names, [PENULTIMATE, *names[:MOST_NAMES]], most=3, least=0.4)
+            raise ValueError(f"layer={layer!r} does not exist in {network}; {hint}")
         run = int(number)
     runs: list[nn.Module] = []
     with (
@@ -224,7 +226,7 @@ def _outer_first(frozen: Frozen) -> list[str]:
 
 
 def _some(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in list(names)[:12] if name)
+    return ", ".join(repr(name) for name in list(names)[:MOST_NAMES] if name)
 
 
 def check_layer_name(layer: str | None, argument: str = "layer") -> None:

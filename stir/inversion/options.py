@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
@@ -18,6 +17,7 @@ from stir.data.balls import Ball
 from stir.inversion.pooling import check_pool
 from stir.inversion.seeds import check_seeds, draw_seeds
 from stir.inversion.solvers import SOLVERS, Solver, box
+from stir.names import suggest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +95,5 @@ def with_changes(options: InversionOptions | None, changes: Mapping[str, Any]) -
     names = [field.name for field in fields(InversionOptions)]
     for name in changes:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"use some of {', '.join(names)}"
-            raise TypeError(f"{name} is no option of an inversion; {hint}")
+            raise TypeError(f"{name} is no option of an inversion; {suggest(name, names)}")
     return replace(options or InversionOptions(), **changes)

@@ -7,7 +7,6 @@ pixels. torchvision is imported only where it is used, because that takes as lon
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from stir.names import suggest
 from stir.networks.blocks import (
     Attention,
     ChannelNorm,
@@ -179,17 +179,12 @@ def check_architecture(architecture: str) -> None:
         known = torchvision.models.list_models(torchvision.models)
         name = architecture.removeprefix(TORCHVISION_PREFIX)
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = (
-                f"did you mean {TORCHVISION_PREFIX + near[0]!r}?"
-                if near
-                else f"after {TORCHVISION_PREFIX!r} use one of {', '.join(known)}"
+            raise ValueError(
+                f"architecture={architecture!r} is unknown; {suggest(name, known, before=TORCHVISION_PREFIX)}"
             )
-            raise ValueError(f"architecture={architecture!r} is unknown; {hint}")
     elif architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"architecture={architecture!r} is unknown; use one of {', '.join(ARCHITECTURES)}, or 'torchvision:NAME'"
-        )
+        hint = suggest(architecture, ARCHITECTURES, [*ARCHITECTURES, f"{TORCHVISION_PREFIX}NAME"])
+        raise ValueError(f"architecture={architecture!r} is unknown; {hint}")
 
 
 def _torchvision(architecture: str, num_classes: int) -> nn.Module:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from stir.book.errors import resumable
-from stir.book.options import cell_timeout_option, parameter_option, scale_option
+from stir.book.options import NotebookCommand, cell_timeout_option, parameter_option, scale_option
 
 
-@click.command()
+@click.command(cls=NotebookCommand)
 @click.argument("name", metavar="NOTEBOOK")
 @click.option(
     "--grid",
@@ -63,11 +63,11 @@ def sweep(
 
     On all cores, or on a cluster. What is done is not run again: the same command goes on where it was.
     """
-    from stir.book import places
+    from stir.book import lookup, places
     from stir.sweep import ending, sweeping, tidy
     from stir.sweep.combination import DONE, FAILED, OPEN
 
-    planned = sweeping.plan(Path.cwd(), name, scale, given, grid, output)
+    planned = sweeping.plan(lookup.current_project(), name, scale, given, grid, output)
     if against is not None and against not in planned.varied:
         raise ValueError(f"against={against!r} is no parameter of the grid; use one of {', '.join(planned.varied)}")
     if scheduler and (queue or workers):

@@ -60,7 +60,7 @@ def plan(
     """
     source = lookup.find_notebook(project, notebook).absolute()
     declared = parameters.declared(source)
-    shared = {name: parameters.parse_value(text, name, declared) for name, text in given}
+    shared = parameters.parse_given(given, declared)
     varied = parse_grid(grid, declared)
     if not varied:
         raise ValueError("a sweep needs a grid; give one, such as --grid epsilon=0.25,0.5,1")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stir.book.freshness import made_by
-from stir.book.parameters import nearest
 from stir.book.staging import folders_of_runs
 from stir.files import write_atomically
+from stir.names import nearest, suggest
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER, VERDICTS
 from stir.sweep.combination import Combination
@@ -88,9 +87,9 @@ def check_column(sweep: Sweep, column: str) -> bool:
     refusal = f"plot={column!r} is no column of numbers in the tables of {sweep.notebook}"
     known = _columns_before(sweep)
     if known and column not in (*known, *sweep.varied):
-        raise ValueError(f"{refusal}; {nearest(column, known)}")
+        raise ValueError(f"{refusal}; {suggest(column, known)}")
     named = OF_FINDINGS if sweep.notebook in ORDER else ()
-    near = get_close_matches(column, named, n=1, cutoff=0.85)
+    near = nearest(column, named, least=0.85)
     if not known and column not in sweep.varied and near and near[0] != column:
         raise ValueError(f"{refusal}; did you mean {near[0]!r}?")
     return bool(known or near or column in sweep.varied)
@@ -134,7 +133,7 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
             break
         numeric += [name for name in columns if name not in numeric]
     else:
-        raise ValueError(f"plot={column!r} is no column of numbers; {nearest(column, numeric)}")
+        raise ValueError(f"plot={column!r} is no column of numbers; {suggest(column, numeric)}")
     figures.use_style()
     figure = column_against(
         table, column, column_of(against, table), lines=_lines(sweep, table, against), xlabel=against
