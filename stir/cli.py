@@ -75,7 +75,7 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
         project = lookup.current_project()
         notebook = lookup.find_notebook(project, name)
         base, values = running.values_of(project, notebook, scale, given)
-        for sentence in runner.check(notebook, values):
+        for sentence in runner.check(notebook, values, fresh=fresh):
             click.echo(sentence, err=True)
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
@@ -123,16 +123,19 @@ def keep(name: str, scale: str) -> None:
     All that NOTEBOOK has used at a scale, but no weights and images.
     """
     with book_packages():
-        from stir.book import evidence, lookup, places
+        from stir.book import evidence, lookup, parameters, places
+        from stir.book.staging import made_from
     with one_message():
         project = lookup.current_project()
         notebook = lookup.find_notebook(project, name)
         lookup.load_scale(project, scale, notebook)
         used = project / "book" / "runs" / scale / f"{notebook.stem}{evidence.USED}"
-        if not used.exists():
+        values = made_from(used.with_name(f"{notebook.stem}.json")).get("parameters")
+        if not used.exists() or values is None:
             command = f"stir run {notebook.stem} --scale {scale}"
             raise ValueError(f"{places.shown(used)} does not exist; run `{command}` first")
-        files = evidence.keep(project, notebook.stem, scale, json.loads(used.read_text(encoding="utf-8")))
+        values = parameters.complete(notebook, values)
+        files = evidence.keep(project, notebook.stem, scale, values, json.loads(used.read_text(encoding="utf-8")))
     size = sum(path.stat().st_size for path in files) / 1e6
     click.echo(f"{len(files)} files, {size:.1f} MB, in {places.shown(evidence.folder_of(project))}: commit them")
 

@@ -92,7 +92,8 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
         (project / "notebooks" / "scales" / "tiny.yml").read_text().replace("n_images: 12", "n_images: 13")
     )
     done = stir_in(project, "empty", *run)
-    assert done.returncode != 0 and "images of CIFAR-10 (JPEG) are needed" in done.stderr
+    assert done.returncode == 1 and "images of CIFAR-10 (JPEG) are needed" in done.stderr
+    assert "n_images=12 in place of 13" in done.stderr and "failed" not in done.stderr  # nothing has started
 
 
 @pytest.fixture
@@ -115,39 +116,44 @@ def files(tmp_path):
 
 def test_what_no_page_uses_any_more_is_removed(tmp_path, stored):
     a, b, c = stored
-    evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([a, c], "measured"))
-    evidence.keep(tmp_path, "dataset", "tiny", dict.fromkeys([b, c], "measured"))
-    evidence.keep(tmp_path, "loss", "tiny", dict.fromkeys([b], "kept"))
+    evidence.keep(tmp_path, "loss", "tiny", {}, dict.fromkeys([a, c], "measured"))
+    evidence.keep(tmp_path, "dataset", "tiny", {}, dict.fromkeys([b, c], "measured"))
+    evidence.keep(tmp_path, "loss", "tiny", {"n": 1}, dict.fromkeys([b], "kept"))
     tensors = c.replace(".json", ".safetensors")
     assert set(files(tmp_path)) == {b, c, tensors, "pages/tiny/loss.json", "pages/tiny/dataset.json"}
     assert evidence.pages(tmp_path) == {"tiny": ["dataset", "loss"]}
+    page = evidence.folder_of(tmp_path) / "pages" / "tiny" / "loss.json"
+    assert evidence.read_page(page) == ({"n": 1}, [b])
+    page.write_text(json.dumps([b]))
+    with pytest.raises(ValueError, match="keep them again: stir keep loss --scale tiny"):
+        evidence.files_of(tmp_path, "loss", "tiny")
 
 
 def test_a_missing_file_or_too_many_bytes_leave_the_evidence_as_it_was(tmp_path, stored, monkeypatch):
     a, b, _ = stored
-    evidence.keep(tmp_path, "loss", "tiny", {a: "measured"})
+    evidence.keep(tmp_path, "loss", "tiny", {}, {a: "measured"})
     before = files(tmp_path)
     with pytest.raises(ValueError, match=r"measured/gone\.json, which loss at the scale tiny has used, is not in"):
-        evidence.keep(tmp_path, "loss", "tiny", {b: "measured", "measured/gone.json": "lost"})
+        evidence.keep(tmp_path, "loss", "tiny", {}, {b: "measured", "measured/gone.json": "lost"})
     monkeypatch.setattr(evidence, "MOST_BYTES", 15)
     with pytest.raises(ValueError, match="the evidence would be"):
-        evidence.keep(tmp_path, "loss", "tiny", {a: "measured", b: "measured"})
+        evidence.keep(tmp_path, "loss", "tiny", {}, {a: "measured", b: "measured"})
     assert files(tmp_path) == before
 
 
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
 def test_damage_in_the_store_does_not_reach_the_evidence(tmp_path, stored, suffix):
     *_, c = stored
-    evidence.keep(tmp_path, "loss", "tiny", {c: "measured"})
+    evidence.keep(tmp_path, "loss", "tiny", {}, {c: "measured"})
     before = files(tmp_path)
     path = (tmp_path / "store" / c).with_suffix(f".{suffix}")
     path.write_bytes(path.read_bytes()[:-3])
-    evidence.keep(tmp_path, "loss", "tiny", {c: "kept"})  # from the evidence itself
+    evidence.keep(tmp_path, "loss", "tiny", {}, {c: "kept"})  # from the evidence itself
     assert files(tmp_path) == before
     assert "made on a machine, 20" in evidence.described({c: "kept"}, evidence.folder_of(tmp_path))
     shutil.rmtree(evidence.folder_of(tmp_path))
     with pytest.raises(ValueError, match="or damaged; run it again: stir run loss --scale tiny"):
-        evidence.keep(tmp_path, "loss", "tiny", {c: "kept"})
+        evidence.keep(tmp_path, "loss", "tiny", {}, {c: "kept"})
 
 
 def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
@@ -157,7 +163,7 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
     for name, text in {
         "book/_toc.yml": f"format: jb-book\nroot: index\nchapters:\n{chapters}",
         "book/index.md": "# First\n",
-        "book/evidence/pages/big/one.json": "[]",
+        "book/evidence/pages/big/one.json": '{"parameters": {}, "files": []}',
         "notebooks/scales/digits.yml": "n: 1\n",
         "notebooks/scales/big.yml": "n: 2\n",
     }.items():

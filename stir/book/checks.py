@@ -15,8 +15,9 @@ import torch
 
 from stir.book import parameters
 from stir.computing.devices import resolve_device
-from stir.data.datasets import FOLDER_DATASETS, TORCHVISION_DATASETS, check_dataset, missing_download
+from stir.data.datasets import FOLDER_DATASETS, TORCHVISION_DATASETS, check_dataset, is_here, missing_download
 from stir.data.folders import UNREADABLE
+from stir.data.trees import download_folder
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE
 from stir.inversion.seeds import SEEDS
@@ -118,10 +119,9 @@ def check_values(notebook: Path, values: Values) -> None:
     Raises:
         ValueError: a name that it does not declare, a value of another type, or what `check_together` raises.
     """
-    declared = parameters.declared(notebook)
-    parameters.check_values(values, declared)
-    defaults = {name: parameter.value for name, parameter in declared.items()}
-    check_together(notebook.stem, {name: value for name, value in (defaults | {**values}).items() if value is not None})
+    parameters.check_values(values, parameters.declared(notebook))
+    known = parameters.complete(notebook, values)
+    check_together(notebook.stem, {name: value for name, value in known.items() if value is not None})
 
 
 def check_together(name: str, values: Values) -> None:
@@ -142,8 +142,8 @@ def check_together(name: str, values: Values) -> None:
         rule(values)
     _check_training(values)
     _check_inversion(values)
-    _check_data(values)
     _check_layers(values)
+    _check_data(values)
 
 
 def _losses(robust: int | None = 1) -> Callable[[Values], None]:
@@ -260,15 +260,30 @@ def _check_data(values: Values) -> None:
             check_image_counts(values.get("image_counts", []), n_test)
 
 
-def downloads(notebook: Path, values: Values) -> list[str]:
-    """Sentences on what `notebook` will download, with parameters that `check_values` allows."""
-    defaults = {name: parameter.value for name, parameter in parameters.declared(notebook).items()}
-    needed = [
-        missing_download(name)
-        for name, options in _data(defaults | {**values})
-        if name in TORCHVISION_DATASETS and check_dataset(name, **options) is None  # else kept measurements may do
-    ]
-    return [sentence for sentence in dict.fromkeys(needed) if sentence]
+def _names_of_data(notebook: Path, values: Values) -> list[str]:
+    return list(dict.fromkeys(name for name, _ in _data(parameters.complete(notebook, values))))
+
+
+def has_images(notebook: Path, values: Values) -> bool:
+    """Whether all images that `notebook` may need are on this machine, with parameters that `check_values` allows."""
+    return all(map(is_here, _names_of_data(notebook, values)))
+
+
+def check_images(notebook: Path, values: Values) -> list[str]:
+    """Check that the images are here, or can be downloaded, with parameters that `check_values` allows.
+
+    Returns:
+        Sentences on what will be downloaded.
+
+    Raises:
+        ValueError: they are neither; a `stir.data.trees.MissingImagesError` of those that nobody can download.
+    """
+    names = _names_of_data(notebook, values)
+    for name in names:
+        if name in FOLDER_DATASETS:
+            download_folder(name)
+    needed = [missing_download(name) for name in names if name in TORCHVISION_DATASETS]
+    return [sentence for sentence in needed if sentence]
 
 
 def _architectures(values: Values) -> list[str]:

@@ -1,6 +1,6 @@
 """Evidence: what pages were measured with, copied into the project, so that they can be made anywhere.
 
-It is a store without weights (`stir.kept`), with a list of the files of each page.
+It is a store without weights (`stir.kept`), with the parameters of each page and a list of its files.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ def _card(path: str, folders: Iterable[Path]) -> dict[str, Any]:
     return {}
 
 
-def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> list[Path]:
+def keep(project: Path, notebook: str, scale: str, values: Mapping[str, Any], used: Mapping[str, str]) -> list[Path]:
     """Copy what a page has used into the evidence, and remove from it what no page uses any more.
 
     Args:
         notebook, scale: of the page.
+        values: all parameters of the page.
         used: as `read_log` returns it.
 
     Returns:
@@ -99,7 +100,8 @@ def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> l
             the evidence is as it was.
     """
     evidence = folder_of(project)
-    pages = {path: _listed(path) for path in evidence.glob("pages/*/*.json")}
+    page = evidence / "pages" / scale / f"{notebook}.json"
+    pages = {path: read_page(path)[1] for path in evidence.glob("pages/*/*.json") if path != page}
     sources: dict[str, Path] = {}
     for path in used:
         folder = next((folder for folder in (store_folder(), evidence) if _is_whole(folder / path)), None)
@@ -112,7 +114,6 @@ def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> l
         tensors = sources[path].with_suffix(".safetensors")
         if path.startswith(f"{FOLDER}/") and tensors.exists():
             sources[tensors.relative_to(folder).as_posix()] = tensors
-    page = evidence / "pages" / scale / f"{notebook}.json"
     pages[page] = sorted(sources)
     in_use = {name for names in pages.values() for name in names}
     files = [path for path in (sources.get(name, evidence / name) for name in in_use) if path.exists()]
@@ -122,7 +123,7 @@ def keep(project: Path, notebook: str, scale: str, used: Mapping[str, str]) -> l
     for name, source in sources.items():
         if source != evidence / name:
             write_atomically(evidence / name, partial(copyfile, source))
-    text = json.dumps(pages[page], indent=1)
+    text = json.dumps({"parameters": {**values}, "files": pages[page]}, indent=1)
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     for folder in (FOLDER, "models"):
         for path in evidence.glob(f"{folder}/*"):
@@ -139,8 +140,17 @@ def _is_whole(path: Path) -> bool:
     return False
 
 
-def _listed(page: Path) -> list[str]:
-    return json.loads(page.read_text(encoding="utf-8"))
+def read_page(page: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the parameters of a page of the evidence, and the names of its files.
+
+    Raises:
+        ValueError: it is none; with the remedy.
+    """
+    content = json.loads(page.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not {"parameters", "files"} <= content.keys():
+        again = f"stir keep {page.stem} --scale {page.parent.name}"
+        raise ValueError(f"{page} has not the parameters and the files of a page; keep them again: {again}")
+    return content["parameters"], content["files"]
 
 
 def files_of(project: Path, notebook: str, scale: str) -> list[Path]:
@@ -148,4 +158,4 @@ def files_of(project: Path, notebook: str, scale: str) -> list[Path]:
     page = folder_of(project) / "pages" / scale / f"{notebook}.json"
     if not page.exists():
         return []
-    return [path for path in (page, *(folder_of(project) / name for name in _listed(page))) if path.exists()]
+    return [path for path in (page, *(folder_of(project) / name for name in read_page(page)[1])) if path.exists()]

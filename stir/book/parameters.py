@@ -170,6 +170,11 @@ def _parameter(statement: ast.Assign | ast.AnnAssign, source: str, notebook: Pat
     return Parameter(name, annotation, default, comment.strip())
 
 
+def complete(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every parameter that a notebook declares: of `values`, or else its default."""
+    return {name: parameter.value for name, parameter in declared(notebook).items()} | {**values}
+
+
 def parse_value(text: str, name: str, parameters: Mapping[str, Parameter]) -> object:
     """Parse the text of a command line option for the parameter `name`: as YAML, unless its type is str.
 

@@ -48,7 +48,7 @@ def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, An
 
 def with_given(notebook: Path, base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a scale with those that are given; one that is what it would be anyway makes no other run."""
-    before = {**{name: parameter.value for name, parameter in parameters.declared(notebook).items()}, **base}
+    before = parameters.complete(notebook, base)
     return {**base, **{name: value for name, value in given.items() if not _same(value, before.get(name))}}
 
 

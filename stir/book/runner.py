@@ -18,11 +18,12 @@ from typing import Any
 import nbformat
 import papermill
 
-from stir.book import checks, evidence, pages, parameters
+from stir.book import checks, evidence, kept_runs, pages, parameters
 from stir.book.freshness import absolute_paths, fingerprint
 from stir.book.kernels import START_TIMEOUT, kernels_that_end
 from stir.book.staging import move_files, staging
 from stir.book.terminal import following
+from stir.data.trees import MissingImagesError
 
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
@@ -68,7 +69,7 @@ def execute(
         nbclient.exceptions.CellTimeoutError: a cell took longer than `cell_timeout`.
         OSError: a file could not be written, as on a full disk.
     """
-    check(notebook, values)
+    check(notebook, values, fresh=fresh)
     if cell_timeout < 1:
         raise ValueError(f"cell_timeout={cell_timeout} must be at least 1 second")
     # Before it runs: of what changes meanwhile, the page may be made of the one or of the other.
@@ -119,20 +120,28 @@ def _evidence(project: Path) -> dict[str, str]:
     return {"STIR_EVIDENCE": str(folder)} if folder.is_dir() else {}
 
 
-def check(notebook: Path, values: Mapping[str, Any]) -> list[str]:
+def check(notebook: Path, values: Mapping[str, Any], *, fresh: bool = False) -> list[str]:
     """Check the parameters of a run, with the data sets that the project's evidence knows.
+
+    Args:
+        fresh: as of `execute`.
 
     Returns:
         Sentences on what it will download.
 
     Raises:
-        ValueError: as `stir.book.checks.check_values`.
+        ValueError: as `stir.book.checks.check_values`; or images are needed that are not here.
     """
     before = os.environ.get("STIR_EVIDENCE")
     os.environ.update(_evidence(notebook.parents[1]))
     try:
         checks.check_values(notebook, values)
-        return checks.downloads(notebook, values)
+        if checks.has_images(notebook, values) or (not fresh and kept_runs.to_measure(notebook, values) == {}):
+            return []
+        return checks.check_images(notebook, values)
+    except MissingImagesError as error:
+        why = "--fresh measures again what is kept" if fresh else kept_runs.without_images(notebook, values)
+        raise ValueError(f"{error}. {why}") from error
     finally:
         os.environ.pop("STIR_EVIDENCE", None)
         if before is not None:

@@ -81,7 +81,8 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
             evidence alone. What reads their tables is executed at each scale.
 
     Raises:
-        click.ClickException: as `run_notebook`, at `BOOK_SCALE`; at another scale the page says why it is not there.
+        click.ClickException, ValueError: as `run_notebook` and `stir.book.runner.check`, at `BOOK_SCALE`; at another
+            scale the page says why it is not there.
     """
     for scale, names in scales.items():
         for notebook, values, folder in stale(project, scale, names):
@@ -89,11 +90,12 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
                 run_notebook(
                     project, notebook, values, folder, scale=scale, cell_timeout=cell_timeout, alone=scale != BOOK_SCALE
                 )
-            except click.ClickException as error:
+            except (click.ClickException, ValueError) as error:  # the latter before it starts
                 if scale == BOOK_SCALE:
                     raise
-                click.echo(f"The evidence of {notebook.name} does not make its page. {error.message}", err=True)
-                pages.write_notice(notebook, folder, scale, error.message)
+                message = error.message if isinstance(error, click.ClickException) else str(error)
+                click.echo(f"The evidence of {notebook.name} does not make its page. {message}", err=True)
+                pages.write_notice(notebook, folder, scale, message)
 
 
 def stale(

@@ -14,6 +14,7 @@ from stir.data.folders import UNREADABLE
 from stir.data.libraries import (
     TORCHVISION_DATASETS,
     UNORDERED,
+    is_downloaded,
     load_sklearn_digits,
     load_torchvision,
     missing_download,
@@ -28,6 +29,7 @@ from stir.data.trees import (
     load_folder,
     state_of_downloads,
 )
+from stir.files import store_folder
 
 __all__ = [
     "FOLDER_DATASETS",
@@ -36,6 +38,7 @@ __all__ = [
     "Dataset",
     "Split",
     "check_dataset",
+    "is_here",
     "load_dataset",
     "missing_download",
 ]
@@ -166,6 +169,13 @@ def check_dataset(
     if n_train is not None and n_train > len(train.samples):
         raise too_few(n_train, len(train.samples), name)
     return len(test.samples)
+
+
+def is_here(name: str) -> bool:
+    """Whether the images of a data set, whose name is known, need no download."""
+    if name in FOLDER_DATASETS:
+        return (store_folder() / "downloads" / name).is_dir()
+    return name not in TORCHVISION_DATASETS or is_downloaded(name)
 
 
 def _unknown(name: str) -> ValueError:

@@ -95,15 +95,23 @@ def missing_download(name: str) -> str | None:
     Raises:
         ValueError: they are not, and the server that has them does not answer.
     """
+    if is_downloaded(name):
+        return None
     source, root = TORCHVISION_DATASETS[name], _downloads()
     addresses = _addresses(_class_of(name))
-    archives = [folder / Path(address).name for address in addresses for folder in (root, root / source.folder)]
-    if all((root / source.folder / file).exists() for file in source.files) or any(map(Path.exists, archives)):
-        return None  # torchvision unpacks an archive itself
     reasons = [_unanswered(address, round(time.monotonic() / ASKED_AGAIN)) for address in addresses]
     if all(reasons):
         raise ValueError(_refusal(name, reasons[0]))
     return f"{name} is not here yet: torchvision downloads {source.megabytes:,} MB into {root / source.folder}"
+
+
+def is_downloaded(name: str) -> bool:
+    """Whether the files of one of `TORCHVISION_DATASETS` are here, or the archive, which torchvision unpacks itself."""
+    source, root = TORCHVISION_DATASETS[name], _downloads()
+    if all((root / source.folder / file).exists() for file in source.files):
+        return True
+    names = [Path(address).name for address in _addresses(_class_of(name))]
+    return any((folder / name).exists() for folder in (root, root / source.folder) for name in names)
 
 
 def _downloads() -> Path:

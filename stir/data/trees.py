@@ -65,11 +65,19 @@ def load_folder(name: str, size: tuple[int, int] | None, unreadable: str, progre
     return Dataset(f"folder:{root.resolve().name}", train, test, train_folder.classes)
 
 
+class MissingImagesError(ValueError):
+    """A data set of `FOLDER_DATASETS` is not in its place."""
+
+
 def download_folder(name: str) -> Path:
-    """Folder of one of `FOLDER_DATASETS`, which has to be there."""
+    """Folder of one of `FOLDER_DATASETS`.
+
+    Raises:
+        MissingImagesError: it is not there; with the remedy.
+    """
     root = store_folder() / "downloads" / name
     if not root.is_dir():
-        raise ValueError(
+        raise MissingImagesError(
             f"dataset={name!r}: the images of {FOLDER_DATASETS[name]} are needed, and are not in {root}; put them "
             "there, as train/<class>/*.jpg and test/<class>/*.jpg, or a link to such a folder"
         )
