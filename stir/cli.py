@@ -17,6 +17,7 @@ import click
 from stir.book.commands import compare
 from stir.book.errors import book_packages, one_message, orderly_end
 from stir.book.options import BOOK_SCALE, NotebookCommand, cell_timeout_option, parameter_option, scale_option
+from stir.book.terminal import noted
 from stir.course.commands import course
 from stir.sweep.commands import sweep
 
@@ -69,7 +70,7 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
     NOTEBOOK is a name, such as `initialization`, and `stir list` lists them. Nothing starts unless the parameters fit.
     Each set of parameters has a folder of its own, named by what differs from the scale.
     """
-    with book_packages():
+    with noted("starting ..."), book_packages():
         from stir.book import lookup, outcome, places, runner, running
     with one_message():
         project = lookup.current_project()
@@ -96,7 +97,7 @@ def check(name: str | None, scale: str | None, given: Given) -> None:
     The parameters of NOTEBOOK, or of all notebooks at a scale; without either, the executed pages, and why they are
     stale.
     """
-    with book_packages():
+    with noted("starting ..."), book_packages():
         from stir.book import checking, lookup, running
     if given and name is None:
         raise click.UsageError("-p is of one notebook; name it")

@@ -61,6 +61,16 @@ def test_the_second_time_nothing_is_measured_and_the_table_is_the_same(models, s
     assert len(drawn) == 6
 
 
+def test_a_reader_is_warned_of_the_same_whether_it_is_measured_or_found(models, small, drawn):
+    told = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="^mean-cca is left out for 9 of 9 pairs: .* pass at least 2") as warned:
+            table = measured(models, small, also=["rsa", "mean-cca"])
+        assert [*table.measure.unique()] == ["linear-cka", "rsa"]
+        told.append([str(each.message) for each in warned])
+    assert len(drawn) == 3 and told[0] == told[1]
+
+
 def test_how_long_each_stage_took_is_kept(models, small, own_store):
     start = time.perf_counter()
     measured(models, small)

@@ -46,7 +46,8 @@ def test_verdicts_warnings_and_files_are_told_in_a_few_short_lines(page, tmp_pat
     assert lines[0] == "supported      +0.50 [+0.25, +0.75]   It holds"
     assert lines[1].startswith("supported" + " " * 29 + "of some length")
     assert text.count("Warning (the first of 2 alike): of ") == outcome.MOST_WARNINGS
-    assert "2 more kinds of warnings are in the page." in text
+    assert text.count("x [... the rest is in own.ipynb]\n") == outcome.MOST_WARNINGS
+    assert "2 more kinds of warnings are in own.ipynb." in text
     assert lines[-3:] == [
         "page     own.ipynb",
         "tables   beside it: own.csv, own-verdicts.csv",

@@ -65,7 +65,8 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     kernel.parent().kill()
     out, err = process.communicate(timeout=300)
     assert listening == {"127.0.0.1"}
-    assert "Dashboard: http://127.0.0.1:" in out and "with 2 workers, which were at work" in out
+    assert "Dashboard: http://127.0.0.1:" in out in out
+    assert re.search(r"\n\d+ s with 2 workers, of it \d+ s to start them; at work \d+% of the time\n", out)
     assert process.returncode == 1 and "Traceback" not in err
     # What varies tells one from another, not the folder's name.
     assert "1 of 6 combinations failed; --retry runs them again:\n  x=3: cell 3, `assert not unlucky" in err
@@ -144,7 +145,7 @@ def test_a_figure_is_checked_before_anything_runs_where_a_run_tells_the_columns(
     monkeypatch.setattr("stir.sweep.commands._run", lambda *_: pytest.fail("it ran"))
     earlier, *_ = sweeping.plan(project, "own", "digits", [], ["x=5"]).combinations
     finish(earlier, stir=[0.5], kind=["a"])
-    for column, meant in {"stri": "did you mean 'stir'?", "kind": "use one of stir"}.items():
+    for column, meant in {"stri": "did you mean 'stir', of own.csv?", "kind": "use one of stir (of own.csv)"}.items():
         result = CliRunner().invoke(main, ["sweep", "own", "--grid", "x=1,2", "--plot", column])
         assert result.exit_code == 1 and result.output == (
             f"Error: plot={column!r} is no column of numbers in the tables of own; {meant}\n"
@@ -172,7 +173,7 @@ def test_what_ended_counts_though_the_notebook_changes_meanwhile(project, monkey
         "3 combinations: 0 done, 3 to run",
         "out/own-by-x.csv",
         f"{stale}. The same command runs them again.",
-        "Error: No figure is drawn: plot='stri' is no column of numbers; did you mean 'stir'?",
+        "Error: No figure is drawn: plot='stri' is no column of numbers; did you mean 'stir', of own-by-x.csv?",
         "1 of 3 combinations failed; --retry runs them again:",
         "  x=2: cell 2: unlucky",
     ]

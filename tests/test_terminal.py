@@ -29,7 +29,7 @@ def test_the_line_tells_cell_time_and_computation(tmp_path):
     (tmp_path / "1-000000").write_text("training: 1 of 6")
     for index, place in enumerate(["starting", "cell 1 of 3", "cell 1 of 3", *("cell 2 of 3", "cell 3 of 3")]):
         step(status.cell_starts(CELLS[index], index))
-        heading = " (The networks)" if index > 2 else ""
+        heading = ["", " (setting up)", " (setting up)", " (The networks)", " (The networks)"][index]
         assert status.text == f"own | {place}{heading} | 0 s | training: 1 of 6"
 
 
@@ -55,6 +55,14 @@ def test_a_terminal_has_one_line_which_goes_and_a_log_has_lines(tmp_path, monkey
         assert text.endswith(f"\r{' ' * 19}\r")
     else:
         assert "\r" not in text and text.endswith("\n")
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_note_is_there_while_it_is_true_and_only_in_a_terminal(stream):
+    shown = stream()
+    with terminal.noted("starting", shown):
+        during = shown.getvalue()
+    assert (during, shown.getvalue()) == (("starting", f"starting\r{' ' * 8}\r") if shown.isatty() else ("", ""))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from stir.book.terminal import noted
+
 
 @click.command()
 @click.argument("networks", nargs=-1, metavar="MODULE:FUNCTION MODULE:FUNCTION ...")
@@ -38,10 +40,11 @@ def compare(networks: tuple[str, ...], images: str, layers: tuple[str, ...], out
     MODULE:FUNCTION is a function in a module of the current folder, or one that is installed, that returns a
     torch.nn.Module for images in [0, 1]; torchvision:resnet50 a network of torchvision's with published weights.
     """
-    import pandas as pd
+    with noted("starting ..."):
+        import pandas as pd
 
-    from stir.book import compare as comparing
-    from stir.book import freshness, outcome, places, runner, running
+        from stir.book import compare as comparing
+        from stir.book import freshness, outcome, places, runner, running
 
     named = [[each.strip() for each in names.split(",")] for names in layers]
     values = {"networks": [*networks], "path": str(Path.cwd()), "dataset": images, **options}

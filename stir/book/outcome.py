@@ -55,9 +55,10 @@ def _warnings(page: Path) -> Iterator[str]:
     alike = sorted(([*some] for _, some in kinds), key=lambda some: told.index(some[0]))
     for some in alike[:MOST_WARNINGS]:
         count = f" (the first of {len(some)} alike)" if len(some) > 1 else ""
-        yield textwrap.fill(f"Warning{count}: {some[0]}", WIDTH, subsequent_indent="  ", max_lines=3)
+        rest = f" [... the rest is in {page.name}]"
+        yield textwrap.fill(f"Warning{count}: {some[0]}", WIDTH, subsequent_indent="  ", max_lines=3, placeholder=rest)
     if len(alike) > MOST_WARNINGS:
-        yield f"{len(alike) - MOST_WARNINGS} more kinds of warnings are in the page."
+        yield f"{len(alike) - MOST_WARNINGS} more kinds of warnings are in {page.name}."
     if alike:
         yield ""
 

@@ -13,7 +13,24 @@ from typing import Any
 
 from stir.computing import progress
 
+SETTING_UP = "setting up"  # the cells before the first heading: imports, checks, data
 REFRESH, REPORT = 0.5, 60.0  # seconds between two looks: in a terminal's one line, and between two lines of a log
+
+
+@contextmanager
+def noted(text: str, stream: Any = None) -> Iterator[None]:
+    """Show a text while the `with` block lasts, where the stream, stderr by default, is a terminal."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield
+        return
+    stream.write(text)
+    stream.flush()
+    try:
+        yield
+    finally:
+        stream.write(f"\r{' ' * len(text)}\r")
+        stream.flush()
 
 
 @contextmanager
@@ -79,14 +96,19 @@ class Status:
 
 def _outline(cells: Sequence[Any]) -> tuple[list[int], dict[int, str]]:
     """For each cell the number of code cells up to it; and, by that number, the heading above a code cell."""
-    numbers, headings, heading, number = [], {}, "", 0
-    for cell in cells:
+    numbers, headings, number = [], {}, 0
+    titles = [
+        [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("##")]
+        if cell.cell_type == "markdown"
+        else []
+        for cell in cells
+    ]
+    heading = SETTING_UP if any(titles) else ""
+    for cell, own in zip(cells, titles, strict=True):
+        heading = own[-1] if own else heading
         if cell.cell_type == "code":
             number += 1
             headings[number] = heading
-        else:
-            titles = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("##")]
-            heading = titles[-1] if titles else heading
         numbers.append(number)
     return numbers, headings
 

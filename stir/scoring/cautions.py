@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from stir.inversion.options import InversionOptions
+from stir.scoring.result import REFUSED
 from stir.similarity.measures import Measure, name_of
 
 LOW_CEILING = 0.95
@@ -35,6 +38,28 @@ def warn_of_scores(table: pd.DataFrame, measure: str | Measure, worst_case: bool
     # A worst case may well lie there, and what a network has in common with itself says nothing.
     if not worst_case:
         _warn_of_baselines(scores.loc[scores.reference != scores.target])
+
+
+def warn_of_refusals(
+    table: pd.DataFrame, measure: str | Measure, also: Sequence[str | Measure], refusals: Sequence[Mapping[str, Any]]
+) -> None:
+    """Warn of further measures that have left out pairs: once for each measure, with its reason for one of them.
+
+    Args:
+        table: rows with the columns of `stir.scoring.result.COLUMNS`.
+        measure, also: of the question that they answer, as in `stir.pairwise`.
+        refusals: rows with the reason as `stir.scoring.result.REFUSED`, where it is known.
+    """
+    pairs = int((table.measure == name_of(measure)).sum())
+    for name in map(name_of, also):
+        left_out = pairs - int((table.measure == name).sum())
+        if left_out:
+            known = next((row for row in refusals if row["measure"] == name), None)
+            reason = "it cannot compare them"
+            if known is not None:
+                at = f"STIR({known['target']} | {known['reference']}) at layer {known['target_layer']!r}"
+                reason = f"of {at}, {known[REFUSED]}"
+            warnings.warn(f"{name} is left out for {left_out} of {pairs} pairs: {reason}", stacklevel=3)
 
 
 def _warn_of_inversions(scores: pd.DataFrame, worst_case: bool, tolerance: float) -> None:

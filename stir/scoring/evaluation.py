@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from stir.inversion.seeds import random_cycle
 from stir.scoring.baselines import Baselines, Scores
 from stir.scoring.draws import Draws
 from stir.scoring.question import Question
-from stir.scoring.result import StirResult
+from stir.scoring.result import REFUSED, StirResult
 from stir.similarity.intervals import Interval, mean_similarity
 from stir.similarity.measures import Measure, get_measure, name_of
 
@@ -41,6 +40,9 @@ class Evaluation:
         question: what is asked.
         order: names of the targets; the earlier of a pair is the second argument of the similarity on X itself, which
             differs by rounding the other way round.
+
+    Attributes:
+        refusals: (reference, target) -> a row for each further measure that refused the pair, with its reason.
     """
 
     def __init__(self, question: Question, order: Sequence[str]) -> None:
@@ -48,6 +50,7 @@ class Evaluation:
         self._order = {name: place for place, name in enumerate(order)}
         self._plain: dict[frozenset, tuple[float, Interval]] = {}  # similarities on X itself, by pair
         self._baselines = Baselines(question)
+        self.refusals: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def scores(
         self, all_draws: Sequence[Draws], references: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]
@@ -102,13 +105,14 @@ class Evaluation:
                 else:
                     similarities = _without_intervals(measure, own.of_x, of_x, of_draws)
             except ValueError as error:
-                message = (
-                    f"reference {reference!r} at layer={description['reference_layer']!r}, "
-                    f"target {target!r} at layer={description['target_layer']!r}: {error}"
-                )
+                places = {side: description[side] for side in ("reference_layer", "target_layer")}
                 if measure == question.measure:
-                    raise ValueError(message) from error
-                warnings.warn(f"{name_of(measure)} is left out for {message}", stacklevel=5)
+                    raise ValueError(
+                        f"reference {reference!r} at layer={places['reference_layer']!r}, "
+                        f"target {target!r} at layer={places['target_layer']!r}: {error}"
+                    ) from error
+                refusal = {"reference": reference, "target": target, **places, "measure": name_of(measure)}
+                self.refusals.setdefault((reference, target), []).append(refusal | {REFUSED: str(error)})
                 continue
             beside: dict[str, Any] = {name: scores[measure] for name, scores in baselines.items()}
             known = {"ceiling": own.ceilings[measure], "measure": name_of(measure)}

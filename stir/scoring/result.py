@@ -23,6 +23,7 @@ COLUMNS = (
     "distance_median", "distance_p90", "converged", "moved", "towards",
     "n_images", "n_draws", "seeds", "seed", "solver", "steps", "measure",
 )  # fmt: skip
+REFUSED = "refused"  # column of the rows that stand for scores that a measure refuses: its reason
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from torch import nn
 from stir.data.deferred import DeferredImages
 from stir.data.images import Images, gather_images
 from stir.inversion.options import InversionOptions, with_changes
-from stir.scoring.cautions import warn_of_one_seed, warn_of_scores
+from stir.scoring.cautions import warn_of_one_seed, warn_of_refusals, warn_of_scores
 from stir.scoring.draws import Draws, draw
 from stir.scoring.evaluation import Evaluation
 from stir.scoring.kept_pairs import KeptPairs, keepable
 from stir.scoring.question import Layer, Question
-from stir.scoring.result import COLUMNS, StirResult
+from stir.scoring.result import COLUMNS, REFUSED, StirResult
 from stir.scoring.schedule import Task, draw_all, in_groups
 from stir.similarity.measures import Measure
 
@@ -125,8 +125,8 @@ def pairwise(
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
 
     Warns:
-        UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses a pair, whose
-            row it then lacks.
+        UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses pairs, whose
+            rows it then lacks.
     """
     sides = _layers_of_sides(models, layers, given_layer)
     if worst_case and len(models) < 2:
@@ -148,7 +148,9 @@ def pairwise(
             rows = _kept_rows(kept, sides, models)
         questions = [Question(gather_images(images), *both, options=options, **asked) for both in sides]
         _measure_missing(rows, tasks, networks, questions, kept)
-    table = pd.DataFrame([row for pair in _pairs(tasks) for row in rows[pair]], columns=[*COLUMNS])
+    all_rows = [row for pair in _pairs(tasks) for row in rows[pair]]
+    table = pd.DataFrame([row for row in all_rows if REFUSED not in row], columns=[*COLUMNS])
+    warn_of_refusals(table, measure, also, [row for row in all_rows if REFUSED in row])
     warn_of_scores(table, measure, worst_case, options.tolerance)
     return table
 
@@ -253,10 +255,11 @@ def _measure(
         draws = [each for (asking, *_), each in zip(tasks, drawn, strict=True) if asking == number]
         results = evaluation.scores(draws, models, models)
         for (name, target), some in groupby(results, key=lambda result: (result.reference, result.target)):
-            rows[number, name, target] = [result.as_row() for result in some]
+            scored = [result.as_row() for result in some]
+            rows[number, name, target] = [*scored, *evaluation.refusals.get((name, target), [])]
     if kept is not None:
-        scored = time.perf_counter()
-        seconds = {"inversion": (inverted - start) / len(pairs), "scores": (scored - inverted) / len(pairs)}
+        end = time.perf_counter()
+        seconds = {"inversion": (inverted - start) / len(pairs), "scores": (end - inverted) / len(pairs)}
         for number, name, targets in tasks:
             measured = {target: rows[number, name, target] for target in targets}
             kept.keep(questions[number].layer, questions[number].given_layer, name, measured, **seconds)

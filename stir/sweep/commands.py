@@ -10,6 +10,7 @@ import click
 
 from stir.book.errors import resumable
 from stir.book.options import NotebookCommand, cell_timeout_option, parameter_option, scale_option
+from stir.book.terminal import noted
 
 
 @click.command(cls=NotebookCommand)
@@ -29,7 +30,12 @@ from stir.book.options import NotebookCommand, cell_timeout_option, parameter_op
     help="Folder for the results.  [default: runs/SCALE, with the folders that `stir run` has]",
 )
 @click.option("--retry", is_flag=True, help="Run those again that failed.")
-@click.option("--plot", "column", metavar="COLUMN", help="Draw this column of the table; --against names a parameter.")
+@click.option(
+    "--plot",
+    "column",
+    metavar="COLUMN",
+    help="Draw this column, of the verdicts or else of all that was measured; --against names a parameter.",
+)
 @click.option("--against", metavar="NAME", help="The parameter of the figure.  [default: the grid's first]")
 @click.option(
     "--workers",
@@ -63,9 +69,10 @@ def sweep(
 
     On all cores, or on a cluster. What is done is not run again: the same command goes on where it was.
     """
-    from stir.book import lookup, places
-    from stir.sweep import ending, sweeping, tidy
-    from stir.sweep.combination import DONE, FAILED, OPEN
+    with noted("starting ..."):
+        from stir.book import lookup, places
+        from stir.sweep import ending, sweeping, tidy
+        from stir.sweep.combination import DONE, FAILED, OPEN
 
     planned = sweeping.plan(lookup.current_project(), name, scale, given, grid, output)
     if against is not None and against not in planned.varied:
@@ -117,6 +124,7 @@ def _run(
         resumable("goes on from what is done, and from what is kept of the rest"),
         chosen as client,
     ):
+        begun = time.perf_counter() - start
         click.echo(f"Dashboard: {client.dashboard_link}")
         for outcome in sweeping.run(client, pending, cell_timeout):
             outcomes.append(outcome)
@@ -126,6 +134,8 @@ def _run(
         count = len(client.scheduler_info(n_workers=-1)["workers"])
     if count:
         share = sweeping.efficiency(outcomes, count, seconds)
-        which = "which was" if count == 1 else "which were"
-        click.echo(f"{seconds:.0f} s with {ending.counted(count, 'worker')}, {which} at work {share:.0%} of the time")
+        workers = ending.counted(count, "worker")
+        click.echo(
+            f"{seconds:.0f} s with {workers}, of it {begun:.0f} s to start them; at work {share:.0%} of the time"
+        )
     return outcomes

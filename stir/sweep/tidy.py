@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from stir.book.freshness import made_by
 from stir.book.staging import folders_of_runs
 from stir.files import write_atomically
-from stir.names import nearest, suggest
+from stir.names import nearest
 from stir.scoring.result import COLUMNS
 from stir.study.conclusions import ORDER, VERDICTS
 from stir.sweep.combination import Combination
@@ -86,8 +87,8 @@ def check_column(sweep: Sweep, column: str) -> bool:
     """
     refusal = f"plot={column!r} is no column of numbers in the tables of {sweep.notebook}"
     known = _columns_before(sweep)
-    if known and column not in (*known, *sweep.varied):
-        raise ValueError(f"{refusal}; {suggest(column, known)}")
+    if known and column not in (*sweep.varied, *chain(*known.values())):
+        raise ValueError(f"{refusal}; {_suggest(column, known)}")
     named = OF_FINDINGS if sweep.notebook in ORDER else ()
     near = nearest(column, named, least=0.85)
     if not known and column not in sweep.varied and near and near[0] != column:
@@ -95,17 +96,25 @@ def check_column(sweep: Sweep, column: str) -> bool:
     return bool(known or near or column in sweep.varied)
 
 
-def _columns_before(sweep: Sweep) -> list[str]:
-    """Columns of numbers in the tables that the notebook, as it is now, left in the project or in the sweep."""
+def _columns_before(sweep: Sweep) -> dict[str, list[str]]:
+    """Columns of numbers, by table, that the notebook, as it is now, left in the project or in the sweep."""
     notebook = sweep.combinations[0].notebook
     folders = {*folders_of_runs(notebook.parents[1]), *(each.folder for each in sweep.combinations)}
-    paths = [
-        folder / f"{sweep.notebook}{ending}"
-        for folder in sorted(folders)
-        if made_by(notebook, folder)
-        for ending in ENDINGS
-    ]
-    return list(dict.fromkeys(name for path in paths if path.exists() for name in _numbers(pd.read_csv(path))))
+    made = [folder for folder in sorted(folders) if made_by(notebook, folder)]
+    columns: dict[str, list[str]] = {}
+    for name in (f"{sweep.notebook}{ending}" for ending in ENDINGS):
+        paths = [folder / name for folder in made if (folder / name).exists()]
+        if paths:
+            columns[name] = list(dict.fromkeys(each for path in paths for each in _numbers(pd.read_csv(path))))
+    return columns
+
+
+def _suggest(column: str, known: Mapping[str, Sequence[str]]) -> str:
+    """Remedy for a column that no table has: the one that may be meant, or all, with the tables that have them."""
+    near = nearest(column, list(dict.fromkeys(chain(*known.values()))))
+    if near:
+        return f"did you mean {near[0]!r}, of {next(name for name, columns in known.items() if near[0] in columns)}?"
+    return "use one of " + "; or ".join(f"{', '.join(columns)} (of {name})" for name, columns in known.items())
 
 
 def _numbers(table: pd.DataFrame) -> list[str]:
@@ -125,15 +134,16 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
     from stir.study import figures
     from stir.sweep.figure import column_against
 
-    numeric: list[str] = []
+    numeric: dict[str, list[str]] = {}
     for ending in ENDINGS:
         table = collect(sweep, done, ending)
         columns = _numbers(table)
         if column in columns:
             break
-        numeric += [name for name in columns if name not in numeric]
+        if columns:
+            numeric[f"{sweep.name}{ending}"] = columns
     else:
-        raise ValueError(f"plot={column!r} is no column of numbers; {suggest(column, numeric)}")
+        raise ValueError(f"plot={column!r} is no column of numbers; {_suggest(column, numeric)}")
     figures.use_style()
     figure = column_against(
         table, column, column_of(against, table), lines=_lines(sweep, table, against), xlabel=against
