@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from threading import Thread
 
+import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -61,7 +62,7 @@ def project(tmp_path):
     """Write a project with one notebook, of the given code; the function returns a command that runs it."""
 
     def write(code, *arguments):
-        write_project(tmp_path, "own", "n: int = 1  # help", code)
+        write_project(tmp_path, "own", "n: int = 1  # help", code, text="# Title\n\nSo {cite}`nobody1900`.")
         return [sys.executable, "-m", "stir", "run", "own", *arguments]
 
     return write
@@ -97,6 +98,8 @@ def test_a_failing_notebook_is_one_message(project, tmp_path, code, message):
     partial = tmp_path / "runs" / "digits" / "own-failed.ipynb"
     assert partial.exists() == ("As far as it came, it is kept as runs/digits/own-failed.ipynb\n" in done.stderr)
     assert partial.exists() or "2_000_000" in code  # which no file may hold
+    if partial.exists():  # with texts that any viewer shows
+        assert "# Title\n\nSo (nobody1900)." in [cell.source for cell in nbformat.read(partial, as_version=4).cells]
 
 
 def test_runs_with_other_parameters_have_their_own_folders_and_tell_their_outcome(project, tmp_path):

@@ -64,6 +64,15 @@ def test_names_that_are_no_names_of_files_get_a_hash():
     assert all(re.fullmatch(r"initialization-dataset=[a-z0-9._-]*-[0-9a-f]{8}", name) for name in names), names
 
 
+def test_a_folder_of_images_and_names_of_networks_stay_readable():
+    values = {"dataset": "folder:/home/someone/pictures of mine/Birds", "losses": ["mine:first", "mine:second"]}
+    long = values | {"steps": 200, "seed_images": "gaussian-shared", "measures": ["linear-cka"]}
+    assert re.fullmatch(
+        "own-dataset=birds,losses=mine_first\\+mine_second,steps=200-[0-9a-f]{8}", places.label("own", long)
+    )
+    assert re.fullmatch("own-dataset=birds,losses=mine_first\\+mine_second-[0-9a-f]{8}", places.label("own", values))
+
+
 SCALARS = st.integers() | st.text(max_size=90) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
 
 

@@ -78,3 +78,22 @@ def test_the_figure_shows_means_and_rows():
     named = column_against(table, "y", "name", lines="x = " + table.x.astype(str), xlabel="name").axes[0]
     assert [text.get_text() for text in named.get_xticklabels()] == ["a", "b"]
     assert [text.get_text() for text in named.get_legend().get_texts()] == ["x = 1", "x = 2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"), [([3, 4, 5], "3 4 5"), ([0.25, 0.5, 1], "0.25 0.5 1"), ([8], "8"), ([50, 100], "50 100")]
+)
+def test_a_figure_has_a_tick_at_each_value(values, ticks):
+    table = pd.DataFrame({"x": values, "y": 0.5})
+    (axis,) = column_against(table, "y", "x", lines=pd.Series([""] * len(values)), xlabel="x").axes
+    assert " ".join(text.get_text() for text in axis.get_xticklabels()) == ticks
+    assert axis.lines[-1].get_xdata().tolist() == values
+
+
+def test_values_too_close_for_ticks_have_whole_numbers_and_groups_stand_beside_each_other():
+    table = pd.DataFrame({"x": [1, 2, 99] * 2, "y": 0.5, "y_low": 0.4, "y_high": 0.6, "kind": ["a"] * 3 + ["b"] * 3})
+    (axis,) = column_against(table, "y", "x", lines=table.kind, xlabel="x").axes
+    assert all(tick == round(tick) for tick in axis.get_xticks())
+    first, second = (line.get_xdata() for line in axis.lines if line.get_label() in ("a", "b"))
+    assert (second - first > 0).all() and (second - first < 0.5).all()
+    assert ((first + second) / 2).tolist() == [1, 2, 99]

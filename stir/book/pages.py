@@ -36,28 +36,40 @@ MOVED_IN_BOOK = '<a href="#main-content">What came of this is the figure at the 
 def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
     """Put the answer first and the run last, hide the injected parameters, and drop this machine's paths.
 
-    Texts become Markdown that any viewer shows, with links that lead somewhere; as they are in a book, `for_book` finds
-    them.
+    Texts become what `make_readable` makes of them.
 
     Args:
         source: the notebook that was executed.
         folder: where the executed one goes.
         about: Markdown of the run, at the end; empty texts are left out.
     """
-    notebook, project = nbformat.read(executed, as_version=4), source.parents[1]
-    references, values = project / "book" / "references.bib", _glued(notebook)
+    notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-input")
-    for holder, key, metadata in _texts(notebook):
-        text = roles.plain(links.outside(holder[key], source.stem, folder, project), references, values)
-        if text != holder[key]:
-            metadata[IN_BOOK], holder[key] = holder[key], text
+    make_readable(notebook, source, folder)
     notebook.cells = _answer_first(notebook.cells)
     text = "\n\n".join(["## On what this ran", *filter(None, about)])
     notebook.cells.append(nbformat.v4.new_markdown_cell(text, id=PROVENANCE))
     notebook.metadata.papermill.update(input_path=source.name, output_path=executed.name)
     nbformat.write(notebook, executed)
+
+
+def make_readable(notebook: Any, source: Path, folder: Path) -> None:
+    """Make the texts of a notebook Markdown that any viewer shows, with links that lead somewhere.
+
+    Those that are others in a book are kept in the metadata, where `for_book` finds them.
+
+    Args:
+        notebook: executed, as nbformat reads it; changed in place.
+        source, folder: as of `annotate`.
+    """
+    project = source.parents[1]
+    references, values = project / "book" / "references.bib", _glued(notebook)
+    for holder, key, metadata in _texts(notebook):
+        text = roles.plain(links.outside(holder[key], source.stem, folder, project), references, values)
+        if text != holder[key]:
+            metadata[IN_BOOK], holder[key] = holder[key], text
 
 
 def for_book(executed: Path, page: str, book: Book) -> Any:

@@ -66,8 +66,11 @@ def label(name: str, different: Mapping[str, Any]) -> str:
     if None not in texts.values() and len(text) <= LONGEST:
         return text
     safe = [f"{parameter}={_plain(value) or _squeezed(value) or NONE}" for parameter, value in different.items()]
-    text = f"{name}-{','.join(safe)}"[: LONGEST - 9].rstrip(",=+-.")
-    return f"{text}-{_hash(different)}"
+    text = f"{name}-{','.join(safe)}"
+    if len(text) > LONGEST - 9:
+        cut = text[: LONGEST - 9]
+        text = cut.rpartition(",")[0] or cut
+    return f"{text.rstrip(',=+-.')}-{_hash(different)}"
 
 
 def _plain(value: Any) -> str | None:
@@ -80,8 +83,11 @@ def _plain(value: Any) -> str | None:
 
 
 def _squeezed(value: Any) -> str:
-    """What is plain in a value."""
+    """What is plain in a value; of a folder, its name."""
+    if isinstance(value, list):
+        return "+".join(filter(None, map(_squeezed, value)))
     text = value if isinstance(value, str) else json.dumps(value)
+    text = Path(text).name if text.startswith("folder:") else text
     return re.sub(r"[^a-z0-9._-]+", "_", text.lower()).strip("_.")[-30:]
 
 

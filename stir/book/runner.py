@@ -24,6 +24,7 @@ from stir.book.kernels import START_TIMEOUT, kernels_that_end
 from stir.book.staging import move_files, staging
 from stir.book.terminal import following
 from stir.data.trees import MissingImagesError
+from stir.files import write_atomically
 
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
@@ -78,7 +79,11 @@ def execute(
         executed, start = staged / notebook.name, time.perf_counter()
         environment = _environment(notebook.parents[1], staged, fresh=fresh, alone=alone, show=show)
         follow = following(notebook.stem, _cells(notebook, values), staged / PROGRESS) if show else nullcontext({})
-        with _partial_kept(executed, failed), kernels_that_end(staged, environment) as kernel_manager, follow as hooks:
+        with (
+            _partial_kept(executed, notebook, failed),
+            kernels_that_end(staged, environment) as kernel_manager,
+            follow as hooks,
+        ):
             papermill.execute_notebook(
                 str(notebook), str(executed), parameters=absolute_paths(values), kernel_name="python3",
                 language="python", cwd=str(staged), progress_bar=False, execution_timeout=cell_timeout,
@@ -156,11 +161,12 @@ def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
 
 
 @contextmanager
-def _partial_kept(executed: Path, place: Path | None) -> Iterator[None]:
+def _partial_kept(executed: Path, source: Path, place: Path | None) -> Iterator[None]:
     """Keep a notebook as far as it came, if the `with` block fails; one of an earlier run is removed.
 
     Args:
         executed: where papermill writes it, cell by cell.
+        source: the notebook that is executed.
         place: where it is kept, if it is.
     """
     if place is not None:
@@ -168,17 +174,19 @@ def _partial_kept(executed: Path, place: Path | None) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if place is not None and _began(executed):
+        partial = None if place is None else _as_far_as_it_came(executed)
+        if place is not None and partial is not None:
+            pages.make_readable(partial, source, place.parent)
             with suppress(OSError):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(executed, place)
+                write_atomically(place, lambda path: nbformat.write(partial, path))
         raise
 
 
-def _began(executed: Path) -> bool:
-    """Whether a notebook is whole as a file, and its process started."""
+def _as_far_as_it_came(executed: Path) -> Any:
+    """A notebook whose run failed; None if it is not whole as a file, or its process did not start."""
     try:
-        cells = nbformat.read(executed, as_version=4).cells
+        notebook = nbformat.read(executed, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError):
-        return False
-    return any(cell.metadata.get("papermill", {}).get("start_time") for cell in cells)
+        return None
+    began = any(cell.metadata.get("papermill", {}).get("start_time") for cell in notebook.cells)
+    return notebook if began else None

@@ -9,9 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stir.style import STIR_COLOUR, as_text
 
+ASIDE = 0.07  # of the least gap between two values, by which lines stand beside each other
+MOST_GAPS = 12  # least gaps from the first value to the last, with which a tick at each value has room
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 COLOURS = (STIR_COLOUR, "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.3")
@@ -20,6 +23,7 @@ COLOURS = (STIR_COLOUR, "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 def column_against(table: pd.DataFrame, column: str, against: str, *, lines: pd.Series, xlabel: str) -> Figure:
     """Means of a column at each value of a parameter, joined by a line for each group of rows; thin marks are the rows.
 
+    Groups stand a little beside each other, so that their intervals can be told apart.
     Where there is one row at each value, and the table has its interval, that is drawn too.
 
     Args:
@@ -35,9 +39,12 @@ def column_against(table: pd.DataFrame, column: str, against: str, *, lines: pd.
         names = [str(value) for value in values.drop_duplicates()]
         positions = values.astype(str).map({name: number for number, name in enumerate(names)})
     groups = [*lines.drop_duplicates()]
+    places = sorted(positions.unique())
+    gap = float(np.diff(places).min()) if len(places) > 1 else 1.0
     figure, axis = plt.subplots(figsize=(6.4, 4.0))
     for number, group in enumerate(groups):
-        rows: Any = table.loc[lines == group].assign(_x=positions)
+        aside = (number - (len(groups) - 1) / 2) * ASIDE * gap
+        rows: Any = table.loc[lines == group].assign(_x=positions + aside if aside else positions)
         means = rows.groupby("_x")[column].mean()
         style: dict[str, Any] = dict(color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)])
         if len(rows) == len(means):
@@ -47,6 +54,10 @@ def column_against(table: pd.DataFrame, column: str, against: str, *, lines: pd.
         else:
             axis.plot(rows["_x"], rows[column], ls="", ms=2.5, alpha=0.25, **style)
         axis.plot(means.index, means, STYLES[number % 4], ms=6, label=as_text(textwrap.fill(group, 48)), **style)
+    if not names and places[-1] - places[0] <= MOST_GAPS * gap:
+        axis.set_xticks(places, [f"{place:g}" for place in places])
+    elif not names and positions.mod(1).eq(0).all():
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if names:
         axis.set_xticks(range(len(names)), [as_text(name) for name in names], rotation=20 if len(names) > 4 else 0)
     axis.set(xlabel=as_text(xlabel), ylabel=as_text(column))
