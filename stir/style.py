@@ -33,8 +33,8 @@ def label_row(first: Axes, label: str) -> None:
     """Write what a row of images shows above the `first` of them; it may be longer than that is wide."""
     # The empty title keeps room for the label, which would push the second image away if it is long.
     first.set_title(" ", loc="left", fontsize=LABEL, pad=3)
-    above = dict(xy=(0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points")
-    first.annotate(label, fontsize=LABEL, **above).set_in_layout(False)
+    above = first.annotate(label, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=LABEL)
+    above.set_in_layout(False)
 
 
 def show_image(axis: Axes, image: Tensor) -> None:

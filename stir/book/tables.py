@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from bs4 import BeautifulSoup
 from bs4.element import Tag
@@ -35,18 +36,22 @@ def _stacked(table: str) -> str:
     rows = [row.find_all(["th", "td"], recursive=False) for row in whole.tbody.find_all("tr")]
     if _width(heads, rows) <= ROOM and not whole.find(class_="verdict"):
         return table
-    whole["class"] = [*whole.get_attribute_list("class"), STACKED] if whole.get("class") else [STACKED]
+    _add_class(whole, STACKED)
     for cells in rows:
         # Heads that span rows are missing in the later ones of these: cells are counted from the last.
         for cell, head in zip(reversed(cells), reversed(heads), strict=False):
             if cell.name == "td":
                 cell["data-head"] = head
         if cells and cells[0].name == "td" and not NUMBER.match(cells[0].get_text()):
-            cells[0]["class"] = [*(cells[0].get("class") or []), "row-head"]
+            _add_class(cells[0], "row-head")
     return str(soup)
 
 
-def _width(heads: list[str], rows: list[list[Tag]]) -> int:
+def _add_class(element: Tag, name: str) -> None:
+    element["class"] = " ".join([*(element.get("class") or []), name])
+
+
+def _width(heads: list[str], rows: Sequence[Sequence[Tag]]) -> int:
     """Letters of the widest line of a table, with a gap of two for each column; names of rows and prose go on below."""
     widths = [max(map(len, head.split()), default=0) for head in heads]
     for cells in rows:
@@ -65,7 +70,7 @@ def _heads(thead: Tag) -> list[str]:
         place = 0
         for cell in row.find_all(["th", "td"], recursive=False):
             text = " ".join(cell.get_text().split())
-            for _ in range(int(str(cell.get("colspan", 1)))):
+            for _ in range(int(str(cell.get("colspan", "1")))):
                 columns += [[]] if place == len(columns) else []
                 columns[place] += [text] if text else []
                 place += 1

@@ -36,8 +36,8 @@ def plot_score(row: Mapping, distances: Tensor, tolerance: float, images: Mappin
     histogram.set(
         xlabel="relative distance reached", ylabel="images", title=f"{row['converged']:.0%} within {tolerance:g}"
     )
-    for part in (left, below):
-        sns.despine(part)
+    for axis in (scale, histogram):
+        sns.despine(ax=axis)
     draw_images(right, images, columns=3)
     return figure
 

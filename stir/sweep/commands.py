@@ -134,8 +134,6 @@ def _run(
         count = len(client.scheduler_info(n_workers=-1)["workers"])
     if count:
         share = sweeping.efficiency(outcomes, count, seconds)
-        workers = ending.counted(count, "worker")
-        click.echo(
-            f"{seconds:.0f} s with {workers}, of it {begun:.0f} s to start them; at work {share:.0%} of the time"
-        )
+        those = ending.counted(count, "worker")
+        click.echo(f"{seconds:.0f} s with {those}, of it {begun:.0f} s to start them; at work {share:.0%} of the time")
     return outcomes
