@@ -121,6 +121,13 @@ def test_a_finding_opens_with_its_answer(executed, name):
     assert any("image/png" in data or 'class="heatmaps"' in "".join(data.get("text/html", "")) for data in shown)
 
 
+@pytest.mark.parametrize("name", ["measure", "measures", "performance", "solvers"])
+def test_a_page_without_hypotheses_opens_with_an_answer(executed, name):
+    cells = json.loads((executed / f"{name}.ipynb").read_text())["cells"]
+    assert "answer" in cells[1]["metadata"]["tags"]
+    assert '<div class="answer">' in "".join(cells[1]["outputs"][0]["data"]["text/html"])
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_each_hypothesis_stands_beside_the_paper_s_claim(executed, name):
     judged = pd.read_csv(executed / f"{name}-verdicts.csv")
