@@ -81,6 +81,7 @@ def run(name: str, scale: str, given: Given, output: Path | None, fresh: bool, c
         folder = output.resolve() if output else places.run_folder(project, notebook, scale, base, values)
         if output:
             places.check_free(folder, notebook, values)
+        places.check_findings(folder, notebook, values)
         page = running.run_notebook(
             project, notebook, values, folder, scale=scale, cell_timeout=cell_timeout, fresh=fresh
         )

@@ -55,6 +55,12 @@ def test_verdicts_warnings_and_files_are_told_in_a_few_short_lines(page, tmp_pat
     ]
 
 
+def test_a_long_warning_keeps_its_advice(page):
+    told = f"/a/b.py:1: UserWarning: {'poor ' * 100}; use more than steps=10\n  code(1)\n"
+    first, *_, last = outcome.summary(page(told)).split("\n\n")[0].splitlines()
+    assert first.startswith("Warning: poor") and last == "  use more than steps=10"
+
+
 def test_a_page_without_verdicts_has_its_place(page):
     assert outcome.summary(page("")) == "page     own.ipynb"
 

@@ -67,9 +67,9 @@ def test_names_that_are_no_names_of_files_get_a_hash():
 def test_a_folder_of_images_and_names_of_networks_stay_readable():
     values = {"dataset": "folder:/home/someone/pictures of mine/Birds", "losses": ["mine:first", "mine:second"]}
     long = values | {"steps": 200, "seed_images": "gaussian-shared", "measures": ["linear-cka"]}
-    assert re.fullmatch(
-        "own-dataset=birds,losses=mine_first\\+mine_second,steps=200-[0-9a-f]{8}", places.label("own", long)
-    )
+    # What does not fit is what is long.
+    told = "own-dataset=birds,steps=200,seed_images=gaussian-shared,measures=linear-cka-[0-9a-f]{8}"
+    assert re.fullmatch(told, places.label("own", long))
     assert re.fullmatch("own-dataset=birds,losses=mine_first\\+mine_second-[0-9a-f]{8}", places.label("own", values))
 
 
@@ -110,3 +110,16 @@ def test_what_is_there_is_never_overwritten_by_other_parameters(tmp_path):
     with pytest.raises(ValueError, match="with other parameters \\(n_images=500\\); name another folder"):
         places.check_free(first, NOTEBOOK, BASE)
     places.check_free(first, notebook("loss"), BASE)  # another notebook's page
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("glance", "a-verdicts.csv"), ("solvers", "a-verdicts.csv"), ("cost", "a-used.json")]
+)
+def test_what_adds_up_findings_needs_some(tmp_path, name, file):
+    with pytest.raises(ValueError, match=f"{name} adds up findings, and .* holds none; .* -p (tables|pages) PATH"):
+        places.check_findings(tmp_path, notebook(name), {})
+    parameter = "pages" if name == "cost" else "tables"
+    places.check_findings(tmp_path, notebook(name), {parameter: "elsewhere"})
+    (tmp_path / file).touch()
+    places.check_findings(tmp_path, notebook(name), {})
+    places.check_findings(tmp_path / "none", NOTEBOOK, {})

@@ -76,5 +76,5 @@ def test_every_snippet_runs_as_it_stands(project):
     assert "page     runs/digits/loss-seeds=0+1,n_images=100/loss.ipynb" in everything
     assert "2 combinations: 1 done, 1 to run" in everything
     assert (project / "_build" / "own" / "index.html").exists()
-    for made in ("loss.csv", "runs/digits/loss-seeds=0+1-by-n_images-difference_value-n_images.png"):
+    for made in ("loss.csv", "runs/digits/loss-seeds=0+1-by-n_images=50+100-difference_value-n_images.png"):
         assert (project / made).exists()

@@ -73,13 +73,13 @@ def test_a_worker_that_is_killed_loses_its_combination_only(project):
     assert err.endswith("\n    as far as it came: out/own-x=3,unlucky=true/own-failed.ipynb\n")
     ends = re.findall(r"^\[(\d)/6\] (x=\d): (?:\d+ s|failed)$", out, re.MULTILINE)
     assert sorted(end[1] for end in ends) == [f"x={x}" for x in range(6)] and ends[5][0] == "6"
-    assert "\nout/own-unlucky=true-by-x.csv\n" in out
+    assert "\nout/own-unlucky=true-by-x=0+1+2+3+4+5.csv\n" in out
     runs = [int(each) for each in log.read_text().split()]
     # The one that was lost twice, if it had begun; and no other.
     assert sorted(set(runs)) == [0, 1, 2, 3, 4, 5] and len(runs) in (6, 7)
-    table = pd.read_csv(project / "out" / "own-unlucky=true-by-x.csv")
+    table = pd.read_csv(project / "out" / "own-unlucky=true-by-x=0+1+2+3+4+5.csv")
     assert table.columns[0] == "x" and sorted(table.x) == sorted([0, 1, 2, 4, 5] * 2)
-    assert (project / "out" / "own-unlucky=true-by-x-stir-x.png").stat().st_size > 1_000
+    assert (project / "out" / "own-unlucky=true-by-x=0+1+2+3+4+5-stir-x.png").stat().st_size > 1_000
     assert left(family) == []
 
     # What is done, or has failed, is not run again, and needs no cluster.
@@ -101,7 +101,7 @@ def test_a_combination_that_kills_each_of_its_workers_fails_alone(project):
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     reason = "its workers died, time and again; most often for want of memory"
     assert f"1 of 3 combinations failed; --retry runs them again:\n  x=1: {reason}\n" in ended.stderr
-    table = project / "out" / "own-deadly=true-by-x.csv"
+    table = project / "out" / "own-deadly=true-by-x=0+1+2.csv"
     assert sorted(pd.read_csv(table).x) == [0, 0, 2, 2]
     log = (project / "out" / "log").read_text().split()
     assert log.count("0") == log.count("2") == 1 and log.count("1") == 3
@@ -171,13 +171,13 @@ def test_what_ended_counts_though_the_notebook_changes_meanwhile(project, monkey
     assert result.output.splitlines() == [
         "No run of own is here to tell whether its tables have a column 'stri'.",
         "3 combinations: 0 done, 3 to run",
-        "out/own-by-x.csv",
+        "out/own-by-x=1+2+3.csv",
         f"{stale}. The same command runs them again.",
-        "Error: No figure is drawn: plot='stri' is no column of numbers; did you mean 'stir', of own-by-x.csv?",
+        "Error: No figure is drawn: plot='stri' is no column of numbers; did you mean 'stir', of own-by-x=1+2+3.csv?",
         "1 of 3 combinations failed; --retry runs them again:",
         "  x=2: cell 2: unlucky",
     ]
-    assert result.exit_code == 1 and pd.read_csv(project / "out" / "own-by-x.csv").x.tolist() == [1, 3]
+    assert result.exit_code == 1 and pd.read_csv(project / "out" / "own-by-x=1+2+3.csv").x.tolist() == [1, 3]
 
 
 def test_every_combination_is_checked_as_its_notebook_does(monkeypatch):
@@ -200,7 +200,7 @@ def test_each_set_of_parameters_has_a_folder_of_its_own(project):
     given = ["unlucky=true", "kinds=a+b,unlucky=true", "x=1,unlucky=true", "x=1,kinds=a+b,unlucky=true"]
     assert names == [f"own-{each}" for each in given]
     assert plan.combinations[1].values == {"unlucky": True, "kinds": ["a", "b"]}  # x=0 is the default
-    assert plan.name == "own-unlucky=true-by-x,kinds"
+    assert re.fullmatch("own-unlucky=true-by-x=0\\+1,kinds=a\\+a\\+b-[0-9a-f]{8}", plan.name)
 
 
 def test_efficiency_is_work_over_time():

@@ -14,10 +14,11 @@ def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any]
     """Check the parameters of a run, and return a line that says so, and where it would go, and what it downloads.
 
     Raises:
-        ValueError: as `stir.book.runner.check`.
+        ValueError: as `stir.book.runner.check` and `stir.book.places.check_findings`.
     """
     needed = runner.check(notebook, values)
     folder = places.run_folder(project, notebook, scale, base, values)
+    places.check_findings(folder, notebook, values)
     return "\n".join([f"{notebook.stem} at the scale {scale} can run, into {places.shown(folder)}", *needed])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from stir.book.staging import read_manifest
 from stir.study.conclusions import VERDICTS
 
 WIDTH, INDENT = 100, 38  # columns of the terminal, and before a claim
-MOST_WARNINGS = 5  # kinds of them
+MOST_WARNINGS, LONG = 5, 3  # kinds of them, and lines of one
 MOST_LINES, MOST_CHARACTERS = 4, 600  # of an exception's own words
 # Between the tracebacks of exceptions of which one led to the other.
 CHAINED = re.compile(
@@ -55,12 +56,21 @@ def _warnings(page: Path) -> Iterator[str]:
     alike = sorted(([*some] for _, some in kinds), key=lambda some: told.index(some[0]))
     for some in alike[:MOST_WARNINGS]:
         count = f" (the first of {len(some)} alike)" if len(some) > 1 else ""
-        rest = f" [... the rest is in {page.name}]"
-        yield textwrap.fill(f"Warning{count}: {some[0]}", WIDTH, subsequent_indent="  ", max_lines=3, placeholder=rest)
+        yield "\n".join(_shortened(f"Warning{count}: {some[0]}", f" [... the rest is in {page.name}]"))
     if len(alike) > MOST_WARNINGS:
         yield f"{len(alike) - MOST_WARNINGS} more kinds of warnings are in {page.name}."
     if alike:
         yield ""
+
+
+def _shortened(warning: str, rest: str) -> list[str]:
+    """The lines of a warning; of a long one the first, and its last clause, which says what to do."""
+    wrapped = partial(textwrap.wrap, width=WIDTH, subsequent_indent="  ")
+    lines = wrapped(warning)
+    said, _, advice = warning.rpartition("; ")
+    if len(lines) <= LONG or not said:
+        return wrapped(warning, max_lines=LONG, placeholder=rest)
+    return [*wrapped(said, max_lines=LONG, placeholder=rest), *wrapped(advice, initial_indent="  ")]
 
 
 def _kind(warning: str) -> str:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from stir.book import parameters
+from stir.book.evidence import USED
 from stir.book.staging import made_from
+from stir.study.conclusions import VERDICTS
 
-LONGEST = 80  # characters of a folder's name
+LONGEST, LONG = 100, 40  # characters of a folder's name, and of a value in one with a hash
 NONE = "none"  # an empty list
+ABOVE = ".."  # where a page is executed, in a folder of its own, the others lie one above
 PLAIN = re.compile(r"[a-z0-9._-]+")  # safe on every file system, also where case does not count
 
 
@@ -65,11 +68,16 @@ def label(name: str, different: Mapping[str, Any]) -> str:
     text = f"{name}-" + ",".join(f"{parameter}={value}" for parameter, value in texts.items())
     if None not in texts.values() and len(text) <= LONGEST:
         return text
-    safe = [f"{parameter}={_plain(value) or _squeezed(value) or NONE}" for parameter, value in different.items()]
-    text = f"{name}-{','.join(safe)}"
-    if len(text) > LONGEST - 9:
-        cut = text[: LONGEST - 9]
-        text = cut.rpartition(",")[0] or cut
+    safe = {
+        parameter: f"{parameter}={(texts[parameter] or _squeezed(value) or NONE)[:LONG]}"
+        for parameter, value in different.items()
+    }
+    room, told = LONGEST - 9 - len(name), set()
+    for parameter in sorted(safe, key=lambda each: len(safe[each])):  # so that as many as possible are told
+        room -= len(safe[parameter]) + 1
+        if room >= 0:
+            told.add(parameter)
+    text = f"{name}-{','.join(safe[parameter] for parameter in different if parameter in told)}"
     return f"{text.rstrip(',=+-.')}-{_hash(different)}"
 
 
@@ -118,3 +126,15 @@ def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
             f"output={str(shown(folder))!r} holds {notebook.name} with other parameters ({listed}); name another "
             "folder, or remove it"
         )
+
+
+def check_findings(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
+    """Raise a ValueError if `notebook` adds up the findings that are in `folder`, where it is executed, and none is."""
+    known = parameters.complete(notebook, values)
+    needed = {"tables": f"*{VERDICTS}", "pages": f"*{USED}"}
+    for name, pattern in needed.items():
+        if known.get(name) == ABOVE and not any(folder.glob(pattern)):
+            raise ValueError(
+                f"{notebook.stem} adds up findings, and {shown(folder)} holds none; run them first, such as "
+                f"`stir run initialization`, or name the folder that holds them by -p {name} PATH"
+            )

@@ -87,7 +87,9 @@ def plan(
         place = folder / source.stem if place == project / "book" / "runs" / scale else place
         made.append(Combination(source, scale, everything, values, place))
     common = places.label(source.stem, places.differences(source, base, base | shared)).removesuffix("-")
-    return Sweep(source.stem, tuple(varied), made, folder, f"{common}-by-{','.join(varied)}", [*dict.fromkeys(needed)])
+    return Sweep(
+        source.stem, tuple(varied), made, folder, f"{common}-{places.label('by', varied)}", [*dict.fromkeys(needed)]
+    )
 
 
 def run(client: Client, pending: Sequence[Combination], cell_timeout: int) -> Iterator[Outcome]:
