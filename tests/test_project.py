@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -159,6 +160,14 @@ def test_scales_set_known_parameters():
     for path in (PROJECT / "notebooks" / "scales").glob("*.yml"):
         for notebook in (PROJECT / "notebooks").glob("*.ipynb"):
             load_scale(PROJECT, path.stem, notebook)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_pages_show_what_they_found_and_fold_their_code(path):
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    unseen = {"hide-input", "remove-input", "remove-cell"}
+    raw = [cell["id"] for cell in cells if unseen.isdisjoint(cell["metadata"].get("tags", []))]
+    assert cells and not raw
 
 
 def test_modules_import_only_rooms_before_theirs_and_never_in_a_circle():

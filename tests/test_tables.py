@@ -46,6 +46,12 @@ def test_a_row_without_a_head_begins_with_its_first_cell():
     assert re.findall(r"row-head[^>]*>([^<]*)<", stacked) == ["a"]  # a number needs its head
 
 
+def test_a_sentence_has_a_line_of_its_own():
+    rows = [["MART", "boosted cross-entropy of f(x), plus 5 KL", *"abcd"]]
+    stacked = tables.stacked(pd.DataFrame(rows, columns=["loss", *WIDE]).to_html())
+    assert re.findall(r"<td class=\"prose\"[^>]*>([^<]*)<", stacked) == [rows[0][1]]
+
+
 @pytest.mark.parametrize(
     "html",
     [

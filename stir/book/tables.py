@@ -21,8 +21,8 @@ STACKED = "stacked"  # the class that the style sheet knows such tables by
 def stacked(page: str) -> str:
     """Return the HTML of a page whose wide tables tell, in each cell, what stands above it.
 
-    A cell has its column's heads as `data-head`, and the first cell of a row, unless it is a head itself or a number,
-    the class `row-head`.
+    A cell has its column's heads as `data-head`, and the class `prose` where it needs a line of its own; the first cell
+    of a row, unless it is a head itself or a number, has the class `row-head`.
     """
     return TABLE.sub(lambda table: _stacked(table[0]), page)
 
@@ -42,6 +42,8 @@ def _stacked(table: str) -> str:
         for cell, head in zip(reversed(cells), reversed(heads), strict=False):
             if cell.name == "td":
                 cell["data-head"] = head
+            if _is_prose(cell):
+                _add_class(cell, "prose")
         if cells and cells[0].name == "td" and not NUMBER.match(cells[0].get_text()):
             _add_class(cells[0], "row-head")
     return str(soup)
@@ -51,14 +53,17 @@ def _add_class(element: Tag, name: str) -> None:
     element["class"] = " ".join([*(element.get("class") or []), name])
 
 
+def _is_prose(cell: Tag) -> bool:
+    return cell.name == "td" and len(" ".join(cell.get_text().split())) > SHORT
+
+
 def _width(heads: list[str], rows: Sequence[Sequence[Tag]]) -> int:
     """Letters of the widest line of a table, with a gap of two for each column; names of rows and prose go on below."""
     widths = [max(map(len, head.split()), default=0) for head in heads]
     for cells in rows:
         for place, cell in zip(range(1, len(heads) + 1), reversed(cells), strict=False):
             text = " ".join(cell.get_text().split())
-            prose = len(text) > SHORT and cell.name == "td"
-            width = max(map(len, text.split())) if prose else min(len(text), SHORT)
+            width = max(map(len, text.split())) if _is_prose(cell) else min(len(text), SHORT)
             widths[-place] = max(widths[-place], width)
     return sum(widths) + 2 * len(widths)
 
