@@ -359,7 +359,7 @@ def test_a_failing_cell_leaves_the_last_good_page(tmp_path):
 
 def test_parameters_are_refused_before_a_process_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.papermill, "execute_notebook", lambda *_, **__: pytest.fail("it started"))
-    with pytest.raises(ValueError, match="layers\[0\]='stage9' does not exist in resnet10"):
+    with pytest.raises(ValueError, match=r"layers\[0\]='stage9' does not exist in resnet10"):
         runner.execute(NOTEBOOK, {**TINY_ONE, "layers": ["stage9"]}, tmp_path / "runs", scale="digits")
     assert not (tmp_path / "runs").exists()
 
