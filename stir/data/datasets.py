@@ -27,9 +27,9 @@ from stir.data.trees import (
     list_splits,
     load_download,
     load_folder,
+    place_of,
     state_of_downloads,
 )
-from stir.files import store_folder
 
 __all__ = [
     "FOLDER_DATASETS",
@@ -174,7 +174,7 @@ def check_dataset(
 def is_here(name: str) -> bool:
     """Whether the images of a data set, whose name is known, need no download."""
     if name in FOLDER_DATASETS:
-        return (store_folder() / "downloads" / name).is_dir()
+        return place_of(name).is_dir()
     return name not in TORCHVISION_DATASETS or is_downloaded(name)
 
 

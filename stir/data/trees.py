@@ -69,13 +69,18 @@ class MissingImagesError(ValueError):
     """A data set of `FOLDER_DATASETS` is not in its place."""
 
 
+def place_of(name: str) -> Path:
+    """Where the folder of one of `FOLDER_DATASETS`, or a link to it, has to be."""
+    return store_folder() / "downloads" / name
+
+
 def download_folder(name: str) -> Path:
     """Folder of one of `FOLDER_DATASETS`.
 
     Raises:
         MissingImagesError: it is not there; with the remedy.
     """
-    root = store_folder() / "downloads" / name
+    root = place_of(name)
     if not root.is_dir():
         raise MissingImagesError(
             f"dataset={name!r}: the images of {FOLDER_DATASETS[name]} are needed, and are not in {root}; put them "
