@@ -119,7 +119,9 @@ def test_what_adds_up_findings_needs_some(tmp_path, name, file):
     with pytest.raises(ValueError, match=f"{name} adds up findings, and .* holds none; .* -p (tables|pages) PATH"):
         places.check_findings(tmp_path, notebook(name), {})
     parameter = "pages" if name == "cost" else "tables"
-    places.check_findings(tmp_path, notebook(name), {parameter: "elsewhere"})
+    with pytest.raises(ValueError, match="elsewhere holds none"):
+        places.check_findings(tmp_path, notebook(name), {parameter: str(tmp_path / "elsewhere")})
     (tmp_path / file).touch()
+    places.check_findings(tmp_path / "elsewhere", notebook(name), {parameter: str(tmp_path)})
     places.check_findings(tmp_path, notebook(name), {})
     places.check_findings(tmp_path / "none", NOTEBOOK, {})

@@ -129,12 +129,13 @@ def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
 
 
 def check_findings(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
-    """Raise a ValueError if `notebook` adds up the findings that are in `folder`, where it is executed, and none is."""
+    """Raise a ValueError if `notebook` adds up findings, and where it looks for them, or else in `folder`, is none."""
     known = parameters.complete(notebook, values)
     needed = {"tables": f"*{VERDICTS}", "pages": f"*{USED}"}
     for name, pattern in needed.items():
-        if known.get(name) == ABOVE and not any(folder.glob(pattern)):
+        place = folder if known.get(name) == ABOVE else Path(known.get(name, folder)).absolute()
+        if name in known and not any(place.glob(pattern)):
             raise ValueError(
-                f"{notebook.stem} adds up findings, and {shown(folder)} holds none; run them first, such as "
+                f"{notebook.stem} adds up findings, and {shown(place)} holds none; run them first, such as "
                 f"`stir run initialization`, or name the folder that holds them by -p {name} PATH"
             )

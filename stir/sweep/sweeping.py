@@ -85,6 +85,7 @@ def plan(
             place = places.run_folder(project, source, scale, base, everything)
         # What failed must not lie among the book's pages.
         place = folder / source.stem if place == project / "book" / "runs" / scale else place
+        places.check_findings(place, source, everything)
         made.append(Combination(source, scale, everything, values, place))
     common = places.label(source.stem, places.differences(source, base, base | shared)).removesuffix("-")
     return Sweep(
