@@ -1,6 +1,7 @@
 """Pairs that were measured once are found again, and only they."""
 
 import json
+import math
 import time
 
 import numpy as np
@@ -9,16 +10,19 @@ import pytest
 import torch
 from helpers.networks import TINY, lively, same
 from helpers.processes import ENVIRONMENT, python
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from safetensors.torch import save_file
 
 from stir.data.balls import Ball
 from stir.data.deferred import fingerprint
-from stir.files import card_digest, digest
+from stir.files import card_digest, digest, write_card
 from stir.inversion.solvers import SOLVERS
 from stir.kept import FOLDER, MEASURING_VERSION, Record, read_card
 from stir.networks.architectures import build_model
-from stir.scoring import evaluation, schedule
+from stir.scoring import evaluation, kept_pairs, schedule
+from stir.scoring.kept_pairs import rows_of
 from stir.scoring.score import pairwise
 from stir.similarity import MEASURES
 from stir.training.trained import TrainedModels, trained_models
@@ -262,6 +266,37 @@ def test_numbers_of_numpy_and_images_in_bfloat16_can_be_kept(models, small, draw
     assert len(drawn) == 2
     assert fingerprint(small.test.images.bfloat16()) != fingerprint(small.test.images)
     assert fingerprint(small.test.images.clone().requires_grad_()) == fingerprint(small.test.images)
+
+
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=True), st.text(max_size=3))
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=4))
+def test_rows_are_packed_without_a_loss(values):  # with a measure left out: test_a_reader_is_warned_of_the_same
+    rows = [{"measure": f"m{number}", "a": a, "b": b} for number, (a, b) in enumerate(values)]
+    entry = json.loads(
+        json.dumps({"rows": kept_pairs._packed([{"reference": "r", "target": "t"} | row for row in rows])})
+    )
+    expected = [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
+    assert repr(rows_of(entry)) == repr(expected)  # repr: NaN is NaN, and 1 is neither 1.0 nor True
+
+
+def test_rows_kept_one_by_one_are_still_found(models, small, drawn, own_store):
+    first = measured(models, small)
+    for path in (own_store.parent / FOLDER).glob("*.json"):
+        card = read_card(path)
+        if card["made_of"]["kind"] == "pairs":
+            for entry in card["content"].values():
+                entry["rows"] = [
+                    {
+                        name: None if isinstance(value, float) and math.isnan(value) else value
+                        for name, value in row.items()
+                    }
+                    for row in rows_of(entry)
+                ]
+            write_card(path, {name: value for name, value in card.items() if name != "sha256"})
+    assert_frame_equal(measured(models, small), first, check_exact=True)
+    assert len(drawn) == 3
 
 
 def test_radii_and_seeds_are_told_apart(models, small, drawn):

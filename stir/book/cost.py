@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stir import kept
 from stir.book.evidence import USED
 from stir.networks.architectures import build_model
+from stir.scoring.kept_pairs import rows_of
 from stir.study.conclusions import ORDER
 from stir.training.losses import norm
 from stir.training.store import read_card as read_network_card
@@ -85,7 +86,7 @@ def _of_measurement(card: Mapping[str, Any], networks: Mapping[str, Mapping]) ->
     row = {stage: seconds[stage].sum(min_count=1) for stage in seconds}
     row |= {"hardware": entries[0]["how"]["hardware"], **(_kind(reference) if reference else {})}
     if made_of["kind"] == "pairs":
-        first = entries[0]["rows"][0]
+        first = rows_of(entries[0])[0]
         descents = len(content) if made_of["worst_case"] else 1
         image_steps = descents * first["n_draws"] * first["n_images"] * first["steps"]
         row |= {"n_images": first["n_images"], "image_steps": image_steps}

@@ -21,6 +21,7 @@ from stir.similarity.measures import Measure
 from stir.training.trained import TrainedModels
 
 Rows = list[dict[str, Any]]
+NAMES = ("reference", "target")  # a table's own for its networks
 
 
 def determining(options: InversionOptions, worst_case: bool = False) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class KeptPairs:
             entries |= found.content
         known = {target: entries.get(self._place(layer, target)) for target in self.models}
         return {
-            target: [{"reference": reference, "target": target} | _with_nan(row) for row in entry["rows"]]
+            target: [{"reference": reference, "target": target} | row for row in rows_of(entry)]
             for target, entry in known.items()
             if entry is not None
         }
@@ -112,10 +113,7 @@ class KeptPairs:
         """
         how = circumstances(self._hardware, **seconds)
         self._record(given_layer, reference).merge(
-            {
-                self._place(layer, target): {"rows": [_without_names(row) for row in each], "how": how}
-                for target, each in rows.items()
-            }
+            {self._place(layer, target): {"rows": _packed(each), "how": how} for target, each in rows.items()}
         )
 
     def _record(self, given_layer: Layer, reference: str) -> Record:
@@ -126,12 +124,34 @@ class KeptPairs:
         return json.dumps([self._keys[target], layer_of(layer, target) or PENULTIMATE])
 
 
-def _without_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON, which has no NaN, without the names that this table has for its networks."""
-    names = ("reference", "target")
-    values = {name: value for name, value in row.items() if name not in names}
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+def rows_of(entry: Mapping[str, Any]) -> Rows:
+    """Return the rows of one target that a record's content holds, without the names of the networks."""
+    packed = entry["rows"]
+    if isinstance(packed, list):
+        return [{name: _with_nan(value) for name, value in row.items()} for row in packed]
+    length = max((len(value) for value in packed.values() if isinstance(value, list)), default=1)
+    columns = [value if isinstance(value, list) else [value] * length for value in packed.values()]
+    return [
+        {name: _with_nan(value) for name, value in zip(packed, row, strict=True)} for row in zip(*columns, strict=True)
+    ]
 
 
-def _with_nan(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: math.nan if value is None else value for name, value in row.items()}
+def _packed(rows: Rows) -> dict[str, Any] | Rows:
+    """Rows as JSON, which has no NaN, without the names that this table has for its networks.
+
+    A list for each column, or its value alone where it never changes: half the bytes of JSON by rows, of which evidence
+    has thousands. Row by row where one has other columns, as that of a measure that is left out.
+    """
+    plain = [{name: _without_nan(value) for name, value in row.items() if name not in NAMES} for row in rows]
+    if any(row.keys() != plain[0].keys() for row in plain):
+        return plain
+    columns = {name: [row[name] for row in plain] for name in plain[0]}
+    return {name: values[0] if len({*map(repr, values)}) == 1 else values for name, values in columns.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_nan(value: Any) -> Any:
+    return math.nan if value is None else value
