@@ -46,3 +46,5 @@ def test_the_answer_counts_hypotheses(verdicts):
     assert "Another solver leads to another verdict on 2 of 4 hypotheses, and to the opposite on 1." in answer
     assert "Of a few images." in answer
     assert "the opposite on none." in agreement.answer(verdicts[["tethered", "paper"]], "solver")
+    parted = pd.DataFrame({"tethered": ["not supported"], "nearest": ["supported"], "paper": ["contradicted"]})
+    assert "another verdict on 1 of 1 hypotheses, and to the opposite on none." in agreement.answer(parted, "solver")

@@ -13,6 +13,7 @@ from stir.book import finish
 
 THEME = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme" / "static"
 PAGE = '<i class="fas fa-download"></i><i class="fa-solid fa-moon fa-lg"></i><i class="fab fa-github"></i><i></i>'
+PAGE += '<button><span id="menu" class="fa-solid fa-bars"></span></button>'
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def folder():
 
 def test_the_style_sheet_draws_the_icons_of_the_pages(folder):
     used, points = finish.icons(PAGE), finish.codes((folder / "css" / "all.min.css").read_text())
-    assert {("fas", "fa-download"), ("fas", "fa-moon"), ("fab", "fa-github")} <= used
+    assert {("fas", "fa-download"), ("fas", "fa-moon"), ("fas", "fa-bars"), ("fab", "fa-github")} <= used
     style = finish.style_of(used, folder / "webfonts", points)
     assert len(style) < 10_000
     fonts = dict(
@@ -31,7 +32,7 @@ def test_the_style_sheet_draws_the_icons_of_the_pages(folder):
     )
     assert set(fonts) == {"fas", "fab"}
     shapes = {face: TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap() for face, data in fonts.items()}
-    for face, icon in {("fas", "fa-download"), ("fas", "fa-moon"), ("fab", "fa-github")}:
+    for face, icon in {("fas", "fa-download"), ("fas", "fa-bars"), ("fas", "fa-moon"), ("fab", "fa-github")}:
         assert points[icon] in shapes[face]
         assert f".{icon}::before {{ content: '\\{points[icon]:x}'; }}" in style
     assert style == finish.style_of(used, folder / "webfonts", points)

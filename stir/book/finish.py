@@ -50,7 +50,7 @@ def mended(page: str) -> str:
 def icons(page: str) -> set[tuple[str, str]]:
     """Return face and name of each icon on a page: ("fas", "fa-download")."""
     found: set[tuple[str, str]] = set()
-    for classes in re.findall(r'<i class="([^"]*\bfa[^"]*)"', page):
+    for classes in re.findall(r'<(?:i|span)\b[^>]*\bclass="([^"]*\bfa[^"]*)"', page):
         names = [SYNONYMS.get(name) or name for name in classes.split()]
         faces = [name for name in names if name in FACES]
         found |= {(face, name) for face in faces for name in names if name.startswith("fa-")}
@@ -81,7 +81,7 @@ def style_of(used: set[tuple[str, str]], fonts: Path, points: dict[str, int], ot
     """
     rules = [
         SHORTHAND,
-        "i[class*='fa-'] { font-style: normal; line-height: 1; display: inline-block; }",
+        ":is(i, span)[class*='fa-'] { font-style: normal; line-height: 1; display: inline-block; }",
         ".fa-lg { font-size: 1.25em; }",
     ]
     for face, name in FACES.items():

@@ -61,7 +61,7 @@ def changed(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> str:
-    """HTML of the answer that a page opens with: on how many hypotheses the choice of a measure or solver matters.
+    """HTML of the answer that a page opens with: where a verdict hangs on the measure or solver.
 
     Args:
         verdicts: table that `verdicts_by` returns.
@@ -69,9 +69,9 @@ def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> st
         about: sentences on what the counts rest on.
     """
     other = changed(verdicts)
-    to_opposite = [row for _, row in other.iterrows() if set(OPPOSITE) <= set(row)]
+    to_opposite = other.iloc[:, 1:].eq(other.iloc[:, 0].map(OPPOSITE), axis=0).any(axis=1).sum()
     words = (
         f"Another {choice} leads to another verdict on {len(other)} of {len(verdicts)} hypotheses, "
-        f"and to the opposite on {len(to_opposite) or 'none'}."
+        f"and to the opposite on {to_opposite or 'none'}."
     )
     return opening(words, *about)

@@ -42,7 +42,7 @@ def panels_for(titles: Iterable[str], columns: int = 2, size: tuple[float, float
     parts = figure.subfigures(lines, columns, squeeze=False).flat[: len(titles)]
     axes = [part.subplots() for part in parts]
     for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(as_text(title), pad=22)  # room for a legend below it
+        axis.set_title(as_text(title), pad=27)  # room for a legend below it
     return figure, axes
 
 

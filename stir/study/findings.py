@@ -154,7 +154,7 @@ def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd
 
     Returns:
         One row for each kind: the number of `networks`, their `accuracy` on the test images and under the usual attacks
-        (`stir.training.trained.ATTACKS`), in [0, 1], and the `seconds to train` one.
+        (`stir.training.trained.ATTACKS`), in [0, 1].
     """
     rows = []
     for name, card in cards.items():
@@ -165,7 +165,6 @@ def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd
                 "accuracy": card["accuracy"],
                 "under L2 attack": card["robust_accuracy"]["l2"],
                 "under L∞ attack": card["robust_accuracy"]["linf"],
-                "seconds to train": card["seconds"],
             }
         )
     kinds = pd.DataFrame(rows).groupby("kind", sort=False)
@@ -174,9 +173,8 @@ def accuracies(cards: Mapping[str, Mapping], about: Mapping[str, Mapping]) -> pd
 
 def format_accuracies(table: pd.DataFrame) -> Styler:
     """Format the table that `accuracies` returns as the book shows it."""
-    counts = {"networks": "{:.0f}", "seconds to train": "{:.0f}"}
     style = table.rename_axis(None).style
-    style.format("{:.1%}").format(counts, subset=[*counts])
+    style.format("{:.1%}").format("{:.0f}", subset=["networks"])
     style.format_index(escape="html")
     return style
 

@@ -38,7 +38,7 @@ class View(NamedTuple):
 
 
 def idea(views: Mapping[str, View]) -> Figure:
-    """The idea of STIR in one picture: x, the seed, x', and its distance from x as reference and target see it.
+    """The idea of STIR in one picture: x, the seed, x', and its relative distance from x to reference and target.
 
     Args:
         views: label -> what is shown in its row.
@@ -58,6 +58,6 @@ def idea(views: Mapping[str, View]) -> Figure:
         axes[3].set(xlim=(0, farthest), ylim=(1.2, -0.8), xticks=[], yticks=[])
         axes[3].spines[:].set_visible(False)
         axes[3].set_box_aspect(1 / 1.6)  # as high as the images
-    for axis, head in zip(grid[-1], ("image $x$", "noise", "changed: $x'$", "from $x'$ to $x$"), strict=True):
+    for axis, head in zip(grid[-1], ("image $x$", "noise", "changed: $x'$", "distance to $x$"), strict=True):
         axis.set_xlabel(head, fontsize=LABEL)
     return figure
