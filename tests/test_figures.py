@@ -45,6 +45,16 @@ def test_a_published_figure_is_a_picture_for_each_panel(tmp_path, monkeypatch):
     assert len(shown) == 4 and Path("one.svg").exists()
 
 
+def test_a_figure_that_is_shown_is_a_drawing_and_a_picture(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
+    figure = plt.figure(figsize=(2, 1))
+    figures.show(figure)
+    (data,) = shown
+    assert "<svg" in data["image/svg+xml"] and plt.imread(io.BytesIO(data["image/png"])).ndim == 3
+    assert not plt.fignum_exists(figure.number)
+
+
 def test_pages_show_tables_as_text():
     figures.use_style()
     table = pd.DataFrame({"a $b$": ["<b>$x$</b>"]})

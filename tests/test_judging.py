@@ -50,7 +50,9 @@ def test_a_prediction_has_to_be_made_and_need_not_be_right():
         return value in ("yes", "no")
 
     outcomes = {"a": "yes", "b": "no"}
-    assert "b  predicted yes   came out no" in check_guess({"a": "no", "b": "yes"}, outcomes, is_word, "yes or no")
+    told = check_guess({"a": "no", "b": "yes"}, outcomes, is_word, "yes or no")
+    assert told.splitlines()[1:] == ["   guessed  came out", "a       no       yes", "b      yes        no"]
+    assert "0.50     −0.04" in check_guess({"a": 0.5}, {"a": -0.04}, lambda _: True, "a number")
     with pytest.raises(Unmet, match="'b' is still missing"):
         check_guess({"a": "no", "b": ...}, outcomes, is_word, "yes or no")
     with pytest.raises(Unmet, match="'b' should be yes or no, not 'perhaps'"):

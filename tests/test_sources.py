@@ -3,6 +3,7 @@
 import warnings
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 from helpers.course import run
 from helpers.project import PROJECT
@@ -84,7 +85,12 @@ def test_what_is_no_notebook_is_told(source):
 
 
 def test_every_solution_passes_and_every_stub_fails_for_want_of_one(session):
-    passed, failed = run(sources.solved(session)), run(sources.student(session))
+    plt.close("all")
+    (passed, shown), (failed, _) = run(sources.solved(session)), run(sources.student(session))
+    assert not plt.get_fignums()  # each figure was shown as a drawing, by `figures.show`
+    for name, value in shown.items():
+        text = value._repr_html_() if hasattr(value, "_repr_html_") else repr(value)
+        assert "dtype:" not in text and "adversarial-l2" not in text, f"{name} shows {text}"
     assert list(passed) == list(failed) and 3 <= len(passed) <= 5
     for name, told in passed.items():
         assert told.startswith("✓ Exercise"), f"{name}: {told}"
@@ -103,4 +109,4 @@ def test_sessions_take_ninety_minutes_and_say_what_a_reader_needs(session):
     for level in ("predict", "build", "research"):
         assert any(level in line for line in exercises), level
     for cell in session.cells:
-        assert "figure = " not in cell.source or cell.metadata.mystnb.image.alt
+        assert "figures.show(" not in cell.source or cell.metadata.mystnb.image.alt

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stir.study.naming import decimal
+
 
 class Unmet(AssertionError):
     """An exercise that is not done yet; a notebook shows the message without a traceback."""
@@ -110,9 +112,8 @@ def check_guess(guesses: Any, outcomes: Mapping[str, Any], allowed: Callable[[An
         if not allowed(guesses[name]):
             raise Unmet(f"The prediction {name!r} should be {of}, not {_short(guesses[name])}.")
     width = max(map(len, outcomes))
-    lines = [
-        f"  {name:<{width}}  predicted {_cell(guesses[name])}   came out {_cell(outcomes[name])}" for name in outcomes
-    ]
+    rows = {"": ("guessed", "came out")} | {name: (_cell(guesses[name]), _cell(outcomes[name])) for name in outcomes}
+    lines = [f"{name:<{width}}  {guess:>7}  {outcome:>8}" for name, (guess, outcome) in rows.items()]  # on a phone too
     return "\n".join(["Your predictions:", *lines])
 
 
@@ -122,7 +123,7 @@ def is_number(low: float, high: float) -> Callable[[Any], bool]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:>5.2f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return decimal(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -60,11 +61,22 @@ def publish(figure: Figure, file: str) -> None:
     for number, panel in enumerate(panels or [None], start=1):
         for other in panels:
             other.set_visible(other is panel)
-        drawing = _drawn(figure, panel, "svg")
+        pictures = _pictures(figure, panel)
         name = f"{Path(file).stem}-{number}.svg" if panels else f"{Path(file).stem}.svg"
-        Path(file).with_name(name).write_bytes(drawing)
-        display({"image/svg+xml": drawing.decode(), "image/png": _drawn(figure, panel, "png")}, raw=True)
+        Path(file).with_name(name).write_bytes(pictures["image/svg+xml"].encode())
+        display(pictures, raw=True)
     plt.close(figure)
+
+
+def show(figure: Figure) -> None:
+    """Show a figure as a drawing, which a page has in the colours of its theme, and close it; nothing is saved."""
+    display(_pictures(figure), raw=True)
+    plt.close(figure)
+
+
+def _pictures(figure: Figure, panel: SubFigure | None = None) -> dict[str, Any]:
+    """A drawing of one panel, or of the whole figure, and a PNG for what shows no drawings, by their kinds."""
+    return {"image/svg+xml": _drawn(figure, panel, "svg").decode(), "image/png": _drawn(figure, panel, "png")}
 
 
 def _drawn(figure: Figure, panel: SubFigure | None, kind: str) -> bytes:

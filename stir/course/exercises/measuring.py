@@ -222,12 +222,12 @@ def check_table_of_scores(
     for name, (reference, target) in {"standard": standard, "robust": robust}.items():
         values = table.get(name) if isinstance(table, Mapping) else None
         if not isinstance(values, Mapping):
-            raise Unmet(f"`table[{name!r}]` is missing: a dictionary with cka, stir and pixels.")
+            raise Unmet(f"`table[{name!r}]` is missing: a dictionary with CKA, STIR and pixels.")
         inverted = invert(reference, images, steps=steps, progress=False).images
         shown = features(target, images)
         wanted = {
-            "cka": linear_cka(features(reference, images), shown),
-            "stir": linear_cka(shown, features(target, inverted)),
+            "CKA": linear_cka(features(reference, images), shown),
+            "STIR": linear_cka(shown, features(target, inverted)),
             "pixels": linear_cka(images.flatten(1), inverted.flatten(1)),
         }
         for key, right in wanted.items():
