@@ -24,7 +24,21 @@ What is $x^2$ of <b>two</b>? See [a page](../../page.md).
 
 ![A figure.](figure.png)
 
-+++
++++ {"tags": ["quiz", "slide"]}
+
+Is it $4$?
+
+- [x] Yes.
+
+  Two times two.
+
+- [ ] No.
+
+  It is.
+
+- [ ] Perhaps.
+
+  Count.
 
 ```{code-cell} ipython3
 ---
@@ -124,7 +138,7 @@ def test_a_changed_source_makes_its_page_stale(project):
 
 def test_students_get_stubs_and_teachers_solutions(folder):
     student, teacher = (nbformat.read(folder / who / "1-a.ipynb", as_version=4).cells for who in ("student", "teacher"))
-    assert student[2].source == "...  # yours" and teacher[2].source == "value = 4"
+    assert student[3].source == "...  # yours" and teacher[3].source == "value = 4"
     for cells in (student, teacher):
         assert "See *a page* (in the book)." in cells[0].source
         assert "![A figure.](attachment:figure.png)" in cells[0].source and "figure.png" in cells[0].attachments
@@ -154,7 +168,8 @@ def test_the_archive_holds_what_pip_needs(folder):
 
 def test_slides_ask_nobody_for_anything(folder):
     slides = (folder / "teacher" / "slides" / "1-a.html").read_text()
-    assert slides.count("<section>") == 2
+    assert slides.count("<section>") == 3
+    assert slides.count('<details class="choice">') == 3 and "<strong>Right.</strong> Two times two." in slides
     assert "<title>A title</title>" in slides and "$x^2$" in slides and "See a page." in slides
     addresses = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', slides)
     assert addresses == ["mathjax/tex-svg.mjs"]

@@ -1,16 +1,26 @@
 """Every session: what is made of it, and that its solutions pass its checks and its stubs fail them."""
 
+import re
 import warnings
+from itertools import pairwise
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 from helpers.course import run
 from helpers.project import PROJECT
+from pybtex.database import parse_file
 
 from stir.course import sources
 
 SESSIONS = sources.paths(PROJECT)
+LEADING_OUT = {"doi": "https://doi.org/", "eprint": "https://arxiv.org/abs/", "url": ""}
+ADDRESSES = {
+    LEADING_OUT[field] + value
+    for entry in parse_file(PROJECT / "book" / "references.bib").entries.values()
+    for field, value in entry.fields.items()
+    if field in LEADING_OUT
+}
 SOURCE = """---
 file_format: mystnb
 ---
@@ -100,7 +110,7 @@ def test_every_solution_passes_and_every_stub_fails_for_want_of_one(session):
 
 def test_sessions_take_ninety_minutes_and_say_what_a_reader_needs(session):
     text = "\n".join(cell.source for cell in session.cells if cell.cell_type == "markdown")
-    for word in ("**Goals**", "**Before**", "**Read**", "**Build**", "## What to take home"):
+    for word in ("**Goals**", "**Before**", "**Read**", "**Build**", "## What to take home", "## To go further"):
         assert word in text
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert sum(map(int, rows)) == 90
@@ -110,3 +120,14 @@ def test_sessions_take_ninety_minutes_and_say_what_a_reader_needs(session):
         assert any(level in line for line in exercises), level
     for cell in session.cells:
         assert "figures.show(" not in cell.source or cell.metadata.mystnb.image.alt
+
+
+def test_sessions_have_questions_after_their_parts_and_papers_of_the_bibliography(session):
+    quizzes = [place for place, cell in enumerate(session.cells) if sources.has_tag(cell, "quiz")]
+    assert 2 <= len(quizzes) <= 3
+    for one, next_ in pairwise(quizzes):
+        assert any("\n#" in f"\n{cell.source}" for cell in session.cells[one:next_])  # each in a part of its own
+    further = session.cells[-1].source
+    assert further.startswith("## To go further")
+    addresses = re.findall(r"\]\((https://[^)]+)\)", "\n".join(cell.source for cell in session.cells))
+    assert further.count("](https://") >= 3 and set(addresses) <= ADDRESSES

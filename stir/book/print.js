@@ -23,9 +23,9 @@
     else each.removeAttribute("href");
   }
 
-  // What unfolds on a page: reasons and proofs are open, the rest stays out, as the note says.
+  // What unfolds on a page: reasons, proofs and choices are open, the rest stays out, as the note says.
   for (const each of document.querySelectorAll("details")) {
-    if (each.matches(".reasons, .sd-dropdown")) each.open = true;
+    if (each.matches(".reasons, .sd-dropdown, .choice")) each.open = true;
     else each.remove();
   }
   for (const each of document.querySelectorAll(".explorer")) {

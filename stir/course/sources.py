@@ -10,7 +10,8 @@ between marks:
     ### END SOLUTION
 
 Markdown cells tagged `solution` are answers in words, which the student's version lacks. Cells tagged `check` judge the
-solution before them.
+solution before them. Markdown cells tagged `quiz` are questions with choices, which unfold in all versions
+(`stir.course.quiz`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 import nbformat
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbformat import NotebookNode
+
+from stir.course import quiz
 
 BEGIN, STUB, END = "### BEGIN SOLUTION", "### STUB", "### END SOLUTION"
 DOTS = "...  # yours"
@@ -37,7 +40,8 @@ def read(path: Path) -> NotebookNode:
     """Read a source as a notebook, whose cells have the same names each time.
 
     Raises:
-        ValueError: it is no notebook in MyST text, or a solution's lines are not marked as they should be.
+        ValueError: it is no notebook in MyST text, or a solution's lines or a question's choices are not marked as they
+            should be.
     """
     notebook = read_myst_markdown_notebook(path.read_text(encoding="utf-8"))
     if notebook.metadata.get("file_format") != "mystnb":
@@ -48,6 +52,11 @@ def read(path: Path) -> NotebookNode:
             marks = "".join(mark[4] for mark in re.findall(r"^ *(###.*)$", cell.source, re.MULTILINE))
             if not re.fullmatch("(BS?E)+", marks):
                 raise ValueError(f"{path}, cell {number}: a solution stands between {BEGIN} and {END}")
+        if has_tag(cell, "quiz"):
+            try:
+                cell.source = quiz.folded(cell.source)
+            except ValueError as error:
+                raise ValueError(f"{path}, cell {number}: {error}") from None
     del notebook.metadata["file_format"]
     notebook.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return notebook
