@@ -47,21 +47,23 @@ def test_mistakes_in_the_number_of_images():
         exercises.check_images_needed(lambda p, score: -(-p // score))
 
 
-def test_mistakes_in_the_table_of_layers(monkeypatch):
+def test_mistakes_in_the_table_of_layers(monkeypatch, capsys):
     networks = {nn.Identity(): torch.randn(20, 3) for _ in range(4)}
     trained, fresh = [*networks][:2], [*networks][2:]
     monkeypatch.setattr(measuring, "features", lambda network, images, layer: networks[network])
     right = [linear_cka(networks[one], networks[other]) for one, other in (trained, fresh)]
     images = torch.rand(20, 1, 4, 4)
-    exercises.check_table_of_layers({"stage1": right}, trained, fresh, images)
+    exercises.check_table_of_layers({"stage1": right}, ["stage1"], trained, fresh, images)
+    assert f"At {'stage1' if right[1] >= right[0] else 'no layer'} the fresh networks" in capsys.readouterr().out
     for wrong, message in (
         ({"stage1": right[::-1]}, "trained and fresh are exchanged"),
         ({"stage1": (1.0, right[1])}, "compared with itself"),
         ({"stage1": right[0]}, "should be a pair"),
-        ({}, "should be a dictionary"),
+        ({}, "lacks stage1"),
+        (right, "should be a dictionary"),
     ):
         with pytest.raises(Unmet, match=message):
-            exercises.check_table_of_layers(wrong, trained, fresh, images)
+            exercises.check_table_of_layers(wrong, ["stage1"], trained, fresh, images)
 
 
 def distance(represent, u, x, by=None, power=1):
@@ -157,6 +159,32 @@ def test_mistakes_in_baselines(networks):
     ):
         with pytest.raises(Unmet, match=message):
             exercises.check_baselines(wrong, target, reference, images, 3)
+
+
+def test_mistakes_in_the_table_of_scores(networks):
+    one, other, images = networks[0], networks[1], networks[2][:6]
+
+    def score(reference, target):
+        inverted = stir.invert(reference, images, steps=1).images
+        return {
+            "CKA": linear_cka(stir.features(reference, images), stir.features(target, images)),
+            "STIR": linear_cka(stir.features(target, images), stir.features(target, inverted)),
+            "pixels": linear_cka(images.flatten(1), inverted.flatten(1)),
+        }
+
+    right = {"standard": score(one, other), "robust": score(other, one)}
+    pairs = [one, other], [other, one]
+    exercises.check_table_of_scores(right, *pairs, images, 1)
+    for wrong, message in (
+        ({}, "`table\\['standard'\\]` is missing"),
+        (right | {"robust": right["robust"] | {"STIR": right["robust"]["CKA"]}}, "this is its CKA"),
+        (
+            right | {"robust": right["robust"] | {"STIR": right["standard"]["STIR"]}},
+            "reference and target are exchanged",
+        ),
+    ):
+        with pytest.raises(Unmet, match=message):
+            exercises.check_table_of_scores(wrong, *pairs, images, 1)
 
 
 def interval(x, y, factor=lambda n: (n - 1) ** 2 / n, fisher=True, t=None):
@@ -263,6 +291,9 @@ def test_what_a_report_or_a_plan_lacks_is_named(networks):
     result = stir.score(target, given=reference, images=images, steps=3)
     row = result.as_row() | {"interval": result.interval, "layer": result.target_taken, "images": 12}
     exercises.check_report(lambda result: row, result)
+    exercises.check_report(lambda result: row | {"stir": round(row["stir"], 2)}, result)
+    with pytest.raises(Unmet, match="The report's stir is"):
+        exercises.check_report(lambda result: row | {"stir": row["stir"] + 0.02}, result)
     with pytest.raises(Unmet, match="lacks pixels, solver"):
         exercises.check_report(lambda _: {name: row[name] for name in row if name not in ("pixels", "solver")}, result)
     with pytest.raises(Unmet, match="'must fail' is still missing"):

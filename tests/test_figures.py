@@ -45,14 +45,17 @@ def test_a_published_figure_is_a_picture_for_each_panel(tmp_path, monkeypatch):
     assert len(shown) == 4 and Path("one.svg").exists()
 
 
-def test_a_figure_that_is_shown_is_a_drawing_and_a_picture(monkeypatch):
+def test_a_figure_that_is_shown_is_a_drawing_and_a_picture_of_each_panel_in_no_file(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(figures, "display", lambda data, raw: shown.append(data))
-    figure = plt.figure(figsize=(2, 1))
-    figures.show(figure)
-    (data,) = shown
-    assert "<svg" in data["image/svg+xml"] and plt.imread(io.BytesIO(data["image/png"])).ndim == 3
-    assert not plt.fignum_exists(figure.number)
+    monkeypatch.chdir(tmp_path)
+    for figure, panels in ((plt.figure(figsize=(2, 1)), 1), (figures.panels_for(["a", "b"], size=(2.0, 1.0))[0], 2)):
+        figures.show(figure)
+        assert len(shown) == panels and not plt.fignum_exists(figure.number)
+        for data in shown:
+            assert "<svg" in data["image/svg+xml"] and plt.imread(io.BytesIO(data["image/png"])).ndim == 3
+        shown.clear()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_pages_show_tables_as_text():

@@ -41,13 +41,17 @@ def _slides(executed: NotebookNode, folder: Path) -> Iterator[str]:
             text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!\w+:)[^)\s]+\)", r"\1", cell.source)
             yield re.sub(r'src="(?!data:)([^"]+)"', lambda match: f'src="{_embedded(folder / match[1])}"', _html(text))
         else:
+            outputs = [output.data for output in cell.get("outputs", []) if "data" in output]
             alt = html.escape(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", ""))
-            for output in cell.get("outputs", []):
-                if "image/png" in output.get("data", {}):
-                    data = output.data["image/png"].replace("\n", "")
-                    yield f'<img src="data:image/png;base64,{data}" alt="{alt}">'
-                elif "text/html" in output.get("data", {}):
-                    yield output.data["text/html"]
+            panels = [_picture(data["image/png"], alt) for data in outputs if "image/png" in data]
+            if panels:
+                yield f'<div class="panels">{"".join(panels)}</div>'
+            yield from (data["text/html"] for data in outputs if "text/html" in data and "image/png" not in data)
+
+
+def _picture(png: str, alt: str) -> str:
+    """The image of a PNG in base 64, as it is in a notebook."""
+    return f'<img src="data:image/png;base64,{"".join(png.split())}" alt="{alt}">'
 
 
 def _html(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,26 +57,27 @@ def publish(figure: Figure, file: str) -> None:
         file: name of a PNG of the whole figure, `NAME.png`.
     """
     figure.savefig(file)
-    panels = [panel for panel in figure.subfigs if panel.axes]  # the last row need not be full
-    for number, panel in enumerate(panels or [None], start=1):
-        for other in panels:
-            other.set_visible(other is panel)
-        pictures = _pictures(figure, panel)
-        name = f"{Path(file).stem}-{number}.svg" if panels else f"{Path(file).stem}.svg"
+    for number, pictures in enumerate(_pictures(figure), start=1):
+        name = f"{Path(file).stem}-{number}.svg" if figure.subfigs else f"{Path(file).stem}.svg"
         Path(file).with_name(name).write_bytes(pictures["image/svg+xml"].encode())
         display(pictures, raw=True)
     plt.close(figure)
 
 
 def show(figure: Figure) -> None:
-    """Show a figure as a drawing, which a page has in the colours of its theme, and close it; nothing is saved."""
-    display(_pictures(figure), raw=True)
+    """Show a figure as `publish` does, and save nothing."""
+    for pictures in _pictures(figure):
+        display(pictures, raw=True)
     plt.close(figure)
 
 
-def _pictures(figure: Figure, panel: SubFigure | None = None) -> dict[str, Any]:
-    """A drawing of one panel, or of the whole figure, and a PNG for what shows no drawings, by their kinds."""
-    return {"image/svg+xml": _drawn(figure, panel, "svg").decode(), "image/png": _drawn(figure, panel, "png")}
+def _pictures(figure: Figure) -> Iterator[dict[str, Any]]:
+    """A drawing of each panel, or of the whole figure, and a PNG for what shows no drawings, by their kinds."""
+    panels = [panel for panel in figure.subfigs if panel.axes]  # the last row need not be full
+    for panel in panels or [None]:
+        for other in panels:
+            other.set_visible(other is panel)
+        yield {"image/svg+xml": _drawn(figure, panel, "svg").decode(), "image/png": _drawn(figure, panel, "png")}
 
 
 def _drawn(figure: Figure, panel: SubFigure | None, kind: str) -> bytes:

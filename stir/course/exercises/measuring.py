@@ -70,10 +70,14 @@ def check_images_needed(images_needed: Any) -> None:
     done("1.3", "A layer of 512 features asks for 4,608 images until noise scores no more than 0.1.")
 
 
-def check_table_of_layers(table: Any, trained: Sequence[nn.Module], fresh: Sequence[nn.Module], images: Tensor) -> None:
+def check_table_of_layers(
+    table: Any, layers: Sequence[str], trained: Sequence[nn.Module], fresh: Sequence[nn.Module], images: Tensor
+) -> None:
     """Exercise 1.4: layer -> CKA of two trained networks, and of two fresh ones."""
-    if not isinstance(table, Mapping) or not table:
+    if not isinstance(table, Mapping):
         raise Unmet("`table` should be a dictionary from the names of layers to pairs of numbers.")
+    if lacking := [layer for layer in layers if layer not in table]:
+        raise Unmet(f"`table` lacks {', '.join(lacking)}.")
     for layer, pair in table.items():
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise Unmet(f"`table[{layer!r}]` should be a pair: CKA of the trained networks, CKA of the fresh ones.")
@@ -81,7 +85,9 @@ def check_table_of_layers(table: Any, trained: Sequence[nn.Module], fresh: Seque
         for name, value, right, other in zip(("trained", "fresh"), pair, wanted, wanted[::-1]):
             mistakes = {"trained and fresh are exchanged.": other, "a network is compared with itself.": 1.0}
             check_number(value, right, f"CKA of the {name} networks at {layer}", mistakes)
-    done("1.4", "Now say in one sentence how much of the agreement was learnt.")
+    alike = ", ".join(layer for layer, (trained_cka, fresh_cka) in table.items() if fresh_cka >= trained_cka)
+    remark = f"At {alike or 'no layer'} the fresh networks are as much alike as the trained ones, or more."
+    done("1.4", f"{remark} Now say in one sentence how much of the agreement was learnt.")
 
 
 def _cka_at(layer: str, networks: Sequence[nn.Module], images: Tensor) -> float:
@@ -223,14 +229,17 @@ def check_table_of_scores(
         values = table.get(name) if isinstance(table, Mapping) else None
         if not isinstance(values, Mapping):
             raise Unmet(f"`table[{name!r}]` is missing: a dictionary with CKA, STIR and pixels.")
-        inverted = invert(reference, images, steps=steps, progress=False).images
+        inverted, other = (invert(each, images, steps=steps, progress=False).images for each in (reference, target))
         shown = features(target, images)
+        exchanged = linear_cka(features(reference, images), features(reference, other))
         wanted = {
             "CKA": linear_cka(features(reference, images), shown),
             "STIR": linear_cka(shown, features(target, inverted)),
             "pixels": linear_cka(images.flatten(1), inverted.flatten(1)),
         }
         for key, right in wanted.items():
-            mistakes = {f"this is its {other}.": value for other, value in wanted.items() if other != key}
+            mistakes = {f"this is its {each}.": value for each, value in wanted.items() if each != key}
+            if key == "STIR":
+                mistakes["reference and target are exchanged: the first of the two makes X'."] = exchanged
             check_number(values.get(key, ...), right, f"{key} of the {name} networks", mistakes, within=5e-3)
     done("3.4", "Beyond the pixels: STIR less pixels, for each of the two.")

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from stir.course.judging import Unmet, check_guess, check_number, check_tensor, done, is_number, outcome
+from stir.course.judging import Unmet, check_guess, check_number, check_tensor, done, is_number, number, outcome
 from stir.scoring.result import StirResult
 from stir.similarity.cka import linear_cka
 from stir.similarity.intervals import mean_similarity
@@ -20,6 +20,7 @@ from stir.study.hypothesis import Hypothesis, Quantity
 from stir.study.verdict import judge
 
 SENTENCE = 25  # characters; less is no answer
+ROUNDED = 0.0051  # a number of a report may be rounded to two digits
 
 
 # Session 4
@@ -214,6 +215,8 @@ def check_report(report: Any, result: StirResult) -> None:
     for name, right in wanted.items():
         if name in ("layer", "interval"):
             continue  # there are several ways to say it
+        if isinstance(right, float) and abs(number(told[name], f"The report's {name}") - right) <= ROUNDED:
+            continue
         if told[name] != right:
             raise Unmet(f"The report's {name} is {told[name]!r}, and should be {right!r}.")
     done("6.3", "Another group could repeat this, if you add the networks.")
