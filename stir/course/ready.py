@@ -55,5 +55,5 @@ def _trial() -> float:
     """Seconds that an inversion of 20 digits takes, as the sessions do it."""
     images = load_dataset("digits").test.take(20)
     start = time.perf_counter()
-    invert(build_model("resnet10", 10, width=8, channels=1), images, steps=50)
+    invert(build_model("resnet10", 10, width=8, channels=1), images, steps=50, progress=False)
     return time.perf_counter() - start
