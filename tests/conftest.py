@@ -24,6 +24,17 @@ from PIL import Image
 from stir.book.freshness import reads_tables
 from stir.data import Dataset, Split, load_dataset
 
+# What takes longest comes first, so that two processes that share the files end together; `test_book` makes the pages
+# that `test_runner` looks at too.
+LONG = ("book", "cli", "trained", "run_it_yourself", "kept_pairs", "invert", "sweeping", "runner", "score", "memory")
+LONG += ("evidence", "build", "own", "store", "representation", "exercises", "sources", "solvers", "processes")
+LONG_FILES = [f"test_{name}.py" for name in LONG]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
+
+
 settings.register_profile("stir", deadline=None, max_examples=25, database=None, derandomize=True)
 settings.load_profile("stir")
 
