@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import nbformat
 import numpy as np
@@ -13,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from helpers.project import TINY, notebook
 from pandas.testing import assert_frame_equal
 from PIL import Image
 
 from stir.book import evidence
+from stir.cli import main
 from stir.kept import Record, circumstances
 
 
@@ -40,11 +40,15 @@ def project(tmp_path):
 
 
 def stir_in(project, store, *arguments):
-    """Run the command line with one of the stores; return what it says."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STIR_")}
-    environment["STIR_STORE"] = str(project.parent / store)
-    command = [sys.executable, "-m", "stir", *arguments]
-    return subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, check=False)
+    """Run the command line with one of the stores, in this process; return how it ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("STIR_")]:
+            patch.delenv(name)
+        patch.setenv("STIR_STORE", str(project.parent / store))
+        patch.chdir(project)
+        result = CliRunner().invoke(main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception  # no traceback
+    return result
 
 
 def test_a_page_is_made_again_from_the_evidence_alone(project):
@@ -55,18 +59,18 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
         return json.loads((page / "initialization.ipynb").read_text())["cells"][-1]["source"]
 
     done = stir_in(project, "full", *run)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     first = pd.read_csv(page / "initialization.csv")
     assert re.search(r"Of its (\d+) measurements \1 were made in this run\.", "".join(on_what_it_ran()))
     pixels = (page / "initialization-concept.png").read_bytes()
 
     # Without evidence a store that has nothing cannot do it, and says what is missing.
     done = stir_in(project, "empty", *run)
-    assert done.returncode != 0 and "images of CIFAR-10 (JPEG) are needed" in done.stderr, done.stderr
+    assert done.exit_code != 0 and "images of CIFAR-10 (JPEG) are needed" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 
     done = stir_in(project, "full", "keep", "initialization", "--scale", "tiny")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     kept = [path for path in evidence.folder_of(project).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in kept) < 1e6
     assert {path.parent.name for path in kept} == {"measured", "models", "tiny"}
@@ -75,7 +79,7 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
     shutil.rmtree(project.parent / "full")
     shutil.rmtree(page)
     done = stir_in(project, "empty", *run)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert_frame_equal(pd.read_csv(page / "initialization.csv"), first, check_exact=True)
     assert (page / "initialization-concept.png").read_bytes() == pixels
     told = r"Of its (\d+) measurements none were made in this run\. \1 are from the evidence: made on .*, \d{4}-"
@@ -84,7 +88,7 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
 
     # Kept again, from the evidence itself, nothing of it is lost.
     done = stir_in(project, "empty", "keep", "initialization", "--scale", "tiny")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert sorted(path for path in evidence.folder_of(project).rglob("*") if path.is_file()) == sorted(kept)
 
     # What the evidence does not hold is not made up.
@@ -92,7 +96,7 @@ def test_a_page_is_made_again_from_the_evidence_alone(project):
         (project / "notebooks" / "scales" / "tiny.yml").read_text().replace("n_images: 12", "n_images: 13")
     )
     done = stir_in(project, "empty", *run)
-    assert done.returncode == 1 and "images of CIFAR-10 (JPEG) are needed" in done.stderr
+    assert done.exit_code == 1 and "images of CIFAR-10 (JPEG) are needed" in done.stderr
     assert "n_images=12 in place of 13" in done.stderr and "failed" not in done.stderr  # nothing has started
 
 
@@ -178,7 +182,7 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
             nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "notebooks" / f"{name}.ipynb"
         )
     done = stir_in(tmp_path, "store", "book")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "The evidence of one.ipynb does not make its page. one.ipynb failed" in done.stderr
     html = tmp_path / "_build" / "html" / "runs"
     assert "Ran at the scale" in (html / "digits" / "one.html").read_text()
@@ -189,4 +193,4 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
 
 def test_keep_asks_for_a_run_first(project):
     done = stir_in(project, "full", "keep", "initialization", "--scale", "tiny")
-    assert done.returncode == 1 and "run `stir run initialization --scale tiny` first" in done.stderr
+    assert done.exit_code == 1 and "run `stir run initialization --scale tiny` first" in done.stderr
