@@ -202,6 +202,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(own_store, monkeypatch, tmp
 # removes one; then one that is not.
 KILLED_AT_EACH_CHANGE = """
 import os, pathlib, shutil, sys, torch, stir
+import torch._dynamo  # seconds, which training would load in each of the processes
 from stir.data import Dataset
 from stir.files import abandoned, store_folder
 from stir.training.store import litter
