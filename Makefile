@@ -24,8 +24,9 @@ pdf: book
 course: $(VENV)/.ready
 	$(BIN)/stir course write
 
-# Two at a time, each file in one process, in the order of `tests/conftest.py`. One thread: networks this small gain nothing from a second, and on a busy machine they lose by it. Where a test wants more, threads
-# that spin lose badly to any other busy process.
+# Two at a time, each file in one process, in the order of tests/conftest.py. One thread: networks this small gain
+# nothing from a second, and on a busy machine they lose by it. Where a test wants more, threads that spin lose badly to
+# any other busy process.
 test: $(VENV)/.ready
 	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
