@@ -15,6 +15,7 @@ import nbformat
 import yaml
 
 from stir.book import links
+from stir.book.address import with_address
 from stir.book.claims import with_claims
 from stir.book.contents import Book, project_book
 from stir.book.pages import for_book, with_tables
@@ -70,7 +71,7 @@ def check_page(path: Path) -> None:
 
 def write_sources(project: Path, book: Book, folder: Path) -> None:
     """Write into a folder all that Jupyter Book reads, and what pages lead to: sources of notebooks, and tables."""
-    config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
+    config = with_address(yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8")), project)
     _write(folder / "_config.yml", yaml.safe_dump(config | ({"title": book.title} if book.title else {})))
     # Beside pages: pictures, tables and references.
     other = shutil.ignore_patterns("runs", "evidence", "*.md", "*.ipynb", "_toc.yml", ".*")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import re
-import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from stir.book.address import ADDRESS, GITHUB
 from stir.book.takeaways import STUDENT, alone, installing
 
 NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
@@ -24,8 +24,6 @@ CLASS = "course/index"  # the course's own page, which offers the notebooks of a
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
 PAPER = "https://arxiv.org/abs/2206.11939"
 AUTHORS_CODE = "https://github.com/nvedant07/STIR"
-PAGE_ADDRESS = re.compile(r'<meta property="og:url"[^>]*>\n?')  # of a page that has no full one
-GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ def launches(page: str, address: str, branch: str) -> list[Exit]:
     """Return the links that open the notebook of an executed page elsewhere; none without a public address."""
     if not address or not _is_run(page):
         return []
-    project, name = address.removeprefix("https://github.com/"), page.rpartition("/")[2]
-    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{name}.ipynb"
-    binder = f"https://mybinder.org/v2/gh/{project}/{branch}?urlpath=lab/tree/{NOTEBOOKS}/{name}.ipynb"
+    project, file = address.removeprefix(GITHUB), quote(f"{page.rpartition('/')[2]}.ipynb")
+    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{file}"
+    binder = f"https://mybinder.org/v2/gh/{project}/{quote(branch, '')}?labpath={NOTEBOOKS}%2F{file}"
     return [Exit("Colab", colab, "fas fa-rocket"), Exit("Binder", binder, "fas fa-rocket")]
 
 
@@ -85,7 +83,7 @@ def sources(page: str, address: str) -> list[Exit]:
         Exit("The authors' code", AUTHORS_CODE, "fab fa-github"),
     ]
     if address:
-        problem = f"{address}/issues/new?title={page}.html"
+        problem = f"{address}/issues/new?title={quote(f'{page}.html', '')}"
         found.append(Exit("This repository", address, "fab fa-github"))
         found.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
     return found
@@ -144,14 +142,10 @@ def _is_run(page: str) -> bool:
     return page.startswith("runs/") and page.count("/") == 2 and not page.startswith(COURSE)
 
 
-def _check_address(app: Sphinx, config: Config) -> None:
+def _check_address(_app: Sphinx, config: Config) -> None:
     address = _address(config)
-    if address and not GITHUB.fullmatch(address):
-        raise ValueError(f"repository.url={address!r} in _config.yml is no address like https://github.com/OWNER/NAME")
-    config["ogp_site_url"] = config.html_baseurl  # sphinxext-opengraph has a name of its own for it
-    picture = config.ogp_image if "ogp_image" in config else ""
-    if not config.html_baseurl or not (Path(app.srcdir) / picture).is_file():
-        config["ogp_image"] = ""  # who shows a shared page reads its picture from a full address
+    if address and not ADDRESS.fullmatch(address):
+        raise ValueError(f"repository.url={address!r} in _config.yml is no address like {GITHUB}OWNER/NAME")
 
 
 def _address(config: Config) -> str:
@@ -162,8 +156,6 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
     if doctree is None or app.builder.name != "html":
         return
     book, address = Path(app.srcdir), _address(app.config)
-    if not app.config.html_baseurl:
-        context["metatags"] = PAGE_ADDRESS.sub("", context.get("metatags", ""))
     here, elsewhere = (
         downloads(page, book),
         launches(page, address, app.config.html_theme_options.get("repository_branch") or "main"),
@@ -204,9 +196,6 @@ def _write_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     book, html, address = Path(app.srcdir), Path(app.outdir), _address(app.config)
-    if picture := app.config.ogp_image if "ogp_image" in app.config else "":
-        (html / picture).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(book / picture, html / picture)
     for page in sorted(app.env.found_docs):
         for way in downloads(page, book):
             path = html / way.address
