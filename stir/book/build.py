@@ -16,6 +16,7 @@ import yaml
 
 from stir.book import links
 from stir.book.address import with_address
+from stir.book.benchmarks import with_benchmarks
 from stir.book.claims import with_claims
 from stir.book.contents import Book, project_book
 from stir.book.pages import for_book, with_tables
@@ -80,10 +81,8 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
     for source in (project / "notebooks").glob("*.ipynb"):
         _write(folder / "notebooks" / source.name, source.read_text(encoding="utf-8"))
     for page, text in book.prose.items():
-        _write(
-            folder / "book" / f"{page}.md",
-            links.in_book(with_claims(with_tables(text, project), book), page, book.pages, book.elsewhere),
-        )
+        whole = with_claims(with_benchmarks(with_tables(text, project), project), book)
+        _write(folder / "book" / f"{page}.md", links.in_book(whole, page, book.pages, book.elsewhere))
     for page, path in book.notebooks.items():
         _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))
         for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, what the page leads to
