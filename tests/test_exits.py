@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -41,7 +42,7 @@ def test_a_page_leads_to_its_notebook_and_its_tables(book):
 
 def test_without_an_address_nothing_leads_to_the_repository():
     assert exits.launches("runs/digits/loss", "", "main") == []
-    assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", ""))
+    assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", "", Path()))
 
 
 def test_with_one_colab_and_binder_open_the_source_notebook():
@@ -49,8 +50,10 @@ def test_with_one_colab_and_binder_open_the_source_notebook():
     assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"
     assert binder.address.endswith("/v2/gh/someone/stir/main?labpath=notebooks%2Floss.ipynb")
     assert "/someone/stir/a%2Fb?" in exits.launches("runs/digits/loss", ADDRESS, "a/b")[1].address
-    assert exits.launches("idea", ADDRESS, "main") == exits.launches("runs/course/1-similarity", ADDRESS, "main") == []
-    ways = [way.address for way in exits.sources("runs/digits/loss", ADDRESS)]
+    (session,) = exits.launches("runs/course/1-similarity", ADDRESS, "main")
+    assert session.address.endswith("/stir/blob/colab/1-similarity.ipynb")
+    assert exits.launches("idea", ADDRESS, "main") == []
+    ways = [way.address for way in exits.sources("runs/digits/loss", ADDRESS, Path())]
     assert ADDRESS in ways and f"{ADDRESS}/issues/new?title=runs%2Fdigits%2Floss.html" in ways
     assert f"origin HEAD:{exits.COLAB}" in (PROJECT / ".github" / "workflows" / "book.yml").read_text()
 
@@ -95,6 +98,14 @@ def test_a_zipped_table_is_the_table(book, tmp_path):
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["loss.csv"]
     (tmp_path / "loss.csv.zip").write_bytes(archive)
     assert pd.read_csv(tmp_path / "loss.csv.zip").equals(pd.read_csv(table))
+
+
+def test_the_print_of_the_book_is_led_to_where_there_is_one(book):
+    words = "The book as PDF"
+    assert words not in [way.words for way in exits.sources("idea", "", book)]
+    (book / exits.PRINT).write_bytes(b"%PDF")
+    way = exits.sources("idea", "", book)[0]
+    assert (way.words, way.address, way.is_here) == (words, "book.pdf", True)
 
 
 def test_an_address_that_is_none_is_refused(tmp_path):

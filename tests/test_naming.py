@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stir.similarity import MEASURES
-from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name, radius
+from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name, radius, seconds
 
 
 def test_a_loss_is_named_with_its_norm():
@@ -66,3 +66,7 @@ def test_numbers_have_the_places_asked_for():
 )
 def test_a_radius_that_is_a_number_of_shades_is_told_in_them(value, written):
     assert radius(value) == written
+
+
+def test_no_training_takes_no_time():
+    assert [seconds(each) for each in (0.3, 4.26, 9.6, 902.4)] == ["0.3", "4.3", "10", "902"]

@@ -112,6 +112,11 @@ def radius(value: object) -> str:
     return text
 
 
+def seconds(value: float) -> str:
+    """Format a time in seconds as the book writes it: a short one with a digit after the point, so that it is not 0."""
+    return decimal(value, 0 if value >= 9.5 else 1)
+
+
 def decimals(places: int = 2) -> Callable[[float], str]:
     """Formatter of the numbers in a styled table, by `decimal` with so many places."""
     return lambda value: decimal(value, places)
