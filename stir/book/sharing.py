@@ -34,9 +34,10 @@ def description(body: str) -> str:
         if "\\" in words:  # TeX
             continue
         text = re.sub(r" (?=[.,;:])", "", f"{text} {words}".strip())
+        text = text[:1].upper() + text[1:]
         if len(text) > LENGTH:
             return text[: LENGTH - 1].rpartition(" ")[0] + "…"
-    return text[:1].upper() + text[1:]
+    return text
 
 
 def _find_picture(app: Sphinx, config: Config) -> None:
