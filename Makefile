@@ -16,7 +16,7 @@ COUNT ?= 100000
 book: $(VENV)/.ready
 	$(BIN)/stir book
 
-# The book as one file, _build/book.pdf; needs Chromium.
+# The book as one file, _build/book.pdf, to which its pages lead from then on; needs Chromium.
 pdf: book
 	$(BIN)/python -m stir.book.pdf
 

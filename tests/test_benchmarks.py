@@ -12,6 +12,7 @@ import torch
 from helpers.project import PROJECT
 
 import stir
+from stir.book.benchmarks import with_benchmarks
 from stir.networks.architectures import build_model
 
 
@@ -163,3 +164,39 @@ def test_both_tables_of_the_solvers_are_printed_and_written(digits, monkeypatch,
     assert "STIR of robust" in printed and printed.index("STIR of robust") < printed.index("mean_size")
     solvers.main(options)
     assert {path.name for path in tmp_path.iterdir()} == {"figures.csv", "figures-agreement.csv"}
+
+
+@pytest.fixture
+def ends(tmp_path):
+    """A project with a table of what solvers came to."""
+    folder = tmp_path / "book" / "benchmarks"
+    folder.mkdir(parents=True)
+    (folder / "ends.csv").write_text(
+        "layer,given,solver,steps,distance,p90,converged,moved\n"
+        "penultimate,standard,paper,1000,0.0649,0.1,0.92,11.604\npenultimate,robust,paper,1000,-0.0,0.2,1.0,20.096\n"
+    )
+    return tmp_path
+
+
+def test_a_page_has_the_table_of_a_benchmark_in_words(ends):
+    lines = with_benchmarks("before <!-- benchmark: ends --> after", ends).splitlines()
+    assert lines[0] == "before :::{table}" and lines[-1] == "::: after"
+    assert lines[2:-1] == [
+        "| solver | reference | median distance | 90% are nearer than | converged | moved |",
+        "| :-- | :-- | --: | --: | --: | --: |",
+        "| paper, 1,000 steps | standard | 0.065 | 0.100 | 92% | 11.6 |",
+        "| paper, 1,000 steps | robust | 0.000 | 0.200 | 100% | 20.1 |",
+    ]
+
+
+def test_a_page_has_single_numbers_of_a_benchmark(ends):
+    text = "<!-- of ends: paper 1000 robust moved --> and <!-- of ends: paper 1000 standard converged -->"
+    assert with_benchmarks(text, ends) == "20.1 and 92%"
+    for wrong in ("paper 999 robust moved", "nearest 1000 robust moved", "paper 1000 robust lived"):
+        with pytest.raises(ValueError, match="rows of ends.csv"):
+            with_benchmarks(f"<!-- of ends: {wrong} -->", ends)
+
+
+def test_no_mark_of_a_benchmark_is_left_in_the_book():
+    for path in (PROJECT / "book").glob("*.md"):
+        assert "<!-- of " not in with_benchmarks(path.read_text(), PROJECT), path

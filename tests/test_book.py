@@ -245,8 +245,10 @@ def test_search_finds(site, browser):
 
 
 def test_a_phone_need_not_load_much(site, browser):
-    """The whole book below 25 MB, and what opening the first page loads below 1.5 MB."""
-    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 25 * MEGABYTE
+    """The whole book, less its print, below 25 MB, and what opening the first page loads below 1.5 MB."""
+    assert (
+        sum(path.stat().st_size for path in site.rglob("*") if path.is_file() and path.suffix != ".pdf") < 25 * MEGABYTE
+    )
     tab, loaded = browser.new_page(), set()
     tab.on("request", lambda sent: loaded.add(sent.url))
     tab.goto((site / "index.html").as_uri())
@@ -418,3 +420,22 @@ def test_the_explorer_fits_a_phone_and_a_cell_tells_its_details(explorer, scheme
     assert details.is_visible() and "target" in details.inner_text() and details.inner_text().count("[") == 1
     box = details.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_wider_than_its_column_shows_that_there_is_more(site, browser, tmp_path, scheme):
+    styles = "".join(f'<link rel="stylesheet" href="{path.as_uri()}">' for path in site.glob("_static/**/*.css"))
+    table = '<table class="stacked"><caption>A caption.</caption><tbody><tr><td style="min-width: 2000px"></td></table>'
+    (tmp_path / "index.html").write_text(
+        f'<html data-theme="{scheme}">{styles}<article class="bd-article"><div class="cell_output">'
+        f'<div class="output" style="overflow-x: auto; width: 700px">{table}</div></div></article>'
+    )
+    tab = browser.new_page(viewport={"width": 900, "height": 300})
+    tab.goto((tmp_path / "index.html").as_uri())
+    box = tab.locator(".output").bounding_box()
+    edge = {"x": box["x"] + box["width"] - 8, "y": box["y"] + 2, "width": 8, "height": 4}
+    with_more = tab.screenshot(clip=edge)
+    tab.locator(".output").evaluate("part => part.scrollLeft = part.scrollWidth")
+    assert tab.screenshot(clip=edge) != with_more
+    assert tab.locator("caption").bounding_box()["x"] == pytest.approx(box["x"], abs=1)
+    tab.close()

@@ -7,10 +7,12 @@ import sys
 
 import nbformat
 import pytest
+import yaml
 from helpers.processes import descendants, left, wait_until
 from helpers.project import PROJECT
 
-from stir.book.build import build_book
+from stir.book.build import build_book, write_sources
+from stir.book.contents import project_book
 
 
 @pytest.fixture
@@ -37,6 +39,15 @@ def test_a_failed_page_is_never_built(project):
     nbformat.write(page, project / "book" / "page.ipynb")
     with pytest.raises(ValueError, match="page.ipynb ended with an error"):
         build_book(project)
+
+
+def test_a_clone_of_a_public_place_is_built_with_its_address(project, tmp_path):
+    place = "git@github.com:someone/stir.git"
+    for command in (["init", "--quiet"], ["remote", "add", "origin", place]):
+        subprocess.run(["git", "-C", str(project), *command], check=True)
+    write_sources(project, project_book(project), tmp_path / "staged")
+    config = yaml.safe_load((tmp_path / "staged" / "_config.yml").read_text())
+    assert config["repository"]["url"] == "https://github.com/someone/stir"
 
 
 def content(html):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stir.computing.devices import hardware, resolve_device
+from stir.computing.devices import hardware, listed_hardware, resolve_device
 
 
 def test_names_and_devices():
@@ -28,3 +28,9 @@ def test_devices_that_are_not_here(name):
 def test_hardware_is_one_line():
     line = hardware(torch.device("cpu"))
     assert line and "\n" not in line and f"{torch.get_num_threads()} core" in line
+
+
+def test_hardware_of_several_runs_is_told_in_few_words():
+    lines = ["AMD EPYC, 2 cores", "NVIDIA H200", "AMD EPYC, 1 core", "AMD EPYC, 2 cores"]
+    assert listed_hardware(lines) == "AMD EPYC, 1 or 2 cores; NVIDIA H200"
+    assert listed_hardware(["AMD EPYC, 1 core"]) == "AMD EPYC, 1 core" and listed_hardware([]) == ""

@@ -1,8 +1,8 @@
 """Ways out of a page: its notebook, its tables, and other places to run it."""
 
 import io
-import re
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -42,15 +42,19 @@ def test_a_page_leads_to_its_notebook_and_its_tables(book):
 
 def test_without_an_address_nothing_leads_to_the_repository():
     assert exits.launches("runs/digits/loss", "", "main") == []
-    assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", ""))
+    assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", "", Path()))
 
 
 def test_with_one_colab_and_binder_open_the_source_notebook():
     colab, binder = exits.launches("runs/digits/loss", ADDRESS, "main")
     assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"
-    assert binder.address.endswith("/v2/gh/someone/stir/main?urlpath=lab/tree/notebooks/loss.ipynb")
-    assert exits.launches("idea", ADDRESS, "main") == exits.launches("runs/course/1-similarity", ADDRESS, "main") == []
-    assert f"{ADDRESS}/issues/new?title=idea.html" in [way.address for way in exits.sources("idea", ADDRESS)]
+    assert binder.address.endswith("/v2/gh/someone/stir/main?labpath=notebooks%2Floss.ipynb")
+    assert "/someone/stir/a%2Fb?" in exits.launches("runs/digits/loss", ADDRESS, "a/b")[1].address
+    (session,) = exits.launches("runs/course/1-similarity", ADDRESS, "main")
+    assert session.address.endswith("/stir/blob/colab/1-similarity.ipynb")
+    assert exits.launches("idea", ADDRESS, "main") == []
+    ways = [way.address for way in exits.sources("runs/digits/loss", ADDRESS, Path())]
+    assert ADDRESS in ways and f"{ADDRESS}/issues/new?title=runs%2Fdigits%2Floss.html" in ways
     assert f"origin HEAD:{exits.COLAB}" in (PROJECT / ".github" / "workflows" / "book.yml").read_text()
 
 
@@ -96,29 +100,17 @@ def test_a_zipped_table_is_the_table(book, tmp_path):
     assert pd.read_csv(tmp_path / "loss.csv.zip").equals(pd.read_csv(table))
 
 
+def test_the_print_of_the_book_is_led_to_where_there_is_one(book):
+    words = "The book as PDF"
+    assert words not in [way.words for way in exits.sources("idea", "", book)]
+    (book / exits.PRINT).write_bytes(b"%PDF")
+    way = exits.sources("idea", "", book)[0]
+    assert (way.words, way.address, way.is_here) == (words, "book.pdf", True)
+
+
 def test_an_address_that_is_none_is_refused(tmp_path):
     (tmp_path / "conf.py").write_text(
         "extensions = ['stir.book.exits']\nhtml_theme_options = {'repository_url': 'github.com/someone'}\n"
     )
     with pytest.raises(ExtensionError, match=r"repository.url='github.com/someone'"):
         SphinxTestApp(srcdir=tmp_path)
-
-
-@pytest.mark.parametrize("address", ["", "https://someone.github.io/stir/"])
-def test_a_shared_page_has_a_picture_where_it_has_an_address(tmp_path, address):
-    """A relative address of a page or a picture is of no use to those who show a shared page."""
-    (tmp_path / "conf.py").write_text(
-        "extensions = ['sphinxext.opengraph', 'stir.book.exits']\nhtml_theme = 'sphinx_book_theme'\n"
-        f"html_baseurl = {address!r}\nogp_image = 'runs/idea.png'\nogp_social_cards = {{'enable': False}}\n"
-    )
-    (tmp_path / "index.rst").write_text("The book\n========\n\nA page.\n")
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "idea.png").write_bytes(b"a picture")
-    app = SphinxTestApp(srcdir=tmp_path)
-    app.build()
-    tags = dict(
-        re.findall(r'<meta property="og:(url|image)" content="([^"]*)"', (app.outdir / "index.html").read_text())
-    )
-    app.cleanup()
-    assert tags == ({"url": f"{address}index.html", "image": f"{address}runs/idea.png"} if address else {})
-    assert (app.outdir / "runs" / "idea.png").exists() == bool(address)

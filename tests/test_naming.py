@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stir.similarity import MEASURES
-from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name
+from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name, radius, seconds
 
 
 def test_a_loss_is_named_with_its_norm():
@@ -48,3 +48,25 @@ def test_a_number_has_a_minus_sign_and_zero_has_none(value, plain, signed):
 
 def test_numbers_have_the_places_asked_for():
     assert decimal(-1 / 3, 3) == "−0.333" and decimal(-0.0004, 3) == "0.000"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.03137, "8/255"),
+        (8 / 255, "8/255"),
+        (0.01569, "4/255"),
+        (0.0314, "0.0314"),  # three digits
+        (0.03138, "0.03138"),
+        (0.2, "0.2"),  # 51/255
+        (1.0, "1.0"),
+        (2, "2"),
+        ("none", "none"),
+    ],
+)
+def test_a_radius_that_is_a_number_of_shades_is_told_in_them(value, written):
+    assert radius(value) == written
+
+
+def test_no_training_takes_no_time():
+    assert [seconds(each) for each in (0.3, 4.26, 9.6, 902.4)] == ["0.3", "4.3", "10", "902"]

@@ -46,6 +46,8 @@ def test_differences_are_those_of_this_run(judged, table):
     assert said["Images"].endswith("here on 20 test images of digits")
     assert "here resnet10 of 8 channels" in said["Networks"] and "here 3 epochs" in said["Training"]
     assert "adversarial (L2), standard; radius: 0.5; steps of attack: 2" in said["Robust training"]
+    linf = table.assign(recipe=table.recipe.str.replace('"epsilon": 0.5', '"epsilon": [1.0, 0.03137]'))
+    assert "radius: 1.0, 8/255; steps" in dict(paper.differences(judged, linf))["Robust training"]
     assert "solver paper makes 7 steps" in said["Inversion"] and "Updates" not in said and "Data sets" not in said
     assert "hold 100 images" in dict(paper.differences(judged.assign(finding="updates"), table))["Updates"]
     assert "Data sets" in dict(paper.differences(judged.assign(finding="dataset"), table))

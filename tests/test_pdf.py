@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import sync_playwright
 
-from stir.book import pdf
+from stir.book import build, contents, pdf
 
 SINGLE = """
 <div id="jb-print-docs-body"><h1>First</h1></div>
@@ -49,8 +49,10 @@ def test_paper_gets_what_it_can_hold(chromium, tmp_path):
         browser.close()
 
 
-def test_the_pages_are_printed_in_one_file(chromium, tmp_path):
-    (tmp_path / "_config.yml").write_text("title: T\nonly_build_toc_files: true\n")
+def test_the_pages_are_printed_in_one_file_and_lead_to_it(chromium, tmp_path, monkeypatch):
+    (tmp_path / "_config.yml").write_text(
+        "title: T\nonly_build_toc_files: true\nsphinx: {extra_extensions: [stir.book.exits]}\n"
+    )
     book = tmp_path / "book"
     book.mkdir()
     (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: page\n")
@@ -61,7 +63,16 @@ def test_the_pages_are_printed_in_one_file(chromium, tmp_path):
     assert content.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", content)) >= 1
     titles = re.findall(rb"/Title \(([^)]*)\)", content)
     assert any(b"First" in title for title in titles) and any(b"Second" in title for title in titles)
-    assert [path.name for path in (tmp_path / "_build").iterdir()] == ["book.pdf"]
+    assert {path.name for path in (tmp_path / "_build").iterdir()} == {"book.pdf", "book.pdf.json"}
+    monkeypatch.setattr(pdf, "run_jupyter_book", None)  # what is current is not printed again
+    pdf.print_book(tmp_path)
+    html = build.build_book(tmp_path).parent
+    assert (html / "book.pdf").read_bytes() == content and 'href="book.pdf" download' in (
+        html / "page.html"
+    ).read_text()
+    (book / "page.md").write_text("# Changed\n")  # of which it is no print
+    build.write_sources(tmp_path, contents.project_book(tmp_path), tmp_path / "staged")
+    assert not build.is_printed(tmp_path / "_build", tmp_path / "staged")
 
 
 def test_without_a_browser_the_remedy_is_told(monkeypatch):

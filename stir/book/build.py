@@ -15,6 +15,8 @@ import nbformat
 import yaml
 
 from stir.book import links
+from stir.book.address import with_address
+from stir.book.benchmarks import with_benchmarks
 from stir.book.claims import with_claims
 from stir.book.contents import Book, project_book
 from stir.book.pages import for_book, with_tables
@@ -22,6 +24,7 @@ from stir.book.staging import LOCK, is_whole, staging, vouch
 from stir.book.takeaways import STUDENT
 from stir.computing import processes
 
+PDF = "book.pdf"  # in `_build`, and in a book of which it is the print
 STAGED = ".building-"  # begins the name of the folder that a book is built in
 VERSIONS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
 
@@ -30,7 +33,7 @@ def build_book(project: Path, book: Book | None = None, place: str = "html") -> 
     """Build a Jupyter Book, with warnings as errors, and return its first page.
 
     The book is built aside, from nothing that an earlier build left, and takes its place when it is whole; one that is
-    current is not built again.
+    current is not built again. It leads to its print, if `stir.book.pdf` has made one of the same sources.
 
     Args:
         project: its folder, with `_config.yml` and what `book` holds beside pages.
@@ -47,7 +50,9 @@ def build_book(project: Path, book: Book | None = None, place: str = "html") -> 
     build, html = project / "_build", project / "_build" / place
     with staging(build, STAGED) as staged:
         write_sources(project, book, staged)
-        manifest, made_of = build / f"{place}.json", _fingerprint(staged)
+        if is_printed(build, staged):
+            shutil.copy(build / PDF, staged / "book" / PDF)
+        manifest, made_of = build / f"{place}.json", fingerprint(staged)
         if not is_whole(manifest, html, made_of):
             run_jupyter_book(staged)
             manifest.unlink(missing_ok=True)
@@ -57,6 +62,16 @@ def build_book(project: Path, book: Book | None = None, place: str = "html") -> 
             files = [path.relative_to(html) for path in sorted(html.rglob("*")) if path.is_file()]
             vouch(staged, manifest, html, files, made_of)
     return html / "index.html"
+
+
+def is_printed(build: Path, staged: Path) -> bool:
+    """Return whether the PDF in `build` is that of the sources in `staged`, as `write_sources` has written them."""
+    return is_whole(print_manifest(build), build, fingerprint(staged))
+
+
+def print_manifest(build: Path) -> Path:
+    """What vouches for the PDF in `build`."""
+    return build / f"{PDF}.json"
 
 
 def check_page(path: Path) -> None:
@@ -70,7 +85,7 @@ def check_page(path: Path) -> None:
 
 def write_sources(project: Path, book: Book, folder: Path) -> None:
     """Write into a folder all that Jupyter Book reads, and what pages lead to: sources of notebooks, and tables."""
-    config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
+    config = with_address(yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8")), project)
     _write(folder / "_config.yml", yaml.safe_dump(config | ({"title": book.title} if book.title else {})))
     # Beside pages: pictures, tables and references.
     other = shutil.ignore_patterns("runs", "evidence", "*.md", "*.ipynb", "_toc.yml", ".*")
@@ -79,10 +94,8 @@ def write_sources(project: Path, book: Book, folder: Path) -> None:
     for source in (project / "notebooks").glob("*.ipynb"):
         _write(folder / "notebooks" / source.name, source.read_text(encoding="utf-8"))
     for page, text in book.prose.items():
-        _write(
-            folder / "book" / f"{page}.md",
-            links.in_book(with_claims(with_tables(text, project), book), page, book.pages, book.elsewhere),
-        )
+        whole = with_claims(with_benchmarks(with_tables(text, project), project), book)
+        _write(folder / "book" / f"{page}.md", links.in_book(whole, page, book.pages, book.elsewhere))
     for page, path in book.notebooks.items():
         _write(folder / "book" / f"{page}.ipynb", nbformat.writes(for_book(path, page, book)))
         for beside in path.parent.glob(f"{path.stem}*"):  # figures that prose shows, what the page leads to
@@ -95,7 +108,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Hash of what is built, and of the programs that build."""
     digest = hashlib.sha256(repr([(name, version(name)) for name in VERSIONS]).encode())
     package = sorted(Path(__file__).parents[1].rglob("*.py"))  # its docstrings are pages

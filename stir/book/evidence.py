@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+from stir.computing.devices import listed_hardware
 from stir.files import store_folder, write_atomically
 from stir.kept import DAMAGE, FOLDER, read_card
 from stir.training.store import read_card as read_network_card
@@ -64,10 +65,11 @@ def described(used: Mapping[str, str], evidence: Path) -> str:
     entries = [entry for card in earlier.values() for entry in _circumstances(card)]
     dates = sorted(how["date"][:10] for how in entries)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    hardware = ", ".join(sorted({how["hardware"] for how in entries if how["hardware"]}))
+    hardware = listed_hardware(how["hardware"] for how in entries if how["hardware"])
     whence = "from the evidence" if "evidence" in {used[path] for path in earlier} else "kept"
-    revisions = ", ".join(sorted({how["revision"] for how in entries if how["revision"]}))
-    at = f", at the revision {revisions}" if revisions else ""
+    revisions = sorted({how["revision"] for how in entries if how["revision"]})
+    named = ", ".join(revision.replace("-dirty", " and changes to it") for revision in revisions)
+    at = f", at the revision{'' if len(revisions) == 1 else 's'} {named}" if revisions else ""
     return f"{sentence} {len(earlier)} are {whence}: made on {hardware}, {when}{at}."
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -11,21 +10,22 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from stir.book.address import ADDRESS, GITHUB
 from stir.book.takeaways import STUDENT, alone, installing
 
 NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
 COURSE = "runs/course/"  # begins the names of the sessions' pages
 CLASS = "course/index"  # the course's own page, which offers the notebooks of all sessions
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
+PRINT = "book.pdf"  # beside the pages, if `make pdf` has printed them
 PAPER = "https://arxiv.org/abs/2206.11939"
 AUTHORS_CODE = "https://github.com/nvedant07/STIR"
-PAGE_ADDRESS = re.compile(r'<meta property="og:url"[^>]*>\n?')  # of a page that has no full one
-GITHUB = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,32 @@ def downloads(page: str, book: Path) -> list[Exit]:
 
 
 def launches(page: str, address: str, branch: str) -> list[Exit]:
-    """Return the links that open the notebook of an executed page elsewhere; none without a public address."""
-    if not address or not _is_run(page):
+    """Return the links that open the notebook of a page elsewhere; none without a public address."""
+    if not address or not (_is_run(page) or page.startswith(COURSE)):
         return []
-    project, name = address.removeprefix("https://github.com/"), page.rpartition("/")[2]
-    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{name}.ipynb"
-    binder = f"https://mybinder.org/v2/gh/{project}/{branch}?urlpath=lab/tree/{NOTEBOOKS}/{name}.ipynb"
-    return [Exit("Colab", colab, "fas fa-rocket"), Exit("Binder", binder, "fas fa-rocket")]
+    project, file = address.removeprefix(GITHUB), quote(f"{page.rpartition('/')[2]}.ipynb")
+    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{file}"
+    binder = f"https://mybinder.org/v2/gh/{project}/{quote(branch, '')}?labpath={NOTEBOOKS}%2F{file}"
+    # A session's notebook is written by the build, and so in no folder of the repository that Binder opens.
+    binders = [Exit("Binder", binder, "fas fa-rocket")] if _is_run(page) else []
+    return [Exit("Colab", colab, "fas fa-rocket"), *binders]
 
 
-def sources(page: str, address: str) -> list[Exit]:
+def prints(book: Path) -> list[Exit]:
+    """Return the link to the book as one PDF, if there is one."""
+    return [Exit("The book as PDF", PRINT, "fas fa-file-pdf")] if (book / PRINT).exists() else []
+
+
+def sources(page: str, address: str, book: Path) -> list[Exit]:
     """Return the links that stand on every page; those to the repository only if that has a public address."""
     found = [
+        *prints(book),
         Exit("Cite", "bibliography.html#cite", "fas fa-quote-right"),
         Exit("The paper", PAPER, "fas fa-file-lines"),
         Exit("The authors' code", AUTHORS_CODE, "fab fa-github"),
     ]
     if address:
-        problem = f"{address}/issues/new?title={page}.html"
+        problem = f"{address}/issues/new?title={quote(f'{page}.html', '')}"
         found.append(Exit("This repository", address, "fab fa-github"))
         found.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
     return found
@@ -144,14 +152,10 @@ def _is_run(page: str) -> bool:
     return page.startswith("runs/") and page.count("/") == 2 and not page.startswith(COURSE)
 
 
-def _check_address(app: Sphinx, config: Config) -> None:
+def _check_address(_app: Sphinx, config: Config) -> None:
     address = _address(config)
-    if address and not GITHUB.fullmatch(address):
-        raise ValueError(f"repository.url={address!r} in _config.yml is no address like https://github.com/OWNER/NAME")
-    config["ogp_site_url"] = config.html_baseurl  # sphinxext-opengraph has a name of its own for it
-    picture = config.ogp_image if "ogp_image" in config else ""
-    if not config.html_baseurl or not (Path(app.srcdir) / picture).is_file():
-        config["ogp_image"] = ""  # who shows a shared page reads its picture from a full address
+    if address and not ADDRESS.fullmatch(address):
+        raise ValueError(f"repository.url={address!r} in _config.yml is no address like {GITHUB}OWNER/NAME")
 
 
 def _address(config: Config) -> str:
@@ -162,8 +166,6 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
     if doctree is None or app.builder.name != "html":
         return
     book, address = Path(app.srcdir), _address(app.config)
-    if not app.config.html_baseurl:
-        context["metatags"] = PAGE_ADDRESS.sub("", context.get("metatags", ""))
     here, elsewhere = (
         downloads(page, book),
         launches(page, address, app.config.html_theme_options.get("repository_branch") or "main"),
@@ -173,7 +175,10 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
         path, hash_, place = way.address.partition("#")
         return context["pathto"](path, 1).rstrip("#") + hash_ + place if way.is_here else way.address
 
-    for words, icon, ways in (("Download", "fas fa-download", here), ("Open in", "fas fa-rocket", elsewhere)):
+    for words, icon, ways in (
+        ("Download", "fas fa-download", [*here, *prints(book)]),
+        ("Open in", "fas fa-rocket", elsewhere),
+    ):
         if ways:
             buttons = [dict(type="link", url=url(way), text=way.words, icon=way.icon) for way in ways]
             context["header_buttons"].append(
@@ -197,16 +202,15 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
         lines.append(f"The notebook opens in {links(elsewhere)}.")
     if lines:
         context["body"] += f'<aside class="exits" aria-label="Downloads"><p>{" ".join(lines)}</p></aside>\n'
-    context["theme_extra_footer"] = f'<p class="exits">{links(sources(page, address))} · MIT licence</p>'
+    context["theme_extra_footer"] = f'<p class="exits">{links(sources(page, address, book))} · MIT licence</p>'
 
 
 def _write_files(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     book, html, address = Path(app.srcdir), Path(app.outdir), _address(app.config)
-    if picture := app.config.ogp_image if "ogp_image" in app.config else "":
-        (html / picture).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(book / picture, html / picture)
+    if prints(book):
+        shutil.copy(book / PRINT, html / PRINT)
     for page in sorted(app.env.found_docs):
         for way in downloads(page, book):
             path = html / way.address

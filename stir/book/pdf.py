@@ -10,9 +10,18 @@ from typing import Any
 
 import yaml
 
-from stir.book.build import STAGED, run_jupyter_book, write_sources
+from stir.book.build import (
+    PDF,
+    STAGED,
+    build_book,
+    fingerprint,
+    is_printed,
+    print_manifest,
+    run_jupyter_book,
+    write_sources,
+)
 from stir.book.contents import project_book
-from stir.book.staging import staging
+from stir.book.staging import staging, vouch
 
 MATH_IS_SET = "() => window.MathJax?.startup?.promise?.then(() => true)"
 PREPARE = Path(__file__).with_name("print.js")
@@ -48,40 +57,51 @@ def front(project: Path) -> list[str]:
 def print_book(project: Path) -> Path:
     """Print the Jupyter Book in `project/book`, with warnings as errors, and return the PDF, `_build/book.pdf`.
 
+    One that is current is not printed again.
+
     Raises:
         ValueError: there is no Chromium.
         RuntimeError: Jupyter Book failed, as in `stir.book.build.build_book`.
     """
-    from playwright.sync_api import sync_playwright  # of [test], which few who build a book have
-
     executable, build = browser(), project / "_build"
     with staging(build, STAGED) as staged:
         write_sources(project, project_book(project), staged)
-        run_jupyter_book(staged, "--builder", "singlehtml")
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-            page = chromium.new_page(viewport={"width": SHEET[0], "height": SHEET[1]}, color_scheme="light")
-            page.set_default_timeout(0)  # a long book on a slow machine
-            page.goto((staged / "_build" / "singlehtml" / "index.html").as_uri())
-            page.evaluate(MATH_IS_SET)
-            page.emulate_media(media="print")
-            page.evaluate(PREPARE.read_text(encoding="utf-8"), front(project))
-            page.pdf(
-                path=staged / "book.pdf",
-                format="A4",
-                scale=SCALE,
-                margin=MARGINS,
-                display_header_footer=True,
-                header_template="<span></span>",
-                footer_template=FOOTER,
-                print_background=True,
-                outline=True,
-                tagged=True,
-            )
-            chromium.close()
-        os.replace(staged / "book.pdf", build / "book.pdf")
-    return build / "book.pdf"
+        if not is_printed(build, staged):
+            made_of = fingerprint(staged)
+            run_jupyter_book(staged, "--builder", "singlehtml")
+            _print(executable, staged / "_build" / "singlehtml" / "index.html", front(project), staged / PDF)
+            print_manifest(build).unlink(missing_ok=True)
+            os.replace(staged / PDF, build / PDF)
+            vouch(staged, print_manifest(build), build, [Path(PDF)], made_of)
+    return build / PDF
+
+
+def _print(executable: str, page: Path, first: list[str], pdf: Path) -> None:
+    from playwright.sync_api import sync_playwright  # of [test], which few who build a book have
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        tab = chromium.new_page(viewport={"width": SHEET[0], "height": SHEET[1]}, color_scheme="light")
+        tab.set_default_timeout(0)  # a long book on a slow machine
+        tab.goto(page.as_uri())
+        tab.evaluate(MATH_IS_SET)
+        tab.emulate_media(media="print")
+        tab.evaluate(PREPARE.read_text(encoding="utf-8"), first)
+        tab.pdf(
+            path=pdf,
+            format="A4",
+            scale=SCALE,
+            margin=MARGINS,
+            display_header_footer=True,
+            header_template="<span></span>",
+            footer_template=FOOTER,
+            print_background=True,
+            outline=True,
+            tagged=True,
+        )
+        chromium.close()
 
 
 if __name__ == "__main__":
     print(print_book(Path.cwd()))
+    print(build_book(Path.cwd()))  # which leads to it now

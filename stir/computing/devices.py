@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+
+CORES = re.compile(r"(.*), (\d+) cores?")  # how `hardware` names a processor
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -59,3 +62,16 @@ def hardware(device: torch.device) -> str:
         pass  # not Linux, or it gives no name: keep the one from `platform`
     cores = torch.get_num_threads()
     return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def listed_hardware(lines: Iterable[str]) -> str:
+    """Return what `hardware` has said of several runs in a few words: "AMD EPYC, 1 or 2 cores"."""
+    cores: dict[str, set[int]] = {}
+    for line in lines:
+        found = CORES.fullmatch(line)
+        cores.setdefault(found[1] if found else line, set()).update({int(found[2])} if found else ())
+    names = []
+    for name, counts in sorted(cores.items()):
+        numbers = " or ".join(map(str, sorted(counts)))
+        names.append(f"{name}, {numbers} core{'' if counts == {1} else 's'}" if counts else name)
+    return "; ".join(names)

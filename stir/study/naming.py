@@ -65,6 +65,7 @@ HEADINGS = {
     "image-steps-per-second": "image-steps a second",
     "training-images-per-second": "training images a second",
 }
+SHADES = 255  # of an 8-bit image, in which radii in the L∞ norm are counted
 # What a verdict is told with if other solvers do not share it (`stir.study.conclusions.disagreement`).
 OTHERWISE = {"not": "not so", "unchecked": "could not be checked"}
 
@@ -98,6 +99,22 @@ def decimal(value: float, places: int = 2, signed: bool = False) -> str:
     if digits.strip("0.") in ("", "nan"):  # zero once it is rounded
         return digits
     return {"-": "\N{MINUS SIGN}", "+": "+" if signed else ""}[sign] + digits
+
+
+def radius(value: object) -> str:
+    """Radius of a ball as the book writes it: 0.03137, which is 8/255 to the digits given, as "8/255"."""
+    text = str(value)
+    _, _, digits = text.partition(".")
+    if len(digits.lstrip("0")) > 3:  # fewer are typed for their own sake: 0.2 is no 51/255
+        shades = round(float(text) * SHADES)
+        if f"{shades / SHADES:.{len(digits)}f}" == text:
+            return f"{shades}/{SHADES}"
+    return text
+
+
+def seconds(value: float) -> str:
+    """Format a time in seconds as the book writes it: a short one with a digit after the point, so that it is not 0."""
+    return decimal(value, 0 if value >= 9.5 else 1)
 
 
 def decimals(places: int = 2) -> Callable[[float], str]:

@@ -16,7 +16,7 @@ import pandas as pd
 from stir.study import cards
 from stir.study.cards import chip, interval, text
 from stir.study.conclusions import as_markdown, by_finding
-from stir.study.naming import loss_name
+from stir.study.naming import loss_name, radius
 
 
 @dataclass(frozen=True)
@@ -223,4 +223,5 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
 def _listed(recipe: Mapping[str, Any], setting: str) -> str:
     value = recipe.get(setting, "none")
     values = value if isinstance(value, list) else [value]
-    return ", ".join(loss_name(str(each)) if setting == "loss" else str(each) for each in values)
+    written = {"loss": loss_name, "epsilon": radius}.get(setting, str)
+    return ", ".join(written(str(each)) for each in values)

@@ -1,0 +1,52 @@
+"""Public addresses: of the repository, from `_config.yml` or from git, and of the book that its CI publishes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+GITHUB = "https://github.com/"
+ADDRESS = re.compile(re.escape(GITHUB) + r"[\w.-]+/[\w.-]+", re.ASCII)
+# What git calls a repository there, with who reads it, whom nobody else needs to know.
+ORIGIN = re.compile(
+    r"(?:https://(?:[^@/\s]+@)?github\.com/|ssh://git@github\.com/|git@github\.com:)([\w-]+)/([\w.-]+?)(?:\.git)?/?",
+    re.ASCII,
+)
+
+
+def origin(project: Path) -> str:
+    """Return the public address of the repository that a project was cloned from, https://github.com/OWNER/NAME.
+
+    Returns:
+        "" if the project is no clone of its own, or one of a place that is not on github.com.
+    """
+    if not (project / ".git").exists():  # git would look for one in the folders above
+        return ""
+    command = ["git", "-C", str(project), "config", "--local", "--get", "remote.origin.url"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return ""
+    found = ORIGIN.fullmatch(answer.stdout.strip())
+    return f"{GITHUB}{found[1]}/{found[2]}" if found else ""
+
+
+def published(address: str) -> str:
+    """Return where GitHub Pages, to which `.github/workflows` publish the book, have that of a repository."""
+    owner, name = address.removeprefix(GITHUB).split("/")
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
+def with_address(config: Mapping[str, Any], project: Path) -> dict[str, Any]:
+    """Return the content of `_config.yml` with the addresses that it leaves empty, as far as they are known."""
+    repository, html = dict(config.get("repository") or {}), dict(config.get("html") or {})
+    address = "" if repository.get("url") else origin(project)
+    if not address:
+        return dict(config)
+    repository["url"] = address
+    html["baseurl"] = html.get("baseurl") or published(address)
+    return {**config, "repository": repository, "html": html}
