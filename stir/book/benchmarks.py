@@ -58,8 +58,9 @@ def as_markdown(table: pd.DataFrame) -> str:
 
     A row is named by its solver and steps, which come first.
     """
-    named = table.assign(solver=[f"{row.solver}, {row.steps:,} steps" for row in table.itertuples()])
-    columns = ["solver", *(name for name in table if name not in ("solver", "steps") and table[name].nunique() > 1)]
+    ways = zip(table.solver, table.steps, strict=True)
+    named = table.assign(solver=[f"{solver}, {steps:,} steps" for solver, steps in ways])
+    columns = ["solver", *(name for name in table if name not in ("solver", "steps") and len(set(table[name])) > 1)]
     numbers = [pd.api.types.is_numeric_dtype(named[name]) for name in columns]
     lines = [
         [HEADS.get(name, HEADINGS.get(name, name)) for name in columns],
