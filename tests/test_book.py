@@ -240,7 +240,7 @@ def test_a_session_hands_out_its_notebook(site, browser):
 
 def test_search_finds(site, browser):
     tab = browser.new_page()
-    tab.goto(f"{(site / 'search.html').as_uri()}?q=Barzilai")
+    tab.goto(f"{(site / 'search.html').as_uri()}?q=Barzilai+clamped")
     assert "idea.html" in tab.locator("#search-results li a").first.get_attribute("href")
 
 

@@ -51,11 +51,13 @@ def test_a_verdict_is_told_with_what_it_hangs_on(judged):
     row = judged.iloc[0]
     assert cards.warnings(row) == []
     changed = {"converged": 0.85, "otherwise": "not by the solver paper", "measures": "4 of 6", "replicated": False}
+    changed["room"] = "the pixels leave room for 0.08 (a) and 0.80 (b)"
     assert cards.warnings(pd.Series({**row, **changed, "after_holm": "not supported"})) == [
         "85% of X′ converged",
-        "not so by the solver paper",
+        "not so by the authors’ algorithm",
         "4 of 6 other measures say the same",
         "too few networks: the interval is over images alone",
+        "the pixels leave room for 0.08 (a) and 0.80 (b)",
         "not upheld by Holm’s correction",
     ]
 

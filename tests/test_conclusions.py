@@ -89,11 +89,11 @@ def test_another_solver_judges_from_the_tables_alone(folder):
     ("stir", "words"),
     [
         ({"nearest": 0.5, "paper": 0.7}, "supported"),
-        ({"paper": 0.95}, "supported, but contradicted by the solver paper"),
-        ({"nearest": 0.9, "paper": 0.9}, "supported, but not so by the solvers nearest and paper"),
+        ({"paper": 0.95}, "supported, but contradicted by the authors’ algorithm"),
+        ({"nearest": 0.9, "paper": 0.9}, "supported, but not so by the solver “nearest” and the authors’ algorithm"),
         (
             {"nearest": 0.95, "paper": 0.9},
-            "supported, but contradicted by the solver nearest, not so by the solver paper",
+            "supported, but contradicted by the solver “nearest”, not so by the authors’ algorithm",
         ),
         # So few images may lead to another word, whatever the solver.
         ({"adam": 0.9, "paper": 0.9}, "supported"),

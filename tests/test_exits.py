@@ -45,6 +45,13 @@ def test_without_an_address_nothing_leads_to_the_repository():
     assert not any("None" in way.address or "issues" in way.address for way in exits.sources("idea", "", Path()))
 
 
+def test_each_page_leads_to_places_of_the_bibliography_that_are_there():
+    marks = {f"({place})=" for place in ("cite", "licence")}
+    places = {way.address for way in exits.sources("idea", "", Path()) if way.is_here}
+    assert places == {f"bibliography.html#{mark[1:-2]}" for mark in marks}
+    assert marks <= set((PROJECT / "book" / "bibliography.md").read_text().splitlines())
+
+
 def test_with_one_colab_and_binder_open_the_source_notebook():
     colab, binder = exits.launches("runs/digits/loss", ADDRESS, "main")
     assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"

@@ -1,4 +1,4 @@
-"""Losses and measures have one name in all of the book, and numbers one form."""
+"""Losses, measures, layers and solvers have one name in all of the book, and numbers one form."""
 
 import math
 
@@ -6,11 +6,53 @@ import pandas as pd
 import pytest
 
 from stir.similarity import MEASURES
-from stir.study.naming import MEASURE_NAMES, decimal, loss_name, measure_name, radius, seconds
+from stir.study.naming import (
+    MEASURE_NAMES,
+    decimal,
+    layer_name,
+    loss_name,
+    measure_name,
+    otherwise_name,
+    radius,
+    seconds,
+)
 
 
 def test_a_loss_is_named_with_its_norm():
     assert loss_name("adversarial-l2") == "adversarial (L2)" and loss_name("standard") == "standard"
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("penultimate", "the last layer"),
+        ("stage1", "the first stage"),
+        ("stage4", "the fourth stage"),
+        ("stage10", "the layer “stage10”"),
+        ("1.layer3", "the layer “1.layer3”"),
+    ],
+)
+def test_a_layer_has_a_name_that_reads_in_a_sentence(layer, name):
+    assert layer_name(layer) == name
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "words"),
+    [
+        ("", ""),
+        ("not by the solver paper", "not so by the authors’ algorithm"),
+        (
+            "contradicted by the solvers nearest and tethered",
+            "contradicted by the solver “nearest” and the solver “tethered”",
+        ),
+        (
+            "not by the solver nearest, unchecked by the solver paper (47% converged)",
+            "not so by the solver “nearest”, could not be checked by the authors’ algorithm (47% converged)",
+        ),
+    ],
+)
+def test_other_solvers_are_named_as_readers_know_them(otherwise, words):
+    assert otherwise_name(otherwise) == words
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,11 @@ parts:
       - file: idea
       - file: bibliography
 """
+FIGURE = ":::{figure} runs/digits/first.svg\n:alt: Shown.\n\nSaid.\n:::\n\n"  # of a run that a book of others lacks
 PROSE = {
     "index": "# Book\n\n{glue:text}`runs/digits/first.ipynb::five:s`\n",
     "paper": "# The paper\n\n{glue:text}`runs/digits/first.ipynb::five:s`\n",
-    "idea": "# The idea\n\n[](runs/digits/first.ipynb), [](paper.md)\n",
+    "idea": "# The idea\n\n" + FIGURE + "[](runs/digits/first.ipynb), [](paper.md)\n",
     "bibliography": "# Bibliography\n\n```{bibliography}\n:all:\n```\n",
 }
 BIB = (

@@ -45,10 +45,14 @@ def test_differences_are_those_of_this_run(judged, table):
     said = dict(paper.differences(judged, table))
     assert said["Images"].endswith("here on 20 test images of digits")
     assert "here resnet10 of 8 channels" in said["Networks"] and "here 3 epochs" in said["Training"]
-    assert "adversarial (L2), standard; radius: 0.5; steps of attack: 2" in said["Robust training"]
+    assert "here adversarial (L2); radius: 0.5; steps of attack: 2" in said["Robust training"]
     linf = table.assign(recipe=table.recipe.str.replace('"epsilon": 0.5', '"epsilon": [1.0, 0.03137]'))
     assert "radius: 1.0, 8/255; steps" in dict(paper.differences(judged, linf))["Robust training"]
-    assert "solver paper makes 7 steps" in said["Inversion"] and "Updates" not in said and "Data sets" not in said
+    assert (
+        "here the authors’ algorithm makes 7 steps" in said["Inversion"]
+        and "Updates" not in said
+        and "Data sets" not in said
+    )
     assert "hold 100 images" in dict(paper.differences(judged.assign(finding="updates"), table))["Updates"]
     assert "Data sets" in dict(paper.differences(judged.assign(finding="dataset"), table))
 
@@ -70,5 +74,8 @@ def test_the_set_up_is_told_finding_by_finding(judged, table):
     assert told["images"].startswith("Test images of ") and told["images"].endswith(": 20 (loss); 7 (dataset)")
     assert told["networks"] == "Architectures: resnet10. Channels of the first stage: 8" and told["replicas"] == "3"
     assert told["training"].startswith("Epochs: 3 (loss); 5 (dataset). Images a step: 64.")
-    assert "adversarial (L2), standard" in told["robust training"] and told["data sets"] == "a and b"
+    assert told["robust training"] == "Losses: adversarial (L2). Radii: 0.5. Steps of the attack: 2"
+    assert told["data sets"] == "a and b"
+    none = first.assign(recipe=json.dumps(recipe | {"loss": "standard"}))
+    assert paper.set_up(none, {"loss": 3})["robust training"].startswith("Losses: none.")
     assert paper.set_up(first, {"loss": 3})["data sets"] == "not measured"

@@ -46,6 +46,16 @@ def test_room():
     assert "next to no gap (0.0" in why(gap, table(a=0.85)) and "next to no gap" not in why(gap, table())
 
 
+def test_the_room_is_told_of_what_failed_beyond_the_pixels():
+    rows = table(a=0.95, b=0.6, pixels=0.9)
+    (beyond,) = (each for _, each in judge([STIR.beyond_pixels()], rows).iterrows())
+    assert beyond.verdict == "contradicted"
+    assert reasons.room(beyond, rows) == "the pixels leave room for 0.10 (STIR of a) and 0.70 (STIR of b)"
+    (plain,) = (each for _, each in judge([STIR], table(a=0.2)).iterrows())
+    assert plain.verdict == "contradicted" and reasons.room(plain, rows) == ""
+    assert reasons.room(beyond.replace("contradicted", "supported"), rows) == ""
+
+
 def test_inversion_and_measures():
     rows = table(a=0.2)
     said = why(STIR, rows, measures="6 of 6")
@@ -53,7 +63,7 @@ def test_inversion_and_measures():
     assert "hardly at fault" not in why(STIR, rows.assign(converged=0.8), measures="2 of 6")
     assert "in one of its means 30% of the images X′ converged" in why(STIR, rows.assign(converged=0.3))
     (row,) = (each for _, each in judge([STIR], rows).assign(otherwise="not by the solver paper").iterrows())
-    assert "The inversion may matter: not so by the solver paper." in reasons.why(row, rows)
+    assert "The inversion may matter: not so by the authors’ algorithm." in reasons.why(row, rows)
 
 
 def test_only_what_failed_is_told():

@@ -4,9 +4,13 @@ import re
 
 import pandas as pd
 import pytest
+from helpers.pair_tables import kinds_of, pairs
 
 from stir.study import scales
+from stir.study.conclusions import conclude
+from stir.study.hypothesis import Hypothesis, Quantity
 from stir.study.multiplicity import after_holm
+from stir.study.verdict import described
 
 
 def verdicts(finding, **words):
@@ -118,3 +122,20 @@ def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     assert "at all scales: 2. Of 2 nearly all" in text and "Of 1 all other measures" in text and "Of 1 both" in text
     told.loc[told.claim == "c", "otherwise"] = "not by the solver paper"
     assert "Of 1 nearly all" in scales.failure_summary(told) and "Of 0 both" in scales.failure_summary(told)
+
+
+def test_what_failed_beyond_the_pixels_is_told_with_its_room(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    effects = {f"{kind}{number}": 0.01 * number for kind in "ab" for number in range(3)}
+    rows = described(pairs(effects), kinds_of(effects))
+    in_a = rows.reference_kind == "a"
+    rows = rows.assign(stir=rows.stir.where(in_a, 0.3), pixels=in_a.map({True: 0.9, False: 0.3}))
+    rows = pd.concat([rows, rows.assign(measure="rsa", pixels=0.0)])  # the page's own measure comes first
+    more, less = (Quantity(name, "stir", {"reference_kind": name, "target_kind": name}) for name in "ab")
+    claim = Hypothesis("a above b", more, less)
+    own = rows[rows.measure == "linear-cka"]
+    conclude("loss", "Why?", [claim, claim.beyond_pixels()], own, own.assign(solver="x"), dataset="digits")
+    rows.to_csv("loss.csv", index=False)
+    folders = {"one": tmp_path}
+    told = scales.with_room(scales.at_scales(folders), folders)
+    assert list(told.room) == ["", "the pixels leave room for 0.10 (a) and 0.70 (b)"]

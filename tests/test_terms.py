@@ -43,6 +43,11 @@ def test_code_links_and_mathematics_hold_no_link(closed):
     assert linked(nodes.paragraph("", "", closed)) == []
 
 
+def test_a_page_may_mean_something_else_by_a_word():
+    comment = nodes.raw("", "<!-- no terms: box, seed image -->", format="html")
+    assert linked(nodes.paragraph("", "A box, a STIR, a seed image."), comment) == [("STIR", "g.html#stir")]
+
+
 def test_without_a_glossary_nothing_happens():
     document = new_document("page")
     document += nodes.paragraph("", "STIR")

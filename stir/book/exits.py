@@ -96,7 +96,7 @@ def sources(page: str, address: str, book: Path) -> list[Exit]:
         problem = f"{address}/issues/new?title={quote(f'{page}.html', '')}"
         found.append(Exit("This repository", address, "fab fa-github"))
         found.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
-    return found
+    return [*found, Exit("MIT licence", "bibliography.html#licence", "fas fa-scale-balanced")]
 
 
 def takeaway(page: str, book: Path, address: str) -> str:
@@ -202,7 +202,7 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
         lines.append(f"The notebook opens in {links(elsewhere)}.")
     if lines:
         context["body"] += f'<aside class="exits" aria-label="Downloads"><p>{" ".join(lines)}</p></aside>\n'
-    context["theme_extra_footer"] = f'<p class="exits">{links(sources(page, address, book))} · MIT licence</p>'
+    context["theme_extra_footer"] = f'<p class="exits">{links(sources(page, address, book))}</p>'
 
 
 def _write_files(app: Sphinx, error: Exception | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,8 @@ from stir.study.scales import WORDS
 
 TITLE = "Shared invariances: runs of one's own"
 OTHERS = "Further notebooks"  # caption above those that the project's book has no page of
-# In prose, these put in numbers and figures of the book's own runs.
-OF_RUNS = ("{glue", "<!-- claims -->", "```{figure} runs/")
+OF_RUNS = ("{glue", "<!-- claims -->")  # put numbers of the project's own runs into prose
+FIGURE = re.compile(r"^(:::+|```+)\{figure\} runs/.*?^\1\n+", re.DOTALL | re.MULTILINE)  # one of these runs
 
 
 def build(project: Path, scale: str | None, folders: Sequence[Path], cell_timeout: int) -> Path:
@@ -104,7 +105,7 @@ def own_book(project: Path, notebooks: Mapping[str, Path]) -> Book:
         notebooks: as `executed` returns them.
     """
     written = read_prose(project)
-    prose = {page: text for page, text in written.items() if not any(word in text for word in OF_RUNS)}
+    prose = {page: FIGURE.sub("", text) for page, text in written.items() if not any(word in text for word in OF_RUNS)}
     labels = _labels(project, notebooks)
     toc = {"format": "jb-book", "root": "index", "parts": _parts(project, notebooks, prose, labels)}
     pages = files_in(toc)

@@ -1,4 +1,7 @@
-"""Sphinx extension: each term of the book's glossary leads there from its first use on a page."""
+"""Sphinx extension: each term of the book's glossary leads there from its first use on a page.
+
+Where a page means something else by a word, `<!-- no terms: scale, evidence -->` anywhere on it leaves these alone.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ CLOSED = (
     addnodes.toctree,
 )
 
+NO_TERMS = re.compile(r"<!--\s*no terms:([^>]*?)-->")
+
 
 def pattern(terms: Mapping[str, object]) -> re.Pattern:
     """Return what matches each of the terms, the longest first, in the singular or the plural.
@@ -57,13 +62,21 @@ def texts(document: nodes.document) -> Iterator[nodes.Text]:
             yield node
 
 
+def left_alone(document: nodes.document) -> set[str]:
+    """The terms that a page names in comments as words of its own."""
+    found = (NO_TERMS.search(node.astext()) for node in document.findall(nodes.raw))
+    return {term.strip() for match in found if match for term in match[1].split(",")}
+
+
 def link_first_uses(document: nodes.document, terms: Mapping[str, str]) -> None:
-    """Make the first use of each term a link.
+    """Make the first use of each term a link, but for those that the page leaves alone.
 
     Args:
         terms: the address of each term's definition, as it is from the page.
     """
-    search, left = pattern(terms), dict(terms)
+    alone = left_alone(document)
+    left = {term: address for term, address in terms.items() if term not in alone}
+    search = pattern(terms)
     for text in list(texts(document)):
         parts: list[nodes.Node] = []
         content, end = text.astext(), 0

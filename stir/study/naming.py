@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from stir.inversion.layers import PENULTIMATE
+
 LOSS_NAMES = {
     "adversarial-l2": "adversarial (L2)",
     "adversarial-linf": "adversarial (L∞)",
@@ -26,6 +28,8 @@ MEASURE_NAMES = {
     "svcca": "SVCCA",
     "rsa": "RSA",
 }
+SOLVER_NAMES = {"paper": "the authors’ algorithm"}
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 # Columns of tables -> their headings, on all pages.
 HEADINGS = {
     "stir": "STIR",
@@ -81,9 +85,37 @@ def measure_name(table: pd.DataFrame) -> str:
     return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
 
 
+def layer_name(layer: str) -> str:
+    """Name of a layer in a sentence: "the last layer" for `penultimate`, "the first stage" for `stage1`.
+
+    Tables and figures have the parameter's own value. The glossary has both words.
+    """
+    if layer == PENULTIMATE:
+        return "the last layer"
+    number = re.fullmatch(r"stage([1-9])", layer)
+    if number and int(number[1]) <= len(ORDINALS):
+        return f"the {ORDINALS[int(number[1]) - 1]} stage"
+    return f"the layer “{layer}”"
+
+
+def solver_name(solver: str) -> str:
+    """Name of a solver in a sentence: "the authors’ algorithm", or "the solver “nearest”"."""
+    return SOLVER_NAMES.get(solver, f"the solver “{solver}”")
+
+
 def otherwise_name(otherwise: str) -> str:
-    """What other solvers say of a verdict, as the book writes it: "could not be checked by the solver paper"."""
-    return re.sub(r"(?<!\w)(not|unchecked)(?= by the solver)", lambda match: OTHERWISE[match[1]], otherwise)
+    """What other solvers say of a verdict, as the book writes it: "could not be checked by the authors’ algorithm".
+
+    Args:
+        otherwise: as `stir.study.conclusions.disagreement` writes it.
+    """
+
+    def told(match: re.Match) -> str:
+        parts = (each.partition(" ") for each in match[2].split(" and "))
+        solvers = [solver_name(name) + space + share for name, space, share in parts]
+        return f"{OTHERWISE.get(match[1], match[1])} by {' and '.join(solvers)}"
+
+    return re.sub(r"(\w+) by the solvers? ([^,]+)", told, otherwise)
 
 
 def decimal(value: float, places: int = 2, signed: bool = False) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from stir.study import cards
 from stir.study.cards import chip, interval, text
 from stir.study.conclusions import as_markdown, by_finding
-from stir.study.naming import loss_name, radius
+from stir.study.naming import loss_name, radius, solver_name
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
         texts = [(words, {key: _listed(each, name) for key, each in recipes.items()}) for name, words in names.items()]
         return ". ".join(f"{words}: {told(values)}" for words, values in texts)
 
+    losses = told({key: _robust(each) for key, each in recipes.items()})
     texts = {
         "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {told(images)}",
         "networks": settings(architecture="Architectures", width="Channels of the first stage"),
@@ -146,7 +147,7 @@ def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
             weight_decay="Weight decay",
             augmentation="Augmentation",
         ),
-        "robust training": settings(loss="Losses", epsilon="Radii", attack_steps="Steps of the attack"),
+        "robust training": f"Losses: {losses}. {settings(epsilon='Radii', attack_steps='Steps of the attack')}",
         "data sets": str(firsts.dataset.get("dataset", "not measured")),
     }
     return {topic: as_markdown(text) for topic, text in texts.items()}
@@ -203,7 +204,7 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
         yield (
             "Robust training",
             "Theirs is within an L2 ball of radius 1, with 7 steps of attack, for TRADES and MART too; here "
-            f"{_listed(recipe, 'loss')}; radius: {_listed(recipe, 'epsilon')}; steps of attack: "
+            f"{_robust(recipe)}; radius: {_listed(recipe, 'epsilon')}; steps of attack: "
             f"{_listed(recipe, 'attack_steps')}",
         )
     if judged.finding.iloc[0] == "dataset":
@@ -213,15 +214,22 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
         yield "Updates", f"They add 5,000 images at a time, up to 45,000; here the sets hold {sizes} images"
     yield (
         "Inversion",
-        "They take the best of 1,000 normalized gradient steps of length 0.5, past some ReLUs of ResNets; here the "
-        f"solver {first.solver} makes {first.steps:.0f} steps towards the image nearest to the seed, with the "
+        "They take the best of 1,000 normalized gradient steps of length 0.5, past some ReLUs of ResNets; here "
+        f"{solver_name(first.solver)} makes {first.steps:.0f} steps towards the image nearest to the seed, with the "
         "network’s own gradients",
     )
     yield "Error bars", "Their code gives none; each verdict here rests on an interval over networks and images"
 
 
+def _robust(recipe: Mapping[str, Any]) -> str:
+    """Names of a recipe's losses but the standard one."""
+    losses = recipe.get("loss", [])
+    names = [loss_name(loss) for loss in ([losses] if isinstance(losses, str) else losses) if loss != "standard"]
+    return ", ".join(names) or "none"
+
+
 def _listed(recipe: Mapping[str, Any], setting: str) -> str:
     value = recipe.get(setting, "none")
     values = value if isinstance(value, list) else [value]
-    written = {"loss": loss_name, "epsilon": radius}.get(setting, str)
+    written = radius if setting == "epsilon" else str
     return ", ".join(written(str(each)) for each in values)

@@ -66,6 +66,20 @@ def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterat
         yield f"Both means are near 1 ({means}), which leaves little between them."
 
 
+def room(row: pd.Series, table: pd.DataFrame) -> str:
+    """Half a sentence on the room beyond the pixels of a hypothesis that failed there; else nothing.
+
+    Args:
+        row, table: as in `why`.
+    """
+    hypothesis = Hypothesis.from_json(row.definition)
+    sides = (hypothesis.more, hypothesis.less)
+    if row.verdict == "supported" or hypothesis.more.value not in BEYOND.values():
+        return ""
+    left = [f"{decimal(1 - _mean(side, 'pixels', table))} ({side.label.removesuffix(BEYOND_PIXELS)})" for side in sides]
+    return f"the pixels leave room for {' and '.join(left)}"
+
+
 def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
     return float(pairs_where(table, quantity.where).loc[:, column].mean())
 

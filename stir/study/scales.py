@@ -17,6 +17,7 @@ from stir.study.conclusions import (
     with_measures,
 )
 from stir.study.multiplicity import after_holm
+from stir.study.reasons import room
 
 WORDS = ("supported", "not supported", "contradicted", "not judged")
 
@@ -142,6 +143,20 @@ def checked_by_measures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd
     groups: Any = judged.groupby("scale")
     parts = [with_measures(rows, judge_again(folders[scale], "measure")) for scale, rows in groups]
     return pd.concat(parts).loc[judged.index]
+
+
+def with_room(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
+    """Add the column `room` of `stir.study.reasons.room` to each hypothesis.
+
+    Args:
+        judged: table that `at_scales` returns for `folders`.
+    """
+    words = pd.Series("", index=judged.index)
+    for (scale, finding), rows in judged.groupby(["scale", "finding"]):
+        pairs = pd.read_csv(folders[scale] / f"{finding}.csv")
+        by_first = pairs.loc[pairs.measure == pairs.measure.iloc[0]]
+        words[rows.index] = [room(row, by_first) for _, row in rows.iterrows()]
+    return judged.assign(room=words)
 
 
 def failure_summary(judged: pd.DataFrame) -> str:
