@@ -259,6 +259,7 @@ def test_a_phone_need_not_load_much(site, browser):
 def test_what_a_page_leads_to_is_there(site):
     """Notebooks, tables and pictures, and each place on a page that a link names."""
     pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if "_static" not in path.parts}
+    assert {str(path.relative_to(site).with_suffix("")) for path in pages} == {*PAGES, "genindex", "search"}
     places = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
     for path, text in pages.items():
         if path.stem == "glance" and "STIR_BOOK" not in os.environ:
@@ -400,7 +401,7 @@ def test_the_explorers_numbers_are_those_of_the_tables(explorer):
 def test_the_explorers_page_says_the_same_without_javascript(explorer):
     assert explorer.locator(".explorer select").count() == 0
     assert explorer.locator("article .cell_output img").first.is_visible()
-    values = explorer.locator(".heatmaps tbody td").all_inner_texts()
+    values = explorer.locator(".heatmaps tbody td[tabindex='0']").all_inner_texts()
     assert len(values) >= 2 * 16 and all(re.match(r"\u2212?\d\.\d\d", value) for value in values)
 
 
@@ -420,6 +421,67 @@ def test_the_explorer_fits_a_phone_and_a_cell_tells_its_details(explorer, scheme
     assert details.is_visible() and "target" in details.inner_text() and details.inner_text().count("[") == 1
     box = details.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize(
+    "explorer",
+    [{"viewport": {"width": 1280, "height": 900}}, {"viewport": {"width": 390, "height": 844}}],
+    indirect=True,
+)
+def test_the_explorers_scores_are_in_view_with_its_controls(explorer):
+    explorer.wait_for_selector(".explorer[data-shown]")
+    boxes = [part.bounding_box() for part in explorer.locator(".explorer :is(select, input, output)").all()]
+    span = max(box["y"] + box["height"] for box in boxes) - min(box["y"] for box in boxes)
+    header = explorer.locator(".bd-header-article").bounding_box()["height"]
+    assert span <= explorer.viewport_size["height"] - header
+
+
+def test_a_heat_map_is_one_stop_of_the_keyboard(explorer):
+    grid = explorer.get_by_role("grid").nth(1)
+    names = grid.locator("tbody th").all_inner_texts()
+    stop = grid.locator("[tabindex='0']")
+    last, details = len(names) - 1, explorer.locator(".heatmaps .more:visible")
+    stop.focus()
+    for key, reference, target in [
+        ("Enter", 0, 0), ("ArrowLeft", 0, 0), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), ("End", 1, last),
+        ("ArrowUp", 0, last), ("Home", 0, 0), ("Control+End", last, last), ("ArrowDown", last, last),
+        ("Control+Home", 0, 0), ("ArrowRight", 0, 1),
+    ]:  # fmt: skip
+        explorer.keyboard.press(key)
+        assert details.inner_text().startswith(f"reference {names[reference]}, target {names[target]}: STIR")
+        assert stop.count() == 1
+    explorer.keyboard.press("Escape")
+    assert details.count() == 0
+    explorer.keyboard.press("Enter")
+    assert details.count() == 1
+    explorer.keyboard.press("Tab")
+    assert explorer.get_by_role("grid").nth(2).locator(":focus").count() == 1
+    explorer.keyboard.press("Shift+Tab")
+    assert details.inner_text().startswith(f"reference {names[0]}, target {names[1]}: STIR")  # as it was left
+
+
+def test_a_printed_page_has_its_colours_and_its_reasons(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / f"{WITH_CODE}.html").as_uri())
+    tab.evaluate("""() => {
+        document.documentElement.dataset.theme = "dark";
+        addEventListener("beforeprint", () => { window.open_ = document.querySelectorAll(".reasons[open]").length; });
+    }""")
+    assert tab.locator("article .reasons").count() > 0 and tab.locator("article .reasons[open]").count() == 0
+    tab.pdf()
+    assert tab.evaluate("open_") == tab.locator("article .reasons").count()
+    assert (
+        tab.locator("article .reasons[open]").count() == 0 and tab.locator("html").get_attribute("data-theme") == "dark"
+    )
+    tab.emulate_media(media="print")
+    for part in (".heatmaps td[tabindex]", ".answer", "span.verdict"):
+        style = "part => getComputedStyle(part).getPropertyValue('-webkit-print-color-adjust')"
+        assert tab.locator(f"article {part}").first.evaluate(style) == "exact"
+    text = "part => part.getBoundingClientRect().left + parseFloat(getComputedStyle(part).paddingLeft)"
+    assert tab.locator("#jb-print-docs-body h1").evaluate(text) == tab.locator("article section > p").first.evaluate(
+        text
+    )
+    tab.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -57,6 +57,13 @@ def test_nothing_is_loaded_for_nothing():
     assert 'as="font"' not in left and "all.min.js" not in left and "all.min.css" in left and "bootstrap.js" in left
 
 
+def test_a_page_has_one_viewport():
+    one, other = (
+        f'<meta name="viewport" content="width=device-width, initial-scale={scale}" />' for scale in ("1.0", "1")
+    )
+    assert finish.mended(f"{one}\n{other}\n<title>T</title>{other}") == f"{one}\n<title>T</title>"
+
+
 def test_a_page_without_math_does_not_load_mathjax():
     script = '<script defer="defer" src="_static/mathjax/tex-svg.mjs?v=5"></script>\n<p>x</p>'
     assert finish.mended(script) == "<p>x</p>"

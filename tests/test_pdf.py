@@ -3,20 +3,24 @@
 import re
 
 import pytest
+from helpers.project import PROJECT
 from playwright.sync_api import sync_playwright
 
 from stir.book import build, contents, pdf
 
-SINGLE = """
+STATIC = PROJECT / "book" / "_static"
+SINGLE = f"""
+<link rel="stylesheet" href="{(STATIC / "book.css").as_uri()}"><script src="{(STATIC / "book.js").as_uri()}"></script>
 <div id="jb-print-docs-body"><h1>First</h1></div>
-<article>
+<article class="bd-article">
   <h1>First</h1> <span id="document-a/first"></span>
   <a href="../b/second.html">page</a> <a href="second.html">none</a> <a href="index.html#term">term</a>
   <a href="https://a.org">out</a> <span id="term"></span>
   <span class="bibtex-citation"><a href="index.html#id2">1999</a></span> <figure id="id2"></figure>
   <span id="document-b/second"></span>
-  <details class="reasons"><summary>why</summary>so</details> <details><summary>Show code</summary>1 + 1</details>
-  <details class="choice"><summary>A. Yes.</summary>No.</details>
+  <details class="reasons"><summary>why</summary><p>so</p></details>
+  <details><summary>Show code</summary>1 + 1</details>
+  <details class="choice"><summary>A. Yes.</summary><p>No.</p></details>
   <div class="explorer"></div> <div style="width: 200px"><table><td style="min-width: 400px"></table></div>
   <div class="citation" id="id2"></div>
 </article>"""
@@ -43,7 +47,11 @@ def test_paper_gets_what_it_can_hold(chromium, tmp_path):
         links = [link.get_attribute("href") for link in page.locator("article a").all()]
         assert links == ["#document-b/second", None, "#term", "https://a.org", "#cited-id2"]
         assert page.locator("#cited-id2.citation").count() == 1
-        assert page.locator("details").count() == page.locator("details:is(.reasons, .choice)[open]").count() == 2
+        assert page.locator("details").count() == 3
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.get_by_text("so", exact=True).is_visible() and page.get_by_text("No.", exact=True).is_visible()
+        assert not page.get_by_text("Show code").is_visible()
         assert "on paper there is the picture below" in page.locator("article").inner_text()
         assert page.locator("table").bounding_box()["width"] <= 201
         browser.close()

@@ -14,7 +14,7 @@ BODY = """<h1>The idea</h1><figure><p>A caption.</p></figure>
 
 
 def test_a_page_is_described_by_its_first_words_without_citations():
-    assert sharing.description(BODY % "") == "Digits, networks of 8 channels. STIR asks, of m_1, <this>."
+    assert sharing.description(BODY % "") == "STIR asks, of m_1, <this>."
     long = sharing.description(BODY % f"<p>{'word ' * 60}</p>")
     assert long.endswith(" word…") and len(long) <= sharing.LENGTH
 

@@ -74,8 +74,8 @@
         row("image x", cells("x")),
         row("seed", cells("seed")),
         row(["x\u2032 ", stepHead], cells("inverted")),
-        row(["distance from x ", make("span", { className: "small", textContent: "for the reference" })], distances.reference),
-        row(["distance from x ", make("span", { className: "small", textContent: "for the target" })], distances.target),
+        row(["distance from\u00a0x ", make("span", { className: "small", textContent: "for the reference" })], distances.reference),
+        row(["distance from\u00a0x ", make("span", { className: "small", textContent: "for the target" })], distances.target),
       ),
     );
 
@@ -90,8 +90,14 @@
       make(
         "div",
         { className: "score" },
-        make("dt", {}, name, " ", make("span", { className: "small", textContent: meaning })),
-        make("dd", {}, bars[kind].value, make("span", { className: "track", ariaHidden: "true" }, bars[kind].bar)),
+        make("dt", { textContent: name }),
+        make(
+          "dd",
+          {},
+          bars[kind].value,
+          make("span", { className: "track", ariaHidden: "true" }, bars[kind].bar),
+          make("span", { className: "small", textContent: meaning }),
+        ),
       );
     const scores = make(
       "dl",
@@ -150,10 +156,9 @@
       root.dataset.shown = [names.reference, names.target, layer.value, data.steps[at]].join("; ");
     }
 
-    const controls = make("form", { className: "controls" }, reference.fieldset, target.fieldset);
-    controls.append(make("div", { className: "rest" }, layerLabel, steps));
-    controls.onsubmit = (event) => event.preventDefault();
-    root.append(controls, table, said, scores, about);
+    // What is compared stands with its scores, and what the slider changes below the slider.
+    const compared = make("div", { className: "compared" }, reference.fieldset, target.fieldset, layerLabel, scores);
+    root.append(compared, make("div", { className: "descent" }, steps, table, said), about);
     update();
   };
 

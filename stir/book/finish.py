@@ -26,6 +26,7 @@ SYNONYMS = {"fa-solid": "fas", "fa-regular": "far", "fa-brands": "fab"}
 FREE = ("Font Awesome 6 Free", "Font Awesome 5 Free")
 SHORTHAND = ':root { --fa-font-solid: normal 900 1em/1 "Font Awesome 6 Free"; }'
 PRELOADS = re.compile(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?')
+VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>\n?')
 MATH, SCRIPT = re.compile(r'class="math\b'), re.compile(r"<script [^>]*/mathjax/[^>]*></script>\n?")
 EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;|&#160;)*</th>")
 # What the keyboard does not reach, or a screen reader has no name for, and the same as it should be.
@@ -42,6 +43,8 @@ def mended(page: str) -> str:
     page = EMPTY_HEADER.sub(r"<td\1></td>", PRELOADS.sub("", page))
     if not MATH.search(page):  # Sphinx has MathJax on the first page if any page has math
         page = SCRIPT.sub("", page)
+    if first := VIEWPORT.search(page):  # Sphinx, docutils and the theme have one each
+        page = page[: first.end()] + VIEWPORT.sub("", page[first.end() :])
     for part, whole in UNNAMED.items():
         page = page.replace(part, whole)
     return tables.stacked(page)

@@ -1,4 +1,5 @@
-// What paper needs of the book on one page; run by stir/book/pdf.py before it prints.
+// What paper needs of the book on one page, beside what any page on paper needs (book/_static/book.js); run by
+// stir/book/pdf.py before it prints.
 ([title, authors, note]) => {
   const make = (name, text) => Object.assign(document.createElement(name), { textContent: text });
 
@@ -23,11 +24,6 @@
     else each.removeAttribute("href");
   }
 
-  // What unfolds on a page: reasons, proofs and choices are open, the rest stays out, as the note says.
-  for (const each of document.querySelectorAll("details")) {
-    if (each.matches(".reasons, .sd-dropdown, .choice")) each.open = true;
-    else each.remove();
-  }
   for (const each of document.querySelectorAll(".explorer")) {
     each.replaceWith(make("p", "On a screen networks, a layer and a step are chosen here; on paper there is the picture below."));
   }

@@ -14,7 +14,7 @@ from sphinx.config import Config
 
 PAGE_ADDRESS = re.compile(r'<meta property="og:url"[^>]*>\n?')  # of a page that has no full one
 LENGTH = 200  # of a description, as search engines show it
-# Nobody reads these in a description; a page of a scale names the others in links.
+# Nobody reads these in a description; a page of a scale names it, and the others in links.
 LEFT_OUT = '.bibtex-citation, [aria-hidden="true"], a.headerlink, figure, table, .admonition-title'
 OTHERS = re.compile(r"The same with: .*")
 FORMULA = re.compile(r"\\\((.*?)\\\)", re.DOTALL)
@@ -30,9 +30,9 @@ def description(body: str) -> str:
     answer = soup.select(".answer")
     text = ""
     for paragraph in answer[0].select("p") if answer else soup.select("p"):
-        words = FORMULA.sub(r"\1", OTHERS.sub("", " ".join(paragraph.get_text().split())))
-        if "\\" in words:  # TeX
-            continue
+        words = FORMULA.sub(r"\1", OTHERS.sub("", " ".join(paragraph.get_text().split()))).strip()
+        if "\\" in words or (paragraph.strong and paragraph.strong.get_text() == words):
+            continue  # TeX, or the scale alone, as a page begins with it
         text = re.sub(r" (?=[.,;:])", "", f"{text} {words}".strip())
         text = text[:1].upper() + text[1:]
         if len(text) > LENGTH:
