@@ -152,7 +152,8 @@ def with_room(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame
         judged: table that `at_scales` returns for `folders`.
     """
     words = pd.Series("", index=judged.index)
-    for (scale, finding), rows in judged.groupby(["scale", "finding"]):
+    groups: Any = judged.groupby(["scale", "finding"])
+    for (scale, finding), rows in groups:
         pairs = pd.read_csv(folders[scale] / f"{finding}.csv")
         by_first = pairs.loc[pairs.measure == pairs.measure.iloc[0]]
         words[rows.index] = [room(row, by_first) for _, row in rows.iterrows()]
