@@ -229,5 +229,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Have the exits added to the pages, and the files that they lead to written."""
     app.connect("config-inited", _check_address)
     app.connect("html-page-context", _add_exits, priority=600)  # after the theme's own buttons
-    app.connect("build-finished", _write_files)
+    app.connect("build-finished", _write_files, priority=950)  # slides are no pages that `stir.book.finish` mends
     return {"parallel_read_safe": True, "parallel_write_safe": True}
