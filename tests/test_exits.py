@@ -1,6 +1,7 @@
 """Ways out of a page: its notebook, its tables, and other places to run it."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
