@@ -271,6 +271,8 @@ def test_what_a_page_leads_to_is_there(site):
             assert not place or file.suffix != ".html" or place in places[file], (path, link)
     assert {path.suffix for path in site.glob("notebooks/*")} == {".ipynb", ".zip"}
     assert list(site.glob("tables/*/*.csv.zip"))
+    slides = [pages[path] for path in site.glob("slides/*.html")]
+    assert slides and all("/mathjax/" in text for text in slides)
 
 
 def test_each_term_leads_to_its_definition_from_its_first_use(site, browser):

@@ -1,6 +1,7 @@
 """Ways out of a page: its notebook, its tables, and other places to run it."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -79,10 +80,24 @@ def test_a_session_offers_the_notebook_that_students_work_in(book):
     (book / "runs" / "course").mkdir()
     session = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A\n\n[b](../../b.md)")])
     nbformat.write(session, book / "runs" / "course" / f"1-a{STUDENT}")
-    (way,) = exits.downloads("runs/course/1-a", book)
+    way, _ = exits.downloads("runs/course/1-a", book)
     assert (way.words, way.address) == ("1-a.ipynb", "notebooks/1-a.ipynb")
     away = nbformat.reads(exits.takeaway("runs/course/1-a", book, ADDRESS), as_version=4)
     assert away.cells[0].source == "# A\n\n*b* (in the book)" and ADDRESS in away.cells[1].source
+
+
+def test_a_session_leads_to_its_slides_which_need_no_more_than_the_book(book):
+    (book / "runs" / "course").mkdir()
+    text = nbformat.v4.new_markdown_cell("# A <b>\n\nIs $x^2$ [there](../../b.md)?", metadata={"tags": ["slide"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[text]), book / "runs" / "course" / "1-a.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), book / "runs" / "course" / f"1-a{STUDENT}")
+    _, way = exits.downloads("runs/course/1-a", book)
+    assert (way.words, way.address) == ("slides", "slides/1-a.html")
+    page = exits.content("runs/course/1-a", way, book, "").decode()
+    assert page.count("<section>") == 1 and "<title>A &lt;b&gt;</title>" in page and "Is $x^2$ there?" in page
+    (script,) = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert script == "../_static/mathjax/tex-svg.mjs"
+    assert (PROJECT / "book" / "slides" / script).resolve().exists()
 
 
 def test_the_course_offers_the_notebooks_of_all_sessions(book):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,6 +10,7 @@ from stir.similarity import MEASURES
 from stir.study.naming import (
     MEASURE_NAMES,
     decimal,
+    decimals,
     layer_name,
     loss_name,
     measure_name,
@@ -112,3 +114,8 @@ def test_a_radius_that_is_a_number_of_shades_is_told_in_them(value, written):
 
 def test_no_training_takes_no_time():
     assert [seconds(each) for each in (0.3, 4.26, 9.6, 902.4)] == ["0.3", "4.3", "10", "902"]
+
+
+def test_a_styled_table_may_hold_words_beside_numbers():
+    told = pd.DataFrame({"conclusion": ["not supported", -0.04, np.float32(-0.04)]}).style.format(decimals()).to_html()
+    assert ">not supported<" in told and told.count(">−0.04<") == 2

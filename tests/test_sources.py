@@ -64,7 +64,6 @@ def source(tmp_path):
 
 def test_solutions_and_stubs(source):
     notebook = sources.read(source)
-    assert sources.title(notebook) == "A title"
     assert [cell.source for cell in sources.solved(notebook).cells][1:] == [
         "def double(x):\n    y = 2 * x\n    return y\nguess = 3\ndouble(2)",
         "In words.",
@@ -101,6 +100,7 @@ def test_every_solution_passes_and_every_stub_fails_for_want_of_one(session):
     for name, value in shown.items():
         text = value._repr_html_() if hasattr(value, "_repr_html_") else repr(value)
         assert "dtype:" not in text and "adversarial-l2" not in text, f"{name} shows {text}"
+        assert not re.search(r">-\d", text), f"{name} shows a number without a minus sign: {text}"
     assert list(passed) == list(failed) and 3 <= len(passed) <= 5
     for name, told in passed.items():
         assert told.startswith("✓ Exercise"), f"{name}: {told}"
@@ -115,6 +115,8 @@ def test_sessions_take_ninety_minutes_and_say_what_a_reader_needs(session):
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert sum(map(int, rows)) == 90
     exercises = [line for line in text.splitlines() if line.startswith("### Exercise")]
+    parts = re.findall(r"^\| (\d+) \| (.*?\b[Ee]xercise \d\.\d).* \|$", text, re.MULTILINE)
+    assert parts == [re.search(r"### (Exercise \d\.\d).*\((\d+) minutes", line).group(2, 1) for line in exercises]
     assert 3 <= len(exercises) <= 5
     for level in ("predict", "build", "research"):
         assert any(level in line for line in exercises), level

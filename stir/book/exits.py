@@ -16,10 +16,12 @@ import nbformat
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from stir.book import slides
 from stir.book.address import ADDRESS, GITHUB
 from stir.book.takeaways import STUDENT, alone, installing
 
-NOTEBOOKS, TABLES = "notebooks", "tables"  # folders of a built book
+NOTEBOOKS, TABLES, SLIDES = "notebooks", "tables", "slides"  # folders of a built book
+MATHJAX = "../_static/mathjax"  # as seen from the slides
 COURSE = "runs/course/"  # begins the names of the sessions' pages
 CLASS = "course/index"  # the course's own page, which offers the notebooks of all sessions
 COLAB = "colab"  # the branch that CI pushes a built book's notebooks to, from where Colab opens them
@@ -55,13 +57,15 @@ def tables(page: str, book: Path) -> list[Path]:
 
 
 def downloads(page: str, book: Path) -> list[Exit]:
-    """Return the links to the notebook and the tables of an executed page, or to all notebooks of the course."""
+    """Return the links to what an executed page offers: notebook, tables, slides, or all notebooks of the course."""
     name = page.rpartition("/")[2]
     found = []
     if page == CLASS and sessions(book):
         found.append(Exit("all sessions, as one ZIP file", f"{NOTEBOOKS}/sessions.zip", "fas fa-file-zipper"))
     if page.startswith("runs/") and _notebook(page, book).exists():
         found.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
+    if page in sessions(book):
+        found.append(Exit("slides", f"{SLIDES}/{name}.html", "fas fa-person-chalkboard"))
     scale = page.rpartition("/")[0].rpartition("/")[2]
     files = [file for file in tables(page, book) if file.exists()]
     return found + [Exit(file.name, f"{TABLES}/{scale}/{file.name}.zip", "fas fa-table") for file in files]
@@ -136,6 +140,9 @@ def content(page: str, way: Exit, book: Path, address: str) -> bytes:
     if page == CLASS:
         texts = {each.rpartition("/")[2]: takeaway(each, book, address) for each in sessions(book)}
         return zipped({f"sessions/{name}.ipynb": text.encode() for name, text in texts.items()})
+    if way.address.startswith(f"{SLIDES}/"):
+        executed = nbformat.read(book / f"{page}.ipynb", as_version=4)
+        return slides.page(executed, (book / page).parent, MATHJAX).encode()
     if way.address.endswith(".zip"):
         return zipped({way.words: (book / page).with_name(way.words).read_bytes()})
     return takeaway(page, book, address).encode()
@@ -196,7 +203,7 @@ def _add_exits(app: Sphinx, page: str, _template: str, context: dict[str, Any], 
     if here:
         what = "the notebook and the tables behind its figures"
         if page == CLASS or page.startswith(COURSE):
-            what = "the notebooks to work in" if page == CLASS else "the notebook to work in"
+            what = "the notebooks to work in" if page == CLASS else "the notebook to work in and the slides"
         lines.append(f"To take with you, {what}: {links(here)}.")
     if elsewhere:
         lines.append(f"The notebook opens in {links(elsewhere)}.")
@@ -222,5 +229,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Have the exits added to the pages, and the files that they lead to written."""
     app.connect("config-inited", _check_address)
     app.connect("html-page-context", _add_exits, priority=600)  # after the theme's own buttons
-    app.connect("build-finished", _write_files)
+    app.connect("build-finished", _write_files, priority=950)  # slides are no pages that `stir.book.finish` mends
     return {"parallel_read_safe": True, "parallel_write_safe": True}

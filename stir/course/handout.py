@@ -9,10 +9,10 @@ from pathlib import Path
 
 import nbformat
 
-from stir.book import evidence
+from stir.book import evidence, slides
 from stir.book.staging import staging
 from stir.book.takeaways import alone
-from stir.course import sessions, slides, sources
+from stir.course import sessions, sources
 from stir.files import store_folder
 
 PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "stir")
@@ -38,7 +38,9 @@ def write(project: Path, folder: Path, tell: Callable[[str], object] = print) ->
             session, executed = sources.read(source), nbformat.read(page, as_version=4)
             sources.write(alone(sources.student(session), page.parent), student / page.name)
             sources.write(alone(executed, page.parent), teacher / page.name)
-            slides.write(executed, page.parent, teacher / "slides" / f"{page.stem}.html")
+            shown = teacher / "slides" / f"{page.stem}.html"
+            shown.parent.mkdir(exist_ok=True)
+            shown.write_text(slides.page(executed, page.parent, "mathjax"), encoding="utf-8")
         shutil.copytree(project / "book" / "_static" / "mathjax", teacher / "slides" / "mathjax")
         _copy_networks(sessions.pages(project), student / "store")
         shutil.copytree(student / "store", teacher / "store")

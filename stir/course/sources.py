@@ -67,11 +67,6 @@ def has_tag(cell: NotebookNode, tag: str) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
-def title(notebook: NotebookNode) -> str:
-    """The first heading."""
-    return notebook.cells[0].source.partition("\n")[0].removeprefix("#").strip()
-
-
 def solved(notebook: NotebookNode) -> NotebookNode:
     """The teacher's version."""
     cells = [_with(cell, _solution_lines) if has_tag(cell, "solution") else _with(cell) for cell in notebook.cells]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from numbers import Real
+from typing import Any
 
 import pandas as pd
 
@@ -149,6 +151,6 @@ def seconds(value: float) -> str:
     return decimal(value, 0 if value >= 9.5 else 1)
 
 
-def decimals(places: int = 2) -> Callable[[float], str]:
-    """Formatter of the numbers in a styled table, by `decimal` with so many places."""
-    return lambda value: decimal(value, places)
+def decimals(places: int = 2) -> Callable[[Any], Any]:
+    """Formatter of a styled table: of numbers by `decimal` with so many places; all else stays as it is."""
+    return lambda value: decimal(float(value), places) if isinstance(value, Real) else value

@@ -1,4 +1,4 @@
-"""Slides of a session: its cells tagged `slide`, as one HTML file that asks no other host for anything."""
+"""Slides of a session of the course: its cells tagged `slide`, as one HTML page that needs no other host."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ from pathlib import Path
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat import NotebookNode
 
-from stir.course import sources
-
 TEMPLATE = Path(__file__).with_name("slides.html")
 
 
-def write(executed: NotebookNode, folder: Path, path: Path) -> None:
-    """Write the slides of an executed session, beside the folder `mathjax`.
+def page(executed: NotebookNode, folder: Path, mathjax: str) -> str:
+    """Return the slides of an executed session, as the text of an HTML page.
 
     Args:
         folder: of the session's page, from where its pictures are found.
+        mathjax: where the slides find the folder of MathJax, as a relative address.
 
     Raises:
         ValueError: a picture is not there.
     """
     slides = "\n".join(f"<section>{slide}</section>" for slide in _slides(executed, folder))
-    page = TEMPLATE.read_text(encoding="utf-8")
-    page = page.replace("TITLE", html.escape(sources.title(executed))).replace("SLIDES", slides)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    title = executed.cells[0].source.partition("\n")[0].removeprefix("#").strip()
+    text = TEMPLATE.read_text(encoding="utf-8").replace("MATHJAX", html.escape(mathjax))
+    return text.replace("TITLE", html.escape(title)).replace("SLIDES", slides)
 
 
 def _slides(executed: NotebookNode, folder: Path) -> Iterator[str]:
     for cell in executed.cells:
-        if not sources.has_tag(cell, "slide"):
+        if "slide" not in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
             text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!\w+:)[^)\s]+\)", r"\1", cell.source)
