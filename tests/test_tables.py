@@ -106,3 +106,8 @@ def test_a_table_of_verdicts_is_stacked_though_it_is_narrow():
     row = f"<tr><td>a claim</td>{cell}</tr>"
     html = f'<table class="table"><thead><tr><th>at</th><th>digits</th></tr></thead><tbody>{row}</tbody></table>'
     assert 'data-head="digits"' in tables.stacked(html)
+
+
+def test_a_wide_table_without_rows_does_not_push_a_phone_sideways():
+    html = f'<table class="dataframe"><thead><tr>{"<th>measured</th>" * 6}</tr></thead><tbody></tbody></table>'
+    assert 'class="dataframe stacked"' in tables.stacked(html)

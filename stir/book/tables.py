@@ -32,14 +32,14 @@ def stacked(page: str) -> str:
 def _stacked(table: str) -> str:
     soup = BeautifulSoup(table, "html.parser")
     whole = soup.table
-    if whole is None or whole.thead is None or whole.tbody is None or not whole.tbody.tr:
+    if whole is None or whole.thead is None or whole.tbody is None:
         return table
     heads = _heads(whole.thead)
     rows = [row.find_all(["th", "td"], recursive=False) for row in whole.tbody.find_all("tr")]
     if _width(heads, rows) <= ROOM and not whole.find(class_="verdict"):
         return table
     _add_class(whole, STACKED)
-    names = _names(rows)
+    names = _names(rows) if rows else 0
     for cells, spanning in zip(rows, _spanning(heads, rows), strict=True):
         # Heads that span rows are missing in the later ones of these: cells are counted from the last.
         for cell, head in zip(reversed(cells), reversed(heads), strict=False):
