@@ -45,7 +45,7 @@ def test_a_part_of_what_is_kept_needs_none_either(name, changed, own_store):
         ("loss", {"n_images": 500}, "n_images=256 in place of 500, with these losses, seeds, solvers or some of them$"),
         ("loss", {"n_train": 9}, "n_train=20000 in place of 9, with"),  # whose card is not kept
         ("loss", {"seeds": [1, 2]}, r"seeds=\[0, 1, 2\] in place of \[1, 2\], with these losses, solvers or"),
-        ("loss", {"losses": ["standard", "trades", "mart"]}, 'losses=.* in place of .*"mart"'),
+        ("loss", {"losses": ["standard", "trades", "mart-l2"]}, 'losses=.* in place of .*"mart-l2"'),
         (
             "loss",
             {"layer": "stage3", "steps": 50},
