@@ -74,8 +74,8 @@ def link_first_uses(document: nodes.document, terms: Mapping[str, str]) -> None:
     Args:
         terms: the address of each term's definition, as it is from the page.
     """
-    alone = left_alone(document)
-    left = {term: address for term, address in terms.items() if term not in alone}
+    other_words = left_alone(document)
+    left = {term: address for term, address in terms.items() if term not in other_words}
     search = pattern(terms)
     for text in list(texts(document)):
         parts: list[nodes.Node] = []

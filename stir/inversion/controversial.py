@@ -83,20 +83,7 @@ def controversial(
         batch_size = options.batch_size or by_given.batch_size(len(images), beside=by_target.memory_per_image)
         for represent in (by_given, by_target):
             check_representations(represent, images, batch_size)
-        objective = partial(_disagreement, by_given, by_target, options.tolerance)
-        half = options.precision == "auto" and by_given.half_works and by_target.half_works
-        device = by_given.device
-        chosen, rank, _ = descend(
-            objective,
-            AdamLogit,
-            images,
-            seed_images,
-            options,
-            half=half,
-            batch_size=batch_size,
-            device=device,
-            where=f"layer={by_given.layer!r} and {by_target.layer!r}",
-        )
+        chosen, rank = _descended(by_given, by_target, images, seed_images, options, batch_size)
         distances = [relative_distance(each, images, chosen, batch_size).to(chosen) for each in (by_given, by_target)]
     return Controversy(
         images=chosen,
@@ -109,6 +96,29 @@ def controversial(
         originals=images,
         target_distance=distances[1],
     )
+
+
+def _descended(
+    by_given: Representation,
+    by_target: Representation,
+    images: Tensor,
+    seed_images: Tensor,
+    options: InversionOptions,
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """The images that the descent ends with, and their rank, as `descend` returns it."""
+    chosen, rank, _ = descend(
+        partial(_disagreement, by_given, by_target, options.tolerance),
+        AdamLogit,
+        images,
+        seed_images,
+        options,
+        half=options.precision == "auto" and by_given.half_works and by_target.half_works,
+        batch_size=batch_size,
+        device=by_given.device,
+        where=f"layer={by_given.layer!r} and {by_target.layer!r}",
+    )
+    return chosen, rank
 
 
 def _disagreement(

@@ -142,12 +142,7 @@ def pairwise(
     kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
     rows = _kept_rows(kept, sides, models)
     if not all(pair in rows for pair in _pairs(tasks)):
-        networks = dict(models)  # reads the weights, if they were not read
-        if kept is not None and kept.is_of_others:  # some were gone, and trained again
-            kept = KeptPairs(kept.models, images, asked, options)
-            rows = _kept_rows(kept, sides, models)
-        questions = [Question(gather_images(images), *both, options=options, **asked) for both in sides]
-        _measure_missing(rows, tasks, networks, questions, kept)
+        rows = _measured(models, images, sides, tasks, asked, options, kept)
     all_rows = [row for pair in _pairs(tasks) for row in rows[pair]]
     table = pd.DataFrame([row for row in all_rows if REFUSED not in row], columns=[*COLUMNS])
     warn_of_refusals(table, measure, also, [row for row in all_rows if REFUSED in row])
@@ -189,6 +184,25 @@ def _kept_rows(kept: KeptPairs | None, sides: Sequence[tuple[Layer, Layer]], mod
     if kept is not None:
         for (number, both), name in product(enumerate(sides), models):
             rows |= {(number, name, target): each for target, each in kept.find(*both, name).items()}
+    return rows
+
+
+def _measured(
+    models: Mapping[str, nn.Module],
+    images: torch.Tensor | DeferredImages,
+    sides: Sequence[tuple[Layer, Layer]],
+    tasks: Sequence[Task],
+    asked: dict[str, Any],
+    options: InversionOptions,
+    kept: KeptPairs | None,
+) -> Rows:
+    """The rows of all tasks: those that were kept, and those that are measured now."""
+    networks = dict(models)  # reads the weights, if they were not read
+    if kept is not None and kept.is_of_others:  # some were gone, and trained again
+        kept = KeptPairs(kept.models, images, asked, options)
+    rows = _kept_rows(kept, sides, models)
+    questions = [Question(gather_images(images), *both, options=options, **asked) for both in sides]
+    _measure_missing(rows, tasks, networks, questions, kept)
     return rows
 
 

@@ -29,7 +29,7 @@ def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
         table: the finding's measured pairs, by the measure of the page alone.
     """
     hypothesis = Hypothesis.from_json(row.definition)
-    return [*_chance(row), *_room(row, hypothesis, table), *_inversion(row), *_measures(row)]
+    return [*_chance(row), *_no_room(row, hypothesis, table), *_inversion(row), *_measures(row)]
 
 
 def _chance(row: pd.Series) -> Iterator[str]:
@@ -47,7 +47,7 @@ def _chance(row: pd.Series) -> Iterator[str]:
         )
 
 
-def _room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterator[str]:
+def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterator[str]:
     """What there is no room for: beyond pixels that score high, above a similarity near 1, in a gap that is none."""
     more, less = hypothesis.more, hypothesis.less
     if more.value in BEYOND.values():
