@@ -463,6 +463,18 @@ def test_a_heat_map_is_one_stop_of_the_keyboard(explorer):
     assert details.inner_text().startswith(f"reference {names[0]}, target {names[1]}: STIR")  # as it was left
 
 
+def test_what_a_value_of_a_heat_map_tells_is_not_cut_off(site, browser):
+    tab = browser.new_page()
+    tab.goto((site / "runs/cifar10-cpu/loss.html").as_uri())
+    tab.locator(".heatmaps tr:last-child td[tabindex]").first.hover()
+    cut = """box => {
+        for (let around = box.parentElement; around; around = around.parentElement)
+            if (getComputedStyle(around).overflowY != "visible" && around != document.scrollingElement &&
+                around.getBoundingClientRect().bottom < box.getBoundingClientRect().bottom) return around.className;
+    }"""
+    assert tab.locator(".heatmaps .more:visible").evaluate(cut) is None
+
+
 def test_a_printed_page_has_its_colours_and_its_reasons(site, browser):
     tab = browser.new_page()
     tab.goto((site / f"{WITH_CODE}.html").as_uri())

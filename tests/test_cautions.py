@@ -7,6 +7,7 @@ import torch
 from helpers.small_networks import nested_networks, with_head
 
 import stir
+from stir.scoring.cautions import warn_of_scores
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,10 @@ def test_warns_of_a_score_below_what_the_pixels_score(nested):
     (message,) = [str(warning.message) for warning in warned]
     named = [name for name in ("floor", "pixels", "untrained") if f"{name} {getattr(low, name):.3f}" in message]
     assert named == [name for name in ("floor", "pixels", "untrained") if low.interval[0] <= getattr(low, name)]
-    assert low.floor < 0.5 < low.value and "pixels" in named
+    assert low.floor < 0.5 < low.pixels < low.value and "pixels" in named
+    assert message.endswith("; more images make intervals narrower")
+    with pytest.warns(UserWarning, match="as pixels and .* fresh weights$"):  # which would lift no score above them
+        warn_of_scores(low.to_frame().assign(pixels=1.0), "linear-cka", False, 0.1)
     assert message.startswith(f"STIR(target | reference) at layer 'penultimate' is {low.value:.3f} [")
     with pytest.warns(
         UserWarning, match="the worst case"

@@ -96,9 +96,12 @@ def _warn_of_baselines(scores: pd.DataFrame) -> None:
         for row in lowest.head(SHOWN).to_dict("records")
     ]
     meant = [meaning for name, meaning in BASELINES.items() if bool((above[name] <= 0).any())]
+    # Where the score itself lies above its baselines, only its interval is too wide.
+    wide = (low[[*BASELINES]].rsub(low.stir, axis=0).min(axis=1) > 0).any()
+    advice = "; more images make intervals narrower" if wide else ""
     warnings.warn(
         f"{_count(low, scores, 'scores are not above their baselines')}{'; '.join(named)}: so much scores, without "
-        f"having learnt an invariance, {' and '.join(meant)}; more images make intervals narrower",
+        f"having learnt an invariance, {' and '.join(meant)}{advice}",
         stacklevel=4,
     )
 

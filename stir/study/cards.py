@@ -19,7 +19,7 @@ from stir.study.naming import decimal, otherwise_name
 MARKS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "not judged": "?"}
 LEGEND = {
     "supported": "the whole interval of the difference lies above zero",
-    "not supported": "the interval reaches over zero, which does not mean refuted: so few networks may not tell",
+    "not supported": "the interval reaches over zero, or there are too few networks; neither means refuted",
     "contradicted": "the whole interval lies below zero",
     "not judged": "too few of the images <i>X′</i> converged",
 }
