@@ -76,11 +76,13 @@ def test_the_job_of_the_documented_file():
     assert "--nthreads 1 " in lines[-1] and "--interface lo" in lines[-1]
 
 
+# As SLURM does, it holds a copy of the script: dask_jobqueue deletes the file as soon as sbatch returns.
 SBATCH = """#!{python}
 import subprocess, sys
-with open(sys.argv[-1]) as script, open("{log}", "a") as log:
-    log.write(script.read())
-    job = subprocess.Popen(["bash", sys.argv[-1]], start_new_session=True, stdout=log, stderr=log)
+with open(sys.argv[-1]) as file, open("{log}", "a") as log:
+    script = file.read()
+    log.write(script)
+    job = subprocess.Popen(["bash", "-c", script], start_new_session=True, stdout=log, stderr=log)
 with open("jobs", "a") as jobs:
     print(job.pid, file=jobs)
 print("Submitted batch job", job.pid)
