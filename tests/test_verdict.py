@@ -39,6 +39,7 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
         row["verdict"] == "supported"
         and row["measure"] == "linear-cka"
         and row["networks"] == 3
+        and row["replicates"] == "networks"
         and row["images"] == 100
     )
     assert row["difference_value"] == pytest.approx(0.4)

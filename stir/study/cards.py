@@ -126,9 +126,10 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     counts = judged.verdict.value_counts()
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
     networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
+    replicates = row.get("replicates", "networks")
     about = (
         f"Hypotheses on this page: {len(judged)}, of which {told}. "
-        f"Brackets are 95% intervals over {networks} networks and {judged.images.max()} images."
+        f"Brackets are 95% intervals over {networks} {replicates} and {judged.images.max()} images."
     )
     warned = warnings(row)
     if warned:
@@ -187,7 +188,8 @@ def question(judged: pd.DataFrame, links: Mapping[str, str]) -> str:
     """
     groups = judged.groupby("scale", sort=False)
     measured = "; ".join(
-        f"{scale}: {rows.networks.max()} networks, {rows.images.max()} images" for scale, rows in groups
+        f"{scale}: {rows.networks.max()} {rows.iloc[0].get('replicates', 'networks')}, {rows.images.max()} images"
+        for scale, rows in groups
     )
     heading = f'<a href="{text(links[judged["scale"].iloc[0]])}">{text(judged.question.iloc[0])}</a>'
     return f'<p class="question" role="heading" aria-level="3">{heading}</p><p class="warned">{text(measured)}</p>'

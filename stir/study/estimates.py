@@ -90,9 +90,10 @@ class Estimate:
 def number(value: float, low: float, high: float) -> str:
     """Format a value with its interval as the book writes it: "0.63 [0.50, 0.76]".
 
-    An end next to zero has a third digit, so that it can be seen on which side of zero it lies.
+    An end next to zero has a third digit, so that it can be seen on which side of zero it lies. The space within the
+    brackets does not break, so that an interval stays on one line of a narrow column.
     """
-    return f"{decimal(value)} [{_end(low)}, {_end(high)}]"
+    return f"{decimal(value)} [{_end(low)},\N{NO-BREAK SPACE}{_end(high)}]"
 
 
 def _end(value: float) -> str:

@@ -33,17 +33,18 @@ def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
 
 
 def _chance(row: pd.Series) -> Iterator[str]:
+    replicates = row.get("replicates", "networks")
     if row.verdict == "not judged":
         yield f"It could not be judged: in one of its means {row.converged:.0%} of the images X′ converged."
     elif row.verdict == "contradicted":
         yield f"The opposite was measured: the whole interval, {interval(row)}, lies below zero."
     elif not row.replicated:
-        yield "There are too few networks of a kind to tell how it varies from one to another."
+        yield f"There are too few {replicates} of a kind to tell how it varies from one to another."
     else:
         sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
         yield (
             f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with {row.networks} "
-            f"networks a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
+            f"{replicates} a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
         )
 
 

@@ -56,7 +56,8 @@ def judge(hypotheses: Sequence[Hypothesis], table: pd.DataFrame, measure: str | 
     Returns:
         One row for each hypothesis, with the columns claim; more, less: labels; more_value, more_low, more_high, and so
         for less and difference; verdict; p_value of the difference, 1 where it is not judged; converged, the share of
-        the images, the least among the means that depend on X'; networks, their number; replicated, True if the
+        the images, the least among the means that depend on X'; networks, the number of them, or of chains of their
+        versions (see `stir.study.estimates.estimate`), and replicates, which of the two; replicated, True if the
         intervals count them; images, their number; measure; definition, the hypothesis as JSON.
     """
     measure = measure or table.measure.iloc[0]
@@ -90,6 +91,7 @@ def _judge_one(hypothesis: Hypothesis, rows: pd.DataFrame) -> dict[str, object]:
         "p_value": difference.p_value if enough else 1.0,
         "converged": share,
         "networks": difference.networks,
+        "replicates": "chains" if "reference_unit" in rows else "networks",
         "replicated": difference.replicated,
         "images": int(rows.n_images.max()),
     }
