@@ -95,8 +95,8 @@ def test_a_session_leads_to_its_slides_which_need_no_more_than_the_book(book):
     assert (way.words, way.address) == ("slides", "slides/1-a.html")
     page = exits.content("runs/course/1-a", way, book, "").decode()
     assert page.count("<section>") == 1 and "<title>A &lt;b&gt;</title>" in page and "Is $x^2$ there?" in page
-    (script,) = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert script == "../_static/mathjax/tex-svg.mjs"
+    script, back = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert script == "../_static/mathjax/tex-svg.mjs" and back == "../runs/course/1-a.html"
     assert (PROJECT / "book" / "slides" / script).resolve().exists()
 
 

@@ -17,9 +17,10 @@
   const unique = (values) => [...new Set(values)];
 
   // A select with a label, that calls `changed`.
-  const choice = (label, options, value, changed) => {
+  // `names` are what an option is called, where that is not its value.
+  const choice = (label, options, value, changed, names = {}) => {
     const select = make("select", { onchange: changed });
-    select.append(...options.map((each) => make("option", { value: each, textContent: each })));
+    select.append(...options.map((each) => make("option", { value: each, textContent: names[each] ?? each })));
     select.value = value;
     return [make("label", {}, make("span", { textContent: label }), select), select];
   };
@@ -52,7 +53,7 @@
     };
     const reference = side("Reference: makes X\u2032", own.seed);
     const target = side("Target: looks at X\u2032", other);
-    const [layerLabel, layer] = choice("layer", data.layers, first.layer, update);
+    const [layerLabel, layer] = choice("layer", Object.keys(data.layers), first.layer, update, data.layers);
     const taken = make("output");
     const slider = make("input", { type: "range", min: 0, max: data.steps.length - 1, value: data.steps.length - 1 });
     slider.oninput = update;

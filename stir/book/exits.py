@@ -142,7 +142,7 @@ def content(page: str, way: Exit, book: Path, address: str) -> bytes:
         return zipped({f"sessions/{name}.ipynb": text.encode() for name, text in texts.items()})
     if way.address.startswith(f"{SLIDES}/"):
         executed = nbformat.read(book / f"{page}.ipynb", as_version=4)
-        return slides.page(executed, (book / page).parent, MATHJAX).encode()
+        return slides.page(executed, (book / page).parent, MATHJAX, f"../{page}.html").encode()
     if way.address.endswith(".zip"):
         return zipped({way.words: (book / page).with_name(way.words).read_bytes()})
     return takeaway(page, book, address).encode()

@@ -15,12 +15,13 @@ from nbformat import NotebookNode
 TEMPLATE = Path(__file__).with_name("slides.html")
 
 
-def page(executed: NotebookNode, folder: Path, mathjax: str) -> str:
+def page(executed: NotebookNode, folder: Path, mathjax: str, back: str = "") -> str:
     """Return the slides of an executed session, as the text of an HTML page.
 
     Args:
         folder: of the session's page, from where its pictures are found.
         mathjax: where the slides find the folder of MathJax, as a relative address.
+        back: that of the session's page, to which the slides lead; empty where there is none beside them.
 
     Raises:
         ValueError: a picture is not there.
@@ -28,7 +29,8 @@ def page(executed: NotebookNode, folder: Path, mathjax: str) -> str:
     slides = "\n".join(f"<section>{slide}</section>" for slide in _slides(executed, folder))
     title = executed.cells[0].source.partition("\n")[0].removeprefix("#").strip()
     text = TEMPLATE.read_text(encoding="utf-8").replace("MATHJAX", html.escape(mathjax))
-    return text.replace("TITLE", html.escape(title)).replace("SLIDES", slides)
+    link = f'<a class="back" href="{html.escape(back)}">← The session’s page</a>' if back else ""
+    return text.replace("TITLE", html.escape(title)).replace("BACK", link).replace("SLIDES", slides)
 
 
 def _slides(executed: NotebookNode, folder: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from stir.study.naming import layer_name
 from stir.study.pictures import Descent, sprite
 
 SCORES = ("stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high", "pixels")
@@ -60,7 +61,7 @@ def explorer(
         "size": list(images.shape[-2:]),
         "steps": list(first.steps),
         "networks": [dict(zip(("name", "training", "seed"), (name, *parts))) for name, parts in networks.items()],
-        "layers": list(dict.fromkeys(layer for _, layer in descents)),
+        "layers": {layer: layer_name(layer) for _, layer in descents},
         "x": _uri(sprite(images[None])),
         "seed": _uri(sprite(seeds[None])),
         "descents": [{"reference": name, "layer": layer} | _shown(each) for (name, layer), each in descents.items()],
