@@ -72,7 +72,7 @@ def folders() -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Found:
+class Stored:
     """What was kept: `content` is JSON, `tensors` are by name, `how` says where, when and by what it was measured."""
 
     content: Any
@@ -95,27 +95,27 @@ class Record:
         """Hash of `made_of` and of the version of measuring; the name of the files."""
         return key_of({"format": MEASURING_VERSION, **self.made_of})
 
-    def find(self) -> Found | None:
+    def find(self) -> Stored | None:
         """What the first of the stores has kept, as `find_all` says."""
         return next(iter(self.find_all()), None)
 
-    def find_all(self) -> list[Found]:
+    def find_all(self) -> list[Stored]:
         """What each of the stores has kept, the writable one first; nothing where `is_fresh`, and no damaged file."""
         return [] if is_fresh() else self._read_all(note=True)
 
-    def _read_all(self, note: bool) -> list[Found]:
-        found = []
+    def _read_all(self, note: bool) -> list[Stored]:
+        stored = []
         for folder in folders():
             path = folder / FOLDER / f"{self.key}.json"
             if path.exists():
                 try:
-                    found.append(self._read(path))
+                    stored.append(self._read(path))
                 except DAMAGE as error:
                     warnings.warn(f"{path} is damaged ({error}); it is left out", stacklevel=4)
                     continue
                 if note:
                     note_use(path, "evidence" if folder == evidence_folder() else "kept")
-        return found
+        return stored
 
     def merge(self, content: Mapping[str, Any]) -> None:
         """Keep entries by name beside those that the stores have, whoever put them there meanwhile."""
@@ -124,8 +124,8 @@ class Record:
             path.parent.mkdir(parents=True, exist_ok=True)
             with lock(path):
                 before: dict[str, Any] = {}
-                for found in reversed(self._read_all(note=False)):
-                    before.update(found.content)
+                for stored in reversed(self._read_all(note=False)):
+                    before.update(stored.content)
                 self.keep({**before, **content})
         except OSError as error:
             self._warn(path, error)
@@ -173,11 +173,11 @@ class Record:
             return
         note_use(path, "measured")
 
-    def _read(self, path: Path) -> Found:
+    def _read(self, path: Path) -> Stored:
         card = read_card(path)
         check_made_of(card["made_of"], self.made_of, "measurement")
         tensors = {} if card["tensors_sha256"] is None else load_file(path.with_suffix(".safetensors"))
-        return Found(card["content"], tensors, card["how"])
+        return Stored(card["content"], tensors, card["how"])
 
     @staticmethod
     def _warn(path: Path, error: Exception) -> None:

@@ -30,8 +30,8 @@ def origin(project: Path) -> str:
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:  # no git
         return ""
-    found = ORIGIN.fullmatch(answer.stdout.strip())
-    return f"{GITHUB}{found[1]}/{found[2]}" if found else ""
+    match = ORIGIN.fullmatch(answer.stdout.strip())
+    return f"{GITHUB}{match[1]}/{match[2]}" if match else ""
 
 
 def published(address: str) -> str:

@@ -137,5 +137,5 @@ def run_jupyter_book(folder: Path, *options: str) -> None:
     if process.returncode:
         lines = [line for line in process.stdout.splitlines() if line.strip()]
         # Where it ends by an exception, that is the last line.
-        told = [line for line in lines if re.search("WARNING|ERROR|CRITICAL", line)] or lines[-1:]
-        raise RuntimeError("\n".join(["Jupyter Book failed:", *told]).replace(f"{folder}/", ""))
+        problems = [line for line in lines if re.search("WARNING|ERROR|CRITICAL", line)] or lines[-1:]
+        raise RuntimeError("\n".join(["Jupyter Book failed:", *problems]).replace(f"{folder}/", ""))

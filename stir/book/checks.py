@@ -233,9 +233,11 @@ def _check_inversion(values: Values) -> None:
         return
     _, inversion, measurement = findings.settings({"__annotations__": dict.fromkeys(values), **values})
     unseen = torch.empty(values.get("n_images", 5), 0)
-    asked = {"measure": measurement["measure"], "also": tuple(measurement["also"]), "draws": measurement["draws"]}
+    settings = {"measure": measurement["measure"], "also": tuple(measurement["also"]), "draws": measurement["draws"]}
     for layer in measurement["layers"]:
-        Question(unseen, layer, measurement.get("given_layer", layer), options=InversionOptions(**inversion), **asked)
+        Question(
+            unseen, layer, measurement.get("given_layer", layer), options=InversionOptions(**inversion), **settings
+        )
 
 
 def _data(values: Values) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -59,16 +59,16 @@ def tables(page: str, book: Path) -> list[Path]:
 def downloads(page: str, book: Path) -> list[Exit]:
     """Return the links to what an executed page offers: notebook, tables, slides, or all notebooks of the course."""
     name = page.rpartition("/")[2]
-    found = []
+    links = []
     if page == CLASS and sessions(book):
-        found.append(Exit("all sessions, as one ZIP file", f"{NOTEBOOKS}/sessions.zip", "fas fa-file-zipper"))
+        links.append(Exit("all sessions, as one ZIP file", f"{NOTEBOOKS}/sessions.zip", "fas fa-file-zipper"))
     if page.startswith("runs/") and _notebook(page, book).exists():
-        found.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
+        links.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
     if page in sessions(book):
-        found.append(Exit("slides", f"{SLIDES}/{name}.html", "fas fa-person-chalkboard"))
+        links.append(Exit("slides", f"{SLIDES}/{name}.html", "fas fa-person-chalkboard"))
     scale = page.rpartition("/")[0].rpartition("/")[2]
     files = [file for file in tables(page, book) if file.exists()]
-    return found + [Exit(file.name, f"{TABLES}/{scale}/{file.name}.zip", "fas fa-table") for file in files]
+    return links + [Exit(file.name, f"{TABLES}/{scale}/{file.name}.zip", "fas fa-table") for file in files]
 
 
 def launches(page: str, address: str, branch: str) -> list[Exit]:
@@ -90,7 +90,7 @@ def prints(book: Path) -> list[Exit]:
 
 def sources(page: str, address: str, book: Path) -> list[Exit]:
     """Return the links that stand on every page; those to the repository only if that has a public address."""
-    found = [
+    links = [
         *prints(book),
         Exit("Cite", "bibliography.html#cite", "fas fa-quote-right"),
         Exit("The paper", PAPER, "fas fa-file-lines"),
@@ -98,9 +98,9 @@ def sources(page: str, address: str, book: Path) -> list[Exit]:
     ]
     if address:
         problem = f"{address}/issues/new?title={quote(f'{page}.html', '')}"
-        found.append(Exit("This repository", address, "fab fa-github"))
-        found.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
-    return [*found, Exit("MIT licence", "bibliography.html#licence", "fas fa-scale-balanced")]
+        links.append(Exit("This repository", address, "fab fa-github"))
+        links.append(Exit("Report a problem", problem, "fas fa-circle-exclamation"))
+    return [*links, Exit("MIT licence", "bibliography.html#licence", "fas fa-scale-balanced")]
 
 
 def takeaway(page: str, book: Path, address: str) -> str:

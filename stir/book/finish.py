@@ -52,20 +52,20 @@ def mended(page: str) -> str:
 
 def icons(page: str) -> set[tuple[str, str]]:
     """Return face and name of each icon on a page: ("fas", "fa-download")."""
-    found: set[tuple[str, str]] = set()
+    used: set[tuple[str, str]] = set()
     for classes in re.findall(r'<(?:i|span)\b[^>]*\bclass="([^"]*\bfa[^"]*)"', page):
         names = [SYNONYMS.get(name) or name for name in classes.split()]
         faces = [name for name in names if name in FACES]
-        found |= {(face, name) for face in faces for name in names if name.startswith("fa-")}
-    return found
+        used |= {(face, name) for face in faces for name in names if name.startswith("fa-")}
+    return used
 
 
 def codes(style: str) -> dict[str, int]:
     """Return the code points of icons by name, from Font Awesome's own style sheet."""
-    found = {}
+    points = {}
     for names, code in re.findall(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"', style):
-        found.update(dict.fromkeys(re.findall(r"\.(fa-[\w-]+):before", names), int(code, 16)))
-    return found
+        points.update(dict.fromkeys(re.findall(r"\.(fa-[\w-]+):before", names), int(code, 16)))
+    return points
 
 
 def symbols(style: str) -> set[int]:

@@ -37,7 +37,7 @@ def is_current(notebook: Path, values: dict[str, Any], folder: Path) -> bool:
 def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Hashes of the notebook, the files that it reads and the package, its parameters and the versions of libraries."""
     declared = parameters.declared(notebook)
-    kept = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
+    evidence_files = evidence.files_of(notebook.parents[1], notebook.stem, folder.name)
     roots = _image_folders([parameter.value for parameter in declared.values()] + [*values.values()])
     return {
         "notebook": _source(notebook),
@@ -46,7 +46,7 @@ def fingerprint(notebook: Path, values: dict[str, Any], folder: Path) -> dict[st
             f"{path.parent.name}/{path.name}": _short(path.read_bytes())
             for path in _files_read(declared, values, folder)
         },
-        "evidence": {f"{path.parent.name}/{path.name}": _short(path.read_bytes()) for path in kept},
+        "evidence": {f"{path.parent.name}/{path.name}": _short(path.read_bytes()) for path in evidence_files},
         "images": {
             str(root): _short(*(line.encode(errors="surrogateescape") for line in _listing(root))) for root in roots
         },

@@ -48,20 +48,20 @@ def to_measure(notebook: Path, values: Mapping[str, Any]) -> dict[str, tuple[Any
     Returns:
         Parameter -> its values in the kept run and in this one; empty if all of it is kept, None if nothing is.
     """
-    asked, found = parameters.complete(notebook, values), []
-    for kept in parameters_of(notebook):
-        before = parameters.complete(notebook, kept)
-        names = [name for name in asked if name not in FREE and not _is_part(name, asked[name], before[name])]
-        found.append({name: (before[name], asked[name]) for name in names})
-    return min(found, key=len, default=None)
+    wanted, differences = parameters.complete(notebook, values), []
+    for run in parameters_of(notebook):
+        kept = parameters.complete(notebook, run)
+        names = [name for name in wanted if name not in FREE and not _is_part(name, wanted[name], kept[name])]
+        differences.append({name: (kept[name], wanted[name]) for name in names})
+    return min(differences, key=len, default=None)
 
 
-def _is_part(name: str, asked: Any, kept: Any) -> bool:
-    """Whether a parameter asks for what is kept, or for a part of it."""
-    if asked == kept or name not in PARTS:
-        return asked == kept
+def _is_part(name: str, wanted: Any, kept: Any) -> bool:
+    """True if a parameter wants what is kept, or a part of it."""
+    if wanted == kept or name not in PARTS:
+        return wanted == kept
     first = PARTS[name]
-    return asked[first] == kept[first] and all(each in kept for each in asked)
+    return wanted[first] == kept[first] and all(each in kept for each in wanted)
 
 
 def without_images(notebook: Path, values: Mapping[str, Any]) -> str:

@@ -51,9 +51,11 @@ def _warnings(page: Path) -> Iterator[str]:
     """Warnings of the package in the page's outputs: the first of those that are alike, and their number."""
     cells = nbformat.read(page, as_version=4).cells
     streams = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
-    told = [each for stream in streams for each in re.findall(r"^\S.*?: \w*Warning: (.*)$", stream.text, re.MULTILINE)]
-    kinds = groupby(sorted(told, key=_kind), key=_kind)
-    alike = sorted(([*some] for _, some in kinds), key=lambda some: told.index(some[0]))
+    messages = [
+        each for stream in streams for each in re.findall(r"^\S.*?: \w*Warning: (.*)$", stream.text, re.MULTILINE)
+    ]
+    kinds = groupby(sorted(messages, key=_kind), key=_kind)
+    alike = sorted(([*some] for _, some in kinds), key=lambda some: messages.index(some[0]))
     for some in alike[:MOST_WARNINGS]:
         count = f" (the first of {len(some)} alike)" if len(some) > 1 else ""
         yield "\n".join(_shortened(f"Warning{count}: {some[0]}", f" [... the rest is in {page.name}]"))

@@ -61,12 +61,12 @@ def executed(project: Path, folders: Iterable[Path]) -> dict[str, Path]:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"with={str(folder)!r} is no folder; name one that `stir run` or `stir sweep` wrote")
-        found = [path for path in sorted(folder.rglob("*.ipynb")) if _is_executed(path.relative_to(folder), path)]
-        if not found:
+        notebooks = [path for path in sorted(folder.rglob("*.ipynb")) if _is_executed(path.relative_to(folder), path)]
+        if not notebooks:
             raise ValueError(
                 f"with={str(folder)!r} holds no executed notebook; name a folder that `stir run` wrote into"
             )
-        for path in map(Path.resolve, found):
+        for path in map(Path.resolve, notebooks):
             check_page(path)
             page = f"runs/{_place(project, path.parent)}/{path.stem}"
             if pages.setdefault(page, path) != path:

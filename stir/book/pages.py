@@ -98,19 +98,19 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
 
 def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """The cells with folded code that shows nothing made one with the folded code after it, or else before it."""
-    kept: list[nbformat.NotebookNode] = []
+    folded: list[nbformat.NotebookNode] = []
     for number, cell in enumerate(cells):
-        before = kept[-1] if kept else None
-        if before is not None and _is_folded(before) and _is_folded(cell):
+        last = folded[-1] if folded else None
+        if last is not None and _is_folded(last) and _is_folded(cell):
             leads_on = number + 1 < len(cells) and _is_folded(cells[number + 1])
-            if not _shows(before) or (not _shows(cell) and not leads_on):
-                joined = before if _shows(before) else cell  # with what is said of its outputs, such as of a figure
-                joined.source = f"{before.source}\n\n\n{cell.source}"
-                joined.outputs = [*before.outputs, *cell.outputs]
-                kept[-1] = joined
+            if not _shows(last) or (not _shows(cell) and not leads_on):
+                joined = last if _shows(last) else cell  # with what is said of its outputs, such as of a figure
+                joined.source = f"{last.source}\n\n\n{cell.source}"
+                joined.outputs = [*last.outputs, *cell.outputs]
+                folded[-1] = joined
                 continue
-        kept.append(cell)
-    return kept
+        folded.append(cell)
+    return folded
 
 
 def _shows(cell: nbformat.NotebookNode) -> bool:

@@ -72,12 +72,12 @@ def label(name: str, different: Mapping[str, Any]) -> str:
         parameter: f"{parameter}={(texts[parameter] or _squeezed(value) or NONE)[:LONG]}"
         for parameter, value in different.items()
     }
-    room, told = LONGEST - 9 - len(name), set()
-    for parameter in sorted(safe, key=lambda each: len(safe[each])):  # so that as many as possible are told
+    room, named = LONGEST - 9 - len(name), set()
+    for parameter in sorted(safe, key=lambda each: len(safe[each])):  # so that as many as possible are named
         room -= len(safe[parameter]) + 1
         if room >= 0:
-            told.add(parameter)
-    text = f"{name}-{','.join(safe[parameter] for parameter in different if parameter in told)}"
+            named.add(parameter)
+    text = f"{name}-{','.join(safe[parameter] for parameter in different if parameter in named)}"
     return f"{text.rstrip(',=+-.')}-{_hash(different)}"
 
 

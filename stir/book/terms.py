@@ -64,8 +64,8 @@ def texts(document: nodes.document) -> Iterator[nodes.Text]:
 
 def left_alone(document: nodes.document) -> set[str]:
     """The terms that a page names in comments as words of its own."""
-    found = (NO_TERMS.search(node.astext()) for node in document.findall(nodes.raw))
-    return {term.strip() for match in found if match for term in match[1].split(",")}
+    matches = (NO_TERMS.search(node.astext()) for node in document.findall(nodes.raw))
+    return {term.strip() for match in matches if match for term in match[1].split(",")}
 
 
 def link_first_uses(document: nodes.document, terms: Mapping[str, str]) -> None:

@@ -68,8 +68,8 @@ def listed_hardware(lines: Iterable[str]) -> str:
     """Return what `hardware` has said of several runs in a few words: "AMD EPYC, 1 or 2 cores"."""
     cores: dict[str, set[int]] = {}
     for line in lines:
-        found = CORES.fullmatch(line)
-        cores.setdefault(found[1] if found else line, set()).update({int(found[2])} if found else ())
+        match = CORES.fullmatch(line)
+        cores.setdefault(match[1] if match else line, set()).update({int(match[2])} if match else ())
     names = []
     for name, counts in sorted(cores.items()):
         numbers = " or ".join(map(str, sorted(counts)))

@@ -103,8 +103,8 @@ def telling(text: str) -> Iterator[None]:
 
 def lines(folder: Path) -> list[str]:
     """What is told in a folder, the outer computation of a process first."""
-    told = []
+    texts = []
     for path in sorted(folder.glob("*-*")):
         with suppress(OSError):  # it has just ended
-            told.append(path.read_text(encoding="utf-8"))
-    return [line for line in told if line]
+            texts.append(path.read_text(encoding="utf-8"))
+    return [line for line in texts if line]

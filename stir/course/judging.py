@@ -67,14 +67,14 @@ def check_number(
     Raises:
         Unmet: it is another; if a mistake explains it, the message says so.
     """
-    found = number(value, what)
+    given = number(value, what)
     near = within * max(1.0, abs(wanted))
-    if abs(found - wanted) <= near:
+    if abs(given - wanted) <= near:
         return
     for reason, wrong in (mistakes or {}).items():
-        if abs(found - wrong) <= near:
-            raise Unmet(f"{what} is {found:.3f}, and should be {wanted:.3f}: {reason}")
-    raise Unmet(f"{what} is {found:.3f}, and should be {wanted:.3f}.")
+        if abs(given - wrong) <= near:
+            raise Unmet(f"{what} is {given:.3f}, and should be {wanted:.3f}: {reason}")
+    raise Unmet(f"{what} is {given:.3f}, and should be {wanted:.3f}.")
 
 
 def check_tensor(

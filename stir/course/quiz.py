@@ -45,8 +45,8 @@ def folded(source: str) -> str:
         if not reason:
             raise ValueError(f"the choice {_first_line(text)!r} lacks its reason; write it below, after an empty line")
         summary = html.escape(f"{letter}. {' '.join(text.split())}", quote=False)
-        told = f"**{'Right' if mark == 'x' else 'No'}.** {textwrap.dedent(f'  {reason.lstrip()}').strip()}"
-        lines.append(f'<details class="choice">\n<summary>{summary}</summary>\n\n{told}\n\n</details>')
+        response = f"**{'Right' if mark == 'x' else 'No'}.** {textwrap.dedent(f'  {reason.lstrip()}').strip()}"
+        lines.append(f'<details class="choice">\n<summary>{summary}</summary>\n\n{response}\n\n</details>')
     return "\n\n".join(lines)
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from stir.data.deferred import CARD_FORMAT, DeferredSplit, describe
 from stir.data.splits import Dataset, Split
-from stir.kept import Found, Record
+from stir.kept import Record, Stored
 
 
-def record_of(name: str, **asked: Any) -> Record:
-    """Place in the stores of the card of a data set, which is `asked` for by arguments of `load_dataset`."""
-    return Record({"kind": "data set", "format": CARD_FORMAT, "name": name, **asked})
+def record_of(name: str, **arguments: Any) -> Record:
+    """Place in the stores of the card of a data set, for these arguments of `load_dataset`."""
+    return Record({"kind": "data set", "format": CARD_FORMAT, "name": name, **arguments})
 
 
-def is_of(found: Found, state: str | None) -> bool:
-    """Whether a kept card is of the files that are here, whose `state` is None where nothing is known of them."""
-    return state in (None, found.content["state"])
+def is_current(stored: Stored, state: str | None) -> bool:
+    """True if a stored card describes the files that are here, whose `state` is None where nothing is known of them."""
+    return state in (None, stored.content["state"])
 
 
 def known_or_loaded(record: Record, state: str | None, load: Callable[[], Dataset]) -> Dataset:
@@ -28,9 +28,9 @@ def known_or_loaded(record: Record, state: str | None, load: Callable[[], Datase
         state: of its files, None where nothing is known of them.
         load: loads it.
     """
-    found = record.find()
-    if found is not None and is_of(found, state):
-        return _deferred(found, load)
+    stored = record.find()
+    if stored is not None and is_current(stored, state):
+        return _deferred(stored, load)
     dataset = load()
     (train, train_gallery), (test, test_gallery) = describe(dataset.train), describe(dataset.test)
     card = {"name": dataset.name, "classes": dataset.classes, "train": train, "test": test, "state": state}
@@ -58,10 +58,10 @@ class _Loader:
         return getattr(self._dataset, name)
 
 
-def _deferred(found: Found, load: Callable[[], Dataset]) -> Dataset:
-    """The data set that `found` describes, which loads itself when its images are needed."""
-    card, loader = found.content, _Loader(found.content, load)
+def _deferred(stored: Stored, load: Callable[[], Dataset]) -> Dataset:
+    """The data set that `stored` describes, which loads itself when its images are needed."""
+    card, loader = stored.content, _Loader(stored.content, load)
     train, test = (
-        DeferredSplit(card[split], found.tensors[split], partial(loader.split, split)) for split in ("train", "test")
+        DeferredSplit(card[split], stored.tensors[split], partial(loader.split, split)) for split in ("train", "test")
     )
     return Dataset(card["name"], train, test, tuple(card["classes"]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stir.data.classes import selected_numbers
-from stir.data.data_cards import is_of, known_or_loaded, record_of
+from stir.data.data_cards import is_current, known_or_loaded, record_of
 from stir.data.folders import UNREADABLE
 from stir.data.libraries import (
     TORCHVISION_DATASETS,
@@ -96,8 +96,8 @@ def load_dataset(
     load = partial(_load, name, classes, n_train, seed, size, unreadable, progress)
     if not deferred or name not in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
         return load()
-    asked = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
-    return known_or_loaded(record_of(name, **asked), state_of_downloads(name), load)
+    arguments = {"classes": classes, "n_train": n_train, "seed": seed, "image_size": size, "unreadable": unreadable}
+    return known_or_loaded(record_of(name, **arguments), state_of_downloads(name), load)
 
 
 def _load(
@@ -148,11 +148,11 @@ def check_dataset(
     size = _height_and_width(image_size)
     if name == "digits":
         return len(_load(name, classes, n_train, 0, size, unreadable, progress=False).test)
-    asked = {"classes": classes, "n_train": n_train, "seed": 0, "image_size": size, "unreadable": unreadable}
+    arguments = {"classes": classes, "n_train": n_train, "seed": 0, "image_size": size, "unreadable": unreadable}
     if name in [*TORCHVISION_DATASETS, *FOLDER_DATASETS]:
-        found = record_of(name, **asked).find()
-        if found is not None and is_of(found, state_of_downloads(name)):
-            return found.content["test"]["shape"][0]
+        stored = record_of(name, **arguments).find()
+        if stored is not None and is_current(stored, state_of_downloads(name)):
+            return stored.content["test"]["shape"][0]
     if name in TORCHVISION_DATASETS:
         missing_download(name)
         return None

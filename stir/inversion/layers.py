@@ -205,13 +205,13 @@ def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
 
 def _nodes_before(end: Any, without: frozenset[Any]) -> set[Any]:
     """The nodes of autograd's graph from `end` back to its leaves, on ways that lead past `without`."""
-    found, waiting = set(), [end]
+    reached, waiting = set(), [end]
     while waiting:
         node = waiting.pop()
-        if node is not None and node not in found and node not in without:
-            found.add(node)
+        if node is not None and node not in reached and node not in without:
+            reached.add(node)
             waiting += [before for before, _ in node.next_functions]
-    return found
+    return reached
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 NAMES = ("reference", "target")  # a table's own for its networks
 
 
-def determining(options: InversionOptions, worst_case: bool = False) -> dict[str, Any]:
+def options_in_key(options: InversionOptions, worst_case: bool = False) -> dict[str, Any]:
     """JSON of the options that results depend on; device, size of batches and progress are none of them.
 
     Args:
@@ -44,7 +44,7 @@ def determining(options: InversionOptions, worst_case: bool = False) -> dict[str
     }
 
 
-def keepable(models: Mapping, *measures: str | Measure) -> TypeGuard[TrainedModels]:
+def can_be_kept(models: Mapping, *measures: str | Measure) -> TypeGuard[TrainedModels]:
     """Whether keys identify all that rows depend on: networks of the store, and measures that have names."""
     return isinstance(models, TrainedModels) and not any(callable(measure) for measure in measures)
 
@@ -55,7 +55,7 @@ class KeptPairs:
     Args:
         models: the networks; their keys identify them.
         images: X, loaded or not.
-        asked: further arguments of `stir.pairwise` that rows depend on: measure, also, draws, worst_case.
+        settings: further arguments of `stir.pairwise` that rows depend on: measure, also, draws, worst_case.
         options: of the inversion.
     """
 
@@ -63,28 +63,28 @@ class KeptPairs:
         self,
         models: TrainedModels,
         images: Tensor | DeferredImages,
-        asked: Mapping[str, Any],
+        settings: Mapping[str, Any],
         options: InversionOptions,
     ) -> None:
         self.models = models
         self._keys = self._current_keys()
-        self._made_of = {"kind": "pairs", "images": fingerprint(images), **asked}
-        self._made_of |= determining(options, asked["worst_case"])
+        self._made_of = {"kind": "pairs", "images": fingerprint(images), **settings}
+        self._made_of |= options_in_key(options, settings["worst_case"])
         self._hardware = hardware(resolve_device(options.device))
 
     def _current_keys(self) -> dict[str, str]:
         return {name: self.models.key(name) for name in self.models}
 
     @property
-    def is_of_others(self) -> bool:
+    def has_retrained(self) -> bool:
         """True if a network is not the one that it was, since it had to be trained again."""
         return self._keys != self._current_keys()
 
     def find(self, layer: Layer, given_layer: Layer, reference: str) -> dict[str, Rows]:
         """Rows by target that were kept for a reference."""
         entries: dict[str, Any] = {}
-        for found in reversed(self._record(given_layer, reference).find_all()):
-            entries |= found.content
+        for stored in reversed(self._record(given_layer, reference).find_all()):
+            entries |= stored.content
         known = {target: entries.get(self._place(layer, target)) for target in self.models}
         return {
             target: [{"reference": reference, "target": target} | row for row in rows_of(entry)]

@@ -17,7 +17,7 @@ from stir.inversion.options import InversionOptions, with_changes
 from stir.scoring.cautions import warn_of_one_seed, warn_of_refusals, warn_of_scores
 from stir.scoring.draws import Draws, draw
 from stir.scoring.evaluation import Evaluation
-from stir.scoring.kept_pairs import KeptPairs, keepable
+from stir.scoring.kept_pairs import KeptPairs, can_be_kept
 from stir.scoring.question import Layer, Question
 from stir.scoring.result import COLUMNS, REFUSED, StirResult
 from stir.scoring.schedule import Task, draw_all, in_groups
@@ -133,16 +133,16 @@ def pairwise(
         raise ValueError("models holds one network; worst_case=True compares at least two")
     options = with_changes(options, changes)
     images = images if isinstance(images, DeferredImages) else gather_images(images)
-    asked: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
+    settings: dict[str, Any] = dict(measure=measure, also=tuple(also), draws=draws, worst_case=worst_case)
     unseen = torch.empty(len(images), 0)
     for both in sides:
-        Question(unseen, *both, options=options, **asked)  # checks
+        Question(unseen, *both, options=options, **settings)  # checks
     warn_of_one_seed(options, draws)
     tasks = _tasks(len(sides), [*models], worst_case)
-    kept = KeptPairs(models, images, asked, options) if keepable(models, measure, *also) else None
+    kept = KeptPairs(models, images, settings, options) if can_be_kept(models, measure, *also) else None
     rows = _kept_rows(kept, sides, models)
     if not all(pair in rows for pair in _pairs(tasks)):
-        rows = _measured(models, images, sides, tasks, asked, options, kept)
+        rows = _measure_rows(models, images, sides, tasks, settings, options, kept)
     all_rows = [row for pair in _pairs(tasks) for row in rows[pair]]
     table = pd.DataFrame([row for row in all_rows if REFUSED not in row], columns=[*COLUMNS])
     warn_of_refusals(table, measure, also, [row for row in all_rows if REFUSED in row])
@@ -187,21 +187,21 @@ def _kept_rows(kept: KeptPairs | None, sides: Sequence[tuple[Layer, Layer]], mod
     return rows
 
 
-def _measured(
+def _measure_rows(
     models: Mapping[str, nn.Module],
     images: torch.Tensor | DeferredImages,
     sides: Sequence[tuple[Layer, Layer]],
     tasks: Sequence[Task],
-    asked: dict[str, Any],
+    settings: dict[str, Any],
     options: InversionOptions,
     kept: KeptPairs | None,
 ) -> Rows:
     """The rows of all tasks: those that were kept, and those that are measured now."""
     networks = dict(models)  # reads the weights, if they were not read
-    if kept is not None and kept.is_of_others:  # some were gone, and trained again
-        kept = KeptPairs(kept.models, images, asked, options)
+    if kept is not None and kept.has_retrained:  # some were gone, and trained again
+        kept = KeptPairs(kept.models, images, settings, options)
     rows = _kept_rows(kept, sides, models)
-    questions = [Question(gather_images(images), *both, options=options, **asked) for both in sides]
+    questions = [Question(gather_images(images), *both, options=options, **settings) for both in sides]
     _measure_missing(rows, tasks, networks, questions, kept)
     return rows
 
@@ -229,12 +229,12 @@ def _measure_missing(
     for wait in (False, True):  # what another process measures meanwhile comes last, and is then found
         busy = []
         for group in groups:
-            asked = dict.fromkeys((number, name) for number, name, _ in group)
-            with kept.claimed([(questions[number].given_layer, name) for number, name in asked], wait) as claimed:
+            references = dict.fromkeys((number, name) for number, name, _ in group)
+            with kept.claimed([(questions[number].given_layer, name) for number, name in references], wait) as claimed:
                 if not claimed:
                     busy.append(group)
                     continue
-                for number, name in asked:
+                for number, name in references:
                     sides = questions[number].layer, questions[number].given_layer
                     rows |= {(number, name, target): each for target, each in kept.find(*sides, name).items()}
                 _measure(_without(rows, group), models, questions, evaluations, rows, kept)

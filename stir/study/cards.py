@@ -124,11 +124,11 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     )
     items = [f"<li>{chip(other.verdict)} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
     counts = judged.verdict.value_counts()
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
+    tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
     networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
     replicates = row.get("replicates", "networks")
     about = (
-        f"Hypotheses on this page: {len(judged)}, of which {told}. "
+        f"Hypotheses on this page: {len(judged)}, of which {tally}. "
         f"Brackets are 95% intervals over {networks} {replicates} and {judged.images.max()} images."
     )
     warned = warnings(row)
@@ -243,8 +243,8 @@ def _images(rows: pd.DataFrame, columns: Mapping[str, str], by: str) -> str:
     counts: dict[int, list[str]] = {}
     for column, count in rows.groupby(by).images.max().reindex([*columns]).dropna().items():
         counts.setdefault(int(count), []).append(columns[str(column)])
-    told = "; ".join(f"{', '.join(names)}: {count} images" for count, names in counts.items())
-    return f' <span class="warned">({text(told)})</span>' if len(counts) > 1 else ""
+    listed = "; ".join(f"{', '.join(names)}: {count} images" for count, names in counts.items())
+    return f' <span class="warned">({text(listed)})</span>' if len(counts) > 1 else ""
 
 
 def _cell(row: pd.Series) -> str:

@@ -112,12 +112,12 @@ def otherwise_name(otherwise: str) -> str:
         otherwise: as `stir.study.conclusions.disagreement` writes it.
     """
 
-    def told(match: re.Match) -> str:
+    def in_words(match: re.Match) -> str:
         parts = (each.partition(" ") for each in match[2].split(" and "))
         solvers = [solver_name(name) + space + share for name, space, share in parts]
         return f"{OTHERWISE.get(match[1], match[1])} by {' and '.join(solvers)}"
 
-    return re.sub(r"(\w+) by the solvers? ([^,]+)", told, otherwise)
+    return re.sub(r"(\w+) by the solvers? ([^,]+)", in_words, otherwise)
 
 
 def decimal(value: float, places: int = 2, signed: bool = False) -> str:

@@ -128,18 +128,18 @@ def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
     recipes = {str(finding): json.loads(recipe) for finding, recipe in firsts.recipe.dropna().items()}
     images = {str(finding): str(count) for finding, count in firsts.images.items()}
 
-    def told(values: Mapping[str, str]) -> str:
+    def listed(values: Mapping[str, str]) -> str:
         return by_finding(values, "; ")
 
     def settings(**names: str) -> str:
         texts = [(words, {key: _listed(each, name) for key, each in recipes.items()}) for name, words in names.items()]
-        return ". ".join(f"{words}: {told(values)}" for words, values in texts)
+        return ". ".join(f"{words}: {listed(values)}" for words, values in texts)
 
-    losses = told({key: _robust(each) for key, each in recipes.items()})
+    losses = listed({key: _robust(each) for key, each in recipes.items()})
     texts = {
-        "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {told(images)}",
+        "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {listed(images)}",
         "networks": settings(architecture="Architectures", width="Channels of the first stage"),
-        "replicas": told({finding: str(count) for finding, count in replicas.items()}),
+        "replicas": listed({finding: str(count) for finding, count in replicas.items()}),
         "training": settings(
             epochs="Epochs",
             batch_size="Images a step",

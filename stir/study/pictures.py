@@ -23,8 +23,8 @@ from stir.inversion.invert import Inversion, invert
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import PENULTIMATE, Representation
 from stir.inversion.trajectory import trajectory
-from stir.kept import Found, Record, circumstances
-from stir.scoring.kept_pairs import determining
+from stir.kept import Record, Stored, circumstances
+from stir.scoring.kept_pairs import options_in_key
 from stir.training.trained import TrainedModels
 
 
@@ -38,14 +38,14 @@ def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | N
         ValueError, TypeError: as `stir.invert`.
     """
     record = _record(models, images, layer, InversionOptions(**options), reference=name)
-    with _found_once(record) as found:
-        if found is None:
+    with _stored_once(record) as stored:
+        if stored is None:
             start = time.perf_counter()
             inversion = invert(models[name], images, layer=layer, **options)
             record = _record(models, images, layer, InversionOptions(**options), reference=name)  # trained now, perhaps
             _keep(record, inversion, options, {}, time.perf_counter() - start)
             return inversion
-    return Inversion(**_fields(found.content, found.tensors, images, options))
+    return Inversion(**_fields(stored.content, stored.tensors, images, options))
 
 
 def disagreeing(
@@ -68,8 +68,8 @@ def disagreeing(
     """
     names = {"reference": given, "target": target}
     record = _record(models, images, layer, InversionOptions(**options), given_layer, **names)
-    with nullcontext() if options.get("solver") else _found_once(record) as found:  # a solver is refused
-        if found is None:
+    with nullcontext() if options.get("solver") else _stored_once(record) as stored:  # a solver is refused
+        if stored is None:
             start = time.perf_counter()
             layers = {"layer": layer, "given_layer": given_layer}
             images_found = controversial(models[given], models[target], images, **layers, **options)
@@ -78,7 +78,7 @@ def disagreeing(
             _keep(record, images_found, options, more, time.perf_counter() - start)
             return images_found
     return Controversy(
-        **_fields(found.content, found.tensors, images, options), target_distance=found.tensors["target_distance"]
+        **_fields(stored.content, stored.tensors, images, options), target_distance=stored.tensors["target_distance"]
     )
 
 
@@ -134,22 +134,22 @@ def descent(
         seen = [models.key(each) for each in names]
         return Record(made_of | {"kind": "descent", "at": [*map(int, steps)], "seen_by": seen})
 
-    with _found_once(record_now()) as found:
-        if found is not None:
-            distances = dict(zip(names, found.tensors["distances"], strict=True))
-            return Descent(steps, found.tensors["sprite"].numpy().tobytes(), distances)
+    with _stored_once(record_now()) as stored:
+        if stored is not None:
+            distances = dict(zip(names, stored.tensors["distances"], strict=True))
+            return Descent(steps, stored.tensors["sprite"].numpy().tobytes(), distances)
         start = time.perf_counter()
         way = trajectory(models[name], images, steps, layer=layer, **options)
         inverted_in = time.perf_counter() - start
         seen = {each: way.distances(models[each], layer=layer, **options) for each in names}
-        made = Descent(steps, sprite(way.images[1:]), seen)
+        result = Descent(steps, sprite(way.images[1:]), seen)
         tensors = {
             "distances": torch.stack([*seen.values()]),
-            "sprite": torch.frombuffer(bytearray(made.sprite), dtype=torch.uint8),
+            "sprite": torch.frombuffer(bytearray(result.sprite), dtype=torch.uint8),
         }
         how = circumstances(hardware(resolve_device(options.get("device", "auto"))), inversion=inverted_in)
         record_now().keep({}, tensors, how=how)  # the networks were trained now, perhaps
-        return made
+        return result
 
 
 def sprite(rows: Float[Tensor, "s n c h w"], levels: int = 256) -> bytes:
@@ -184,9 +184,9 @@ def seen(
     def record() -> Record:
         return Record(about | {"layer": layer or PENULTIMATE, "target": models.key(name)})
 
-    with _found_once(record()) as found:
-        if found is not None:
-            return found.tensors["distance"]
+    with _stored_once(record()) as stored:
+        if stored is not None:
+            return stored.tensors["distance"]
         with Representation(models[name], images, layer, device=device) as represent:
             on_device = images.to(represent.device), changed.to(represent.device)
             distance = relative_distance(represent, *on_device, batch_size=len(images)).cpu()
@@ -196,11 +196,11 @@ def seen(
 
 
 @contextmanager
-def _found_once(record: Record) -> Iterator[Found | None]:
+def _stored_once(record: Record) -> Iterator[Stored | None]:
     """Yield what was kept, also by another process meanwhile, or None where it is to be made now, while others wait."""
-    found = record.find()
-    with nullcontext() if found else record.claimed():
-        yield found or record.find()
+    stored = record.find()
+    with nullcontext() if stored else record.claimed():
+        yield stored or record.find()
 
 
 def _record(
@@ -211,7 +211,7 @@ def _record(
     given_layer: str | None = None,
     **names: str,
 ) -> Record:
-    about = determining(options, worst_case="target" in names)
+    about = options_in_key(options, worst_case="target" in names)
     keys = {side: models.key(name) for side, name in names.items()}
     if given_layer not in (None, layer):
         keys["given_layer"] = given_layer
@@ -231,5 +231,5 @@ def _fields(
     content: dict[str, Any], tensors: dict[str, Tensor], images: Tensor, options: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of an `Inversion`; its seed images are drawn again."""
-    kept = {name: tensors[name] for name in ("images", "distance", "converged")}
-    return content | kept | {"seeds": InversionOptions(**options).seed_images(images), "originals": images}
+    measured = {name: tensors[name] for name in ("images", "distance", "converged")}
+    return content | measured | {"seeds": InversionOptions(**options).seed_images(images), "originals": images}

@@ -69,7 +69,7 @@ def plan(
         raise ValueError(f"parameter {twice[0]!r} is given by -p and in the grid; leave one of them out")
     base = lookup.load_scale(project, scale, source)
     folder = output.absolute() if output else project / "runs" / scale
-    made, needed = [], []
+    planned, needed = [], []
     for values in combinations(varied):
         # Workers run elsewhere: the paths that a user gives begin here.
         everything = absolute_paths(places.with_given(source, base, shared | values))
@@ -86,10 +86,10 @@ def plan(
         # What failed must not lie among the book's pages.
         place = folder / source.stem if place == project / "book" / "runs" / scale else place
         places.check_findings(place, source, everything)
-        made.append(Combination(source, scale, everything, values, place))
+        planned.append(Combination(source, scale, everything, values, place))
     common = places.label(source.stem, places.differences(source, base, base | shared)).removesuffix("-")
     return Sweep(
-        source.stem, tuple(varied), made, folder, f"{common}-{places.label('by', varied)}", [*dict.fromkeys(needed)]
+        source.stem, tuple(varied), planned, folder, f"{common}-{places.label('by', varied)}", [*dict.fromkeys(needed)]
     )
 
 

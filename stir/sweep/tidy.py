@@ -100,10 +100,10 @@ def _columns_before(sweep: Sweep) -> dict[str, list[str]]:
     """Columns of numbers, by table, that the notebook, as it is now, left in the project or in the sweep."""
     notebook = sweep.combinations[0].notebook
     folders = {*folders_of_runs(notebook.parents[1]), *(each.folder for each in sweep.combinations)}
-    made = [folder for folder in sorted(folders) if made_by(notebook, folder)]
+    executed = [folder for folder in sorted(folders) if made_by(notebook, folder)]
     columns: dict[str, list[str]] = {}
     for name in (f"{sweep.notebook}{ending}" for ending in ENDINGS):
-        paths = [folder / name for folder in made if (folder / name).exists()]
+        paths = [folder / name for folder in executed if (folder / name).exists()]
         if paths:
             columns[name] = list(dict.fromkeys(each for path in paths for each in _numbers(pd.read_csv(path))))
     return columns

@@ -80,9 +80,9 @@ def check_word(word: Any) -> None:
         (0.1, 0.3, 0.5): ("supported", "half of the images have converged, which is not fewer than half"),
     }
     for (low, high, converged), (right, reason) in cases.items():
-        told = outcome(word, low, high, converged, name="word")
-        if told != right:
-            raise Unmet(f"word({low}, {high}, {converged}) is {told!r}, and should be {right!r}: {reason}.")
+        answer = outcome(word, low, high, converged, name="word")
+        if answer != right:
+            raise Unmet(f"word({low}, {high}, {converged}) is {answer!r}, and should be {right!r}: {reason}.")
     done("4.3")
 
 
@@ -140,8 +140,8 @@ def check_hypothesis(hypothesis: Any) -> None:
         raise Unmet("`more` and `less` are exchanged: the claim is that pairs of the same kind share more.")
     for quantity, same in ((more, True), (less, False)):
         if dict(quantity.where) != {"same_kind": same}:
-            told = f"{dict(quantity.where)}, and should be {{'same_kind': {same}}}"
-            raise Unmet(f"The condition of {quantity.label!r} is {told}.")
+            condition = f"{dict(quantity.where)}, and should be {{'same_kind': {same}}}"
+            raise Unmet(f"The condition of {quantity.label!r} is {condition}.")
     if len(hypothesis.claim) < SENTENCE:
         raise Unmet("Write the claim as a sentence.")
     done("5.2")
@@ -202,23 +202,23 @@ def check_guess_of_score(guesses: Any, result: StirResult) -> None:
 
 def check_report(report: Any, result: StirResult) -> None:
     """Exercise 6.3: `report(result)` has all that a STIR value has to be told with."""
-    told = outcome(report, result, name="report")
+    reported = outcome(report, result, name="report")
     row = result.as_row()
     wanted = {name: row[name] for name in ("stir", "cka", "ceiling", "converged", "pixels", "untrained", "floor")}
     wanted |= {name: row[name] for name in ("seeds", "solver", "steps", "measure")}
     wanted |= {"interval": result.interval, "layer": result.target_taken, "images": row["n_images"]}
-    if not isinstance(told, Mapping):
+    if not isinstance(reported, Mapping):
         raise Unmet("`report` should return a dictionary.")
-    missing = [name for name in wanted if name not in told]
+    missing = [name for name in wanted if name not in reported]
     if missing:
         raise Unmet(f"The report lacks {', '.join(missing)}.")
     for name, right in wanted.items():
         if name in ("layer", "interval"):
             continue  # there are several ways to say it
-        if isinstance(right, float) and abs(number(told[name], f"The report's {name}") - right) <= ROUNDED:
+        if isinstance(right, float) and abs(number(reported[name], f"The report's {name}") - right) <= ROUNDED:
             continue
-        if told[name] != right:
-            raise Unmet(f"The report's {name} is {told[name]!r}, and should be {right!r}.")
+        if reported[name] != right:
+            raise Unmet(f"The report's {name} is {reported[name]!r}, and should be {right!r}.")
     done("6.3", "Another group could repeat this, if you add the networks.")
 
 
