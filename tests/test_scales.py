@@ -66,7 +66,7 @@ def test_agreement_is_of_what_both_judged(folders):
         "e": ("", "supported", ""),
     }
     text = scales.agreement_summary(both)
-    assert "at both scales: 3. The verdict is the same for 1, another for 2, and the opposite for 1" in text
+    assert "at both scales: 3. The verdicts agree on 1 and differ on 2, with opposite verdicts on 1 of these" in text
     assert re.findall(r"^- (\w):", text, re.MULTILINE) == ["b", "c"]
     assert scales.in_words(both[both.claim == "e"].iloc[0]) == "e: supported with two"
 
