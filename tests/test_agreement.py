@@ -38,7 +38,7 @@ def test_the_same_and_the_opposite_are_counted(verdicts):
 def test_one_alone_agrees_with_nothing(verdicts):
     counts = agreement.agreement(verdicts[["tethered"]])
     assert counts.empty and len(counts.columns) == 3 and list((counts.iloc[:, 1] / counts.verdicts).index) == []
-    assert "another verdict on 0 of 4" in agreement.answer(verdicts[["tethered"]], "solver")
+    assert "changes the verdict on 0 of 4" in agreement.answer(verdicts[["tethered"]], "solver")
 
 
 def test_the_answer_counts_hypotheses(verdicts):
