@@ -119,7 +119,9 @@ def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     assert known["a", "one"] == "2 of 2" and known["b", "one"] == "1 of 2" and known["d", "one"] == ""
     assert known["c", "one"] == "0 of 2" and known["c", "two"] == "2 of 2"
     text = scales.failure_summary(told)  # b at one, by one measure, and c at two
-    assert "at all scales: 2. For 2, nearly all" in text and "For 1, all other measures" in text and "For 1, both" in text
+    assert (
+        "at all scales: 2. For 2, nearly all" in text and "For 1, all other measures" in text and "For 1, both" in text
+    )
     told.loc[told.claim == "c", "otherwise"] = "not by the solver paper"
     assert "For 1, nearly all" in scales.failure_summary(told) and "For 0, both" in scales.failure_summary(told)
 
