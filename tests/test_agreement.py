@@ -38,13 +38,13 @@ def test_the_same_and_the_opposite_are_counted(verdicts):
 def test_one_alone_agrees_with_nothing(verdicts):
     counts = agreement.agreement(verdicts[["tethered"]])
     assert counts.empty and len(counts.columns) == 3 and list((counts.iloc[:, 1] / counts.verdicts).index) == []
-    assert "another verdict on 0 of 4" in agreement.answer(verdicts[["tethered"]], "solver")
+    assert "changes the verdict on 0 of 4" in agreement.answer(verdicts[["tethered"]], "solver")
 
 
 def test_the_answer_counts_hypotheses(verdicts):
     answer = agreement.answer(verdicts, "solver", ["Of a few images."])
-    assert "Another solver leads to another verdict on 2 of 4 hypotheses, and to the opposite on 1." in answer
+    assert "Another solver changes the verdict on 2 of 4 hypotheses, and reverses it on 1." in answer
     assert "Of a few images." in answer
-    assert "the opposite on none." in agreement.answer(verdicts[["tethered", "paper"]], "solver")
+    assert "reverses it on none." in agreement.answer(verdicts[["tethered", "paper"]], "solver")
     parted = pd.DataFrame({"tethered": ["not supported"], "nearest": ["supported"], "paper": ["contradicted"]})
-    assert "another verdict on 1 of 1 hypotheses, and to the opposite on none." in agreement.answer(parted, "solver")
+    assert "changes the verdict on 1 of 1 hypotheses, and reverses it on none." in agreement.answer(parted, "solver")

@@ -184,7 +184,7 @@ def test_the_executed_finding_is_in_the_book(site, browser):
     assert tab.locator("article .cell_output .drawing").count() == 4
     assert tab.locator("article table").count() >= 4
     tab.goto((site / "index.html").as_uri())
-    found = tab.locator("article p", has_text="What was found").inner_text()
+    found = tab.locator("article p", has_text="What we found").inner_text()
     assert found.count("[") == 3  # each number with its interval
     assert tab.locator("article .drawing").count() == 1
 

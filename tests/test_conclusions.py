@@ -115,7 +115,7 @@ def test_the_summary_of_verdicts_beyond_the_pixels():
     }
     claims |= {"z": "not supported", "z, beyond the pixels": "not supported", "w": "supported"}
     summary = conclusions.beyond_pixels_summary(pd.DataFrame({"claim": claims.keys(), "verdict": claims.values()}))
-    assert "as well: 3. Supported of these: 2; supported beyond the pixels too: 1." in summary
+    assert "own similarity: 3. Of these, supported: 2; supported beyond the pixels too: 1." in summary
     assert summary.endswith("\n\n- *x*: supported; beyond the pixels not supported.")
 
 

@@ -20,7 +20,7 @@ def test_each_notebook_has_a_line_with_the_time_of_its_last_run(tmp_path):
     assert len(lines) == len(TINY) + 1 and max(map(len, lines)) <= 100
     times = {line.split()[0]: line.split()[1:3] for line in lines}
     assert times["loss"] == ["3:05", "min"] and times["dataset"][0] == times["networks"][0] == "-"
-    assert any("Loss: does the way of training decide what is ignored?" in line for line in lines)
+    assert any("Loss: does the training loss decide what is ignored?" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", TINY)

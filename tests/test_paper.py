@@ -39,7 +39,7 @@ def test_a_claim_has_the_hypotheses_that_test_it(judged, table):
     assert "The two directions differ" in second
     assert "More than the reverse: 0.20 [0.10,\N{NO-BREAK SPACE}0.30]" in second
     assert "<b>" not in source
-    assert "claims nothing of the kind" in paper.beside(judged.assign(finding="controversial"), table)
+    assert "makes no such claim" in paper.beside(judged.assign(finding="controversial"), table)
 
 
 def test_differences_are_those_of_this_run(judged, table):

@@ -66,7 +66,7 @@ def test_agreement_is_of_what_both_judged(folders):
         "e": ("", "supported", ""),
     }
     text = scales.agreement_summary(both)
-    assert "at both scales: 3. The verdict is the same for 1, another for 2, and the opposite for 1" in text
+    assert "at both scales: 3. The verdicts agree on 1 and differ on 2, with opposite verdicts on 1 of these" in text
     assert re.findall(r"^- (\w):", text, re.MULTILINE) == ["b", "c"]
     assert scales.in_words(both[both.claim == "e"].iloc[0]) == "e: supported with two"
 
@@ -119,9 +119,11 @@ def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     assert known["a", "one"] == "2 of 2" and known["b", "one"] == "1 of 2" and known["d", "one"] == ""
     assert known["c", "one"] == "0 of 2" and known["c", "two"] == "2 of 2"
     text = scales.failure_summary(told)  # b at one, by one measure, and c at two
-    assert "at all scales: 2. Of 2 nearly all" in text and "Of 1 all other measures" in text and "Of 1 both" in text
+    assert (
+        "at all scales: 2. For 2, nearly all" in text and "For 1, all other measures" in text and "For 1, both" in text
+    )
     told.loc[told.claim == "c", "otherwise"] = "not by the solver paper"
-    assert "Of 1 nearly all" in scales.failure_summary(told) and "Of 0 both" in scales.failure_summary(told)
+    assert "For 1, nearly all" in scales.failure_summary(told) and "For 0, both" in scales.failure_summary(told)
 
 
 def test_what_failed_beyond_the_pixels_is_told_with_its_room(tmp_path, monkeypatch):

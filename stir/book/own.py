@@ -161,4 +161,4 @@ def _first_page(notebooks: Mapping[str, Path], labels: Mapping[str, str]) -> str
         cells = [str(counts.get(word, 0)) if len(counts) else "" for word in WORDS]
         words = [f"[{listing.title(path)}]({page}.ipynb)", labels[page], *cells]
         lines.append(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in words)} |")
-    return "\n".join([*lines, "", "*Verdicts on the hypotheses of each run; its page tells how they came about.*", ""])
+    return "\n".join([*lines, "", "*Verdicts on the hypotheses of each run; see its page for details.*", ""])

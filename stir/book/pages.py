@@ -29,8 +29,8 @@ MOST_LINKS = 8  # to other runs of a notebook
 # Tags of the cells that a page opens with, in this order, wherever they stand in the notebook.
 ANSWER = ("answer", "answer-figure")
 # Where that figure was made; in a book a link to the top of the page, by the theme's name of it.
-MOVED = "*What came of this is the figure at the top of the page.*"
-MOVED_IN_BOOK = '<a href="#main-content">What came of this is the figure at the top of the page.</a>'
+MOVED = "*The resulting figure is at the top of the page.*"
+MOVED_IN_BOOK = '<a href="#main-content">The resulting figure is at the top of the page.</a>'
 
 
 def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:

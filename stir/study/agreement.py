@@ -71,7 +71,7 @@ def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> st
     other = changed(verdicts)
     to_opposite = other.iloc[:, 1:].eq(other.iloc[:, 0].map(OPPOSITE), axis=0).any(axis=1).sum()
     words = (
-        f"Another {choice} leads to another verdict on {len(other)} of {len(verdicts)} hypotheses, "
-        f"and to the opposite on {to_opposite or 'none'}."
+        f"Another {choice} changes the verdict on {len(other)} of {len(verdicts)} hypotheses, "
+        f"and reverses it on {to_opposite or 'none'}."
     )
     return opening(words, *about)

@@ -19,7 +19,7 @@ from stir.study.naming import decimal, otherwise_name
 MARKS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "not judged": "?"}
 LEGEND = {
     "supported": "the whole interval of the difference lies above zero",
-    "not supported": "the interval reaches over zero, or there are too few networks; neither means refuted",
+    "not supported": "the interval includes zero, or there are too few networks; neither means refuted",
     "contradicted": "the whole interval lies below zero",
     "not judged": "too few of the images <i>X′</i> converged",
 }
@@ -133,7 +133,7 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     )
     warned = warnings(row)
     if warned:
-        about = f"Beside the first verdict: {text('; '.join(warned))}. {about}"
+        about = f"On the first verdict: {text('; '.join(warned))}. {about}"
     listed = f"<ul>{''.join(items)}</ul>" if items else ""
     return f'<div class="answer {_kind(row)}"><p>{sentence}</p>{listed}<p class="small">{about}</p></div>'
 

@@ -150,8 +150,8 @@ def beyond_pixels_summary(judged: pd.DataFrame) -> str:
     }
     supported = [beyond for verdict, beyond in both.values() if verdict == "supported"]
     counts = (
-        f"Hypotheses that are judged on what STIR has beyond the pixels' own similarity as well: {len(both)}. "
-        f"Supported of these: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
+        f"Hypotheses also judged on how far STIR exceeds the pixels' own similarity: {len(both)}. "
+        f"Of these, supported: {len(supported)}; supported beyond the pixels too: {supported.count('supported')}."
     )
     changes = [
         f"- *{as_markdown(claim)}*: {verdict}; beyond the pixels {beyond}."

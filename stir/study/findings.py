@@ -215,12 +215,12 @@ def _recipe(cards: Mapping[str, Mapping]) -> str:
 # Columns of a table of pairs, in the order of the page.
 DIAGNOSTICS = ["distance_median", "distance_p90", "converged", "ceiling", "moved", "towards", "pixels", "untrained"]
 DIAGNOSTICS_SAID = (
-    "A score made of images that are not represented alike says nothing. Distance: relative, of x′ from x in the "
+    "A score says nothing if the images are not represented alike. Distance: relative, of x′ from x in the "
     "reference’s representation, median and 90th percentile. Converged: the share of the images within the tolerance. "
-    "Ceiling: STIR of a network with itself; nothing above it can be read as anything. Moved: how far X′ lies from the "
+    "Ceiling: STIR of a network with itself; no score above it means anything. Moved: how far X′ lies from the "
     "seeds. Towards: its distance from X as a share of the seeds’. Pixels: the similarity of X and X′ themselves. "
-    "Untrained: the score of a fresh network. Neither has learnt to ignore anything, and STIR tells of the target to "
-    "the extent that it is above them. Means over the networks of each kind."
+    "Untrained: the score of a fresh network. Neither has learnt to ignore anything; STIR says something about the "
+    "target only to the extent that it is above them. Means over the networks of each kind."
 )
 
 

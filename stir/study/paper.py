@@ -37,7 +37,7 @@ class Claim:
 CLAIMS: dict[str, tuple[Claim, ...]] = {
     "initialization": (
         Claim(
-            "Two networks that differ in their seed alone look alike to CKA and yet share far fewer invariances",
+            "Two networks that differ only in their seed look alike to CKA but share far fewer invariances",
             ["look more alike than they share"],
         ),
         Claim("Adversarial training closes that gap", ["narrows that gap"]),
@@ -59,18 +59,21 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
             "Networks trained on different data share fewer invariances",
             ["trained on the same data share more", "other data set"],
         ),
-        Claim("Less so when robust", ["cost standard networks more", "robust ones share more"]),
+        Claim(
+            "Robust networks are affected less",
+            ["cost standard networks more", "robust ones share more"],
+        ),
     ),
     "robustness": (
         Claim(
-            "The more robust a network is trained to be, the more it resembles every other one",
+            "The more robust a network is trained to be, the more it resembles every other network",
             ["largest radius"],
-            "Jones et al. (2022), of another measure",
+            "Jones et al. (2022), about another measure",
         ),
     ),
     "updates": (
         Claim(
-            "A network that is retrained as data are added keeps some of its invariances and loses others",
+            "A network retrained on added data keeps some of its invariances and loses others",
             ["version", "update", "Update"],
         ),
     ),
@@ -88,12 +91,12 @@ def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
     claims = CLAIMS.get(finding, ())
     rows = "".join(f"<tr><td>{_said(claim)}</td><td>{_measured(claim, judged)}</td></tr>" for claim in claims)
     listed = (
-        '<table class="beside"><thead><tr><th scope="col">said</th><th scope="col">measured here</th></tr></thead>'
+        '<table class="beside"><thead><tr><th scope="col">claimed</th><th scope="col">measured here</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-    nothing = "<p>The paper claims nothing of the kind; its authors’ code has a loss that finds such images.</p>"
+    nothing = "<p>The paper makes no such claim; its authors’ code has a loss that finds such images.</p>"
     reasons = "".join(f"<li><em>{topic}.</em> {text(said)}.</li>" for topic, said in differences(judged, table))
-    why = "<p>Why what was measured may differ from what was said, beside chance:</p>"
+    why = "<p>Besides chance, these differences may explain why a measurement disagrees with a claim:</p>"
     return f"{listed if rows else nothing}{why}<ul>{reasons}</ul>"
 
 
@@ -110,7 +113,7 @@ def on_claims(judged: pd.DataFrame) -> str:
             rows = tests_of(claim, judged.loc[judged.finding == finding])
             parts.append(rows.assign(finding=f"{finding} {number}", question=f"{claim.source}: {claim.says}"))
     together = pd.concat(parts)
-    caption = "Differences that a hypothesis says are above zero; what has no cell was not measured at that scale."
+    caption = "Differences that a hypothesis says are above zero; an empty cell was not measured at that scale."
     return cards.grid(together, scales, by="scale", caption=caption) + cards.legend(together.verdict)
 
 
@@ -214,7 +217,8 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
         yield "Updates", f"They add 5,000 images at a time, up to 45,000; here the sets hold {sizes} images"
     yield (
         "Inversion",
-        "They take the best of 1,000 normalized gradient steps of length 0.5, past some ReLUs of ResNets; here "
+        "They take the best of 1,000 normalized gradient steps of length 0.5, with gradients that pass some ReLUs of "
+        "ResNets unchanged; here "
         f"{solver_name(first.solver)} makes {first.steps:.0f} steps towards the image nearest to the seed, with the "
         "network’s own gradients",
     )

@@ -35,7 +35,7 @@ def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
 def _chance(row: pd.Series) -> Iterator[str]:
     replicates = row.get("replicates", "networks")
     if row.verdict == "not judged":
-        yield f"It could not be judged: in one of its means {row.converged:.0%} of the images X′ converged."
+        yield f"It could not be judged: in one of its means only {row.converged:.0%} of the images X′ converged."
     elif row.verdict == "contradicted":
         yield f"The opposite was measured: the whole interval, {interval(row)}, lies below zero."
     elif not row.replicated:
@@ -55,16 +55,16 @@ def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Ite
         for quantity in (more, less):
             stir, pixels = _mean(quantity, "stir", table), _mean(quantity, "pixels", table)
             yield (
-                f"{quantity.label.removesuffix(BEYOND_PIXELS)}: on these X′ the raw pixels score {decimal(pixels)}, so "
-                f"that there is room for at most {decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
+                f"{quantity.label.removesuffix(BEYOND_PIXELS)}: on these X′ the raw pixels score {decimal(pixels)}, "
+                f"which leaves room for at most {decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
             )
         if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
-            yield "So the claim asks for more than there is room for."
+            yield "So there is not enough room for what the claim says."
     elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
-        yield f"There is next to no gap ({decimal(row.more_value)}) that could be larger than the other."
+        yield f"The gap that should be larger is next to nothing ({decimal(row.more_value)})."
     elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
         means = f"{decimal(row.more_value)} and {decimal(row.less_value)}"
-        yield f"Both means are near 1 ({means}), which leaves little between them."
+        yield f"Both means are near 1 ({means}), which leaves little room for a difference."
 
 
 def room(row: pd.Series, table: pd.DataFrame) -> str:
@@ -89,14 +89,14 @@ def _inversion(row: pd.Series) -> Iterator[str]:
     if row.otherwise:
         yield f"The inversion may matter: {otherwise_name(row.otherwise)}."
     elif row.converged >= ENOUGH_CONVERGED:
-        yield f"The inversion is hardly at fault: {row.converged:.0%} of X′ converged, and no other solver disagrees."
+        yield f"The inversion is an unlikely cause: {row.converged:.0%} of X′ converged, and no other solver disagrees."
 
 
 def _measures(row: pd.Series) -> Iterator[str]:
     if row.get("measures") and row.verdict != "not judged":
         count, _, total = row.measures.partition(" of ")
-        alone = " The measure is hardly at fault." if count == total else ""
-        yield f"Of {total} other measures of similarity {count} lead to the same verdict.{alone}"
+        alone = " The measure is an unlikely cause." if count == total else ""
+        yield f"{row.measures} other measures of similarity lead to the same verdict.{alone}"
 
 
 def as_html(judged: pd.DataFrame, table: pd.DataFrame) -> str:
@@ -107,7 +107,7 @@ def as_html(judged: pd.DataFrame, table: pd.DataFrame) -> str:
     """
     rows = failed(judged)
     if rows.empty:
-        return "<p>Every hypothesis of this page is supported.</p>"
+        return "<p>Every hypothesis on this page is supported.</p>"
     items = []
     for _, row in rows.iterrows():
         reasons = "".join(f"<li>{text(reason)}</li>" for reason in why(row, table))

@@ -126,8 +126,8 @@ def agreement_summary(both: pd.DataFrame) -> str:
     numbers = judged.agreement.value_counts()
     same, opposite = int(numbers.get("same", 0)), int(numbers.get("opposite", 0))
     lines = [
-        f"Hypotheses that were judged at both scales: {len(judged)}. The verdict is the same for {same}, another for "
-        f"{len(judged) - same}, and the opposite for {opposite} of these.",
+        f"Hypotheses judged at both scales: {len(judged)}. The verdicts agree on {same} and differ on "
+        f"{len(judged) - same}, with opposite verdicts on {opposite} of these.",
         "",
     ]
     others = judged.loc[judged.agreement != "same"]
@@ -171,9 +171,9 @@ def failure_summary(judged: pd.DataFrame) -> str:
     counts = failed.measures.str.partition(" of ")
     measure = (counts[0] == counts[2]) & (failed.measures != "")
     return (
-        f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. Of {inversion.sum()} nearly all "
-        "images X′ converged and no other solver disagrees, so that the inversion is hardly at fault. Of "
-        f"{measure.sum()} all other measures of similarity say the same, so that the measure is not. Of "
-        f"{(inversion & measure).sum()} both is so. The section *What is not supported* of each page tells what else "
-        "the figures say of why: chance, or no room beyond the pixels."
+        f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. For {inversion.sum()}, nearly "
+        "all images X′ converged and no other solver disagrees, so the inversion is an unlikely cause. For "
+        f"{measure.sum()}, all other measures of similarity agree, so the measure is an unlikely cause. For "
+        f"{(inversion & measure).sum()}, both hold. The section *What is not supported* of each page has the other "
+        "causes that the figures suggest: chance, or no room beyond the pixels."
     )
