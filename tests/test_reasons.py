@@ -30,7 +30,7 @@ STIR = Hypothesis("a above b", Quantity("STIR of a", "stir", OF_A), Quantity("ST
 
 def test_chance_and_the_opposite():
     unsure = why(STIR, table())
-    assert "reaches over zero: with 6 networks a true difference of as much as 0.0" in unsure
+    assert "includes zero: with 6 networks a true difference of as much as 0.0" in unsure
     assert "The inversion is an unlikely cause: 100%" in unsure
     assert "The opposite was measured: the whole interval, −0.3" in why(STIR, table(a=0.2))
 

@@ -43,7 +43,7 @@ def _chance(row: pd.Series) -> Iterator[str]:
     else:
         sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
         yield (
-            f"The difference {sign}, and its interval, {interval(row)}, reaches over zero: with {row.networks} "
+            f"The difference {sign}, and its interval, {interval(row)}, includes zero: with {row.networks} "
             f"{replicates} a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
         )
 
