@@ -11,18 +11,22 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from helpers.project import PROJECT, TINY, execute_tiny, notebook
 from hypothesis import settings
 from PIL import Image
 
-from stir.book.freshness import reads_tables
-from stir.data import Dataset, Split, load_dataset
+# stir and PyTorch are imported where a fixture needs them: the process that only hands out tests needs neither, and
+# the others would wait for it.
+if TYPE_CHECKING:
+    import torch
+
+    from stir.data import Dataset, Split
 
 # What takes longest comes first, so that two processes that share the files end together; `test_book` makes the pages
 # that `test_runner` looks at too.
@@ -51,12 +55,16 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """So that everything is computed in this process, where it can be watched."""
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def gpu() -> torch.device:
     """Without one, the tests that ask for it are skipped."""
+    import torch
+
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     return torch.device("cuda")
@@ -64,17 +72,23 @@ def gpu() -> torch.device:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
+    from stir.data import load_dataset
+
     return load_dataset("digits")
 
 
 @pytest.fixture(scope="session")
 def few(digits) -> Split:
+    from stir.data import Split
+
     return Split(digits.train.images[:300], digits.train.labels[:300])
 
 
 @pytest.fixture(scope="session")
 def small(digits) -> Dataset:
     """A few digits at a quarter of their pixels."""
+    from stir.data import Dataset, Split
+
     train = Split(digits.train.images[:64, :, ::2, ::2].clone(), digits.train.labels[:64])
     test = Split(digits.test.images[:32, :, ::2, ::2].clone(), digits.test.labels[:32])
     return Dataset("small", train, test, digits.classes)
@@ -125,6 +139,8 @@ def executed(tmp_path_factory, worker_id) -> Path:
 
 
 def _execute_all(shared: Path) -> None:
+    from stir.book.freshness import reads_tables
+
     folder = shared / "book" / "runs" / "digits"
     shutil.copytree(PROJECT / "notebooks", shared / "notebooks")
     folder.mkdir(parents=True)

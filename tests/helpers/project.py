@@ -4,8 +4,6 @@ from pathlib import Path
 
 import nbformat
 
-from stir.book import runner
-
 PROJECT = Path(__file__).parents[2]
 
 FEW = {"n_train": 200, "width": 4, "epochs": 1}
@@ -65,6 +63,8 @@ def notebook(name: str, project: Path = PROJECT) -> Path:
 
 def execute_tiny(name: str, folder: Path, **more) -> None:
     """Execute a notebook with its parameters in `TINY`, and more, into the folder `book/runs/<scale>` of a project."""
+    from stir.book import runner  # tests/conftest.py says why here
+
     runner.execute(notebook(name, folder.parents[2]), TINY[name] | more, folder, scale="digits")
 
 
