@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit as student_quantile
 from torch import Tensor
 
 from stir.similarity.cka import linear_cka
@@ -43,7 +43,7 @@ def mean_similarity(
     variance = (len(groups) - 1) ** 2 / len(groups) * _fisher_z(left_out).var()
     if shared and len(draws) > 1:
         variance = variance + _fisher_z(values).var() / len(draws)
-    half_width = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance)
+    half_width = float(student_quantile(len(groups) - 1, 0.975)) * math.sqrt(variance)
     centre = _fisher_z(mean)
     return mean.item(), (math.tanh(centre - half_width), math.tanh(centre + half_width))
 

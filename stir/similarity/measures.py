@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from stir.similarity.cka import MIN_IMAGES, check_features, cosine, linear_cka, rounding_error, to_float64, unbiased_cka
@@ -108,6 +107,8 @@ def rsa(x: Tensor, y: Tensor) -> float:
     >>> round(rsa(x, -2 * x), 9)
     1.0
     """
+    from scipy.stats import spearmanr  # only here: it takes longer to import than all other SciPy that stir needs
+
     distances = []
     for features in _features(x, y):
         own = torch.pdist(features.shifted)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtr as student_cdf
+from scipy.special import stdtrit as student_quantile
 
 from stir.similarity.intervals import GROUPS
 from stir.study.hypothesis import Quantity
@@ -54,7 +55,7 @@ class Estimate:
         Source: Fisher (1921), "On the 'probable error' of a coefficient of correlation deduced from a small sample";
         the error on the z scale is that of the delta method, error / (1 - value^2).
         """
-        half_width = self.error * float(student.ppf(0.975, self.freedom)) if self.freedom else math.nan
+        half_width = self.error * float(student_quantile(self.freedom, 0.975)) if self.freedom else math.nan
         if not self.similarity or not half_width:
             return self.value - half_width, self.value + half_width
         value = min(max(self.value, -1 + 1e-12), 1 - 1e-12)  # where the scale ends
@@ -68,7 +69,7 @@ class Estimate:
             return 1.0
         if not self.error:
             return float(self.value == 0)
-        return float(2 * student.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * student_cdf(self.freedom, -abs(self.value) / self.error))
 
     def __str__(self) -> str:
         return number(self.value, *self.interval)
@@ -219,7 +220,7 @@ def _image_freedom(rows: pd.DataFrame) -> int:
 
 def _image_error(value: str, rows: pd.DataFrame) -> float:
     """Standard error over images of the mean of a value over pairs."""
-    quantile = student.ppf(0.975, _image_freedom(rows))
+    quantile = student_quantile(_image_freedom(rows), 0.975)
     errors = []
     for name in ERROR_COLUMNS.get(value, (value,)):
         half_widths = (rows.loc[:, f"{name}_high"] - rows.loc[:, f"{name}_low"]) / 2
