@@ -71,6 +71,13 @@ def test_rates_with_the_limit_beside_them(monkeypatch, tmp_path):
     monkeypatch.setitem(rates.SIZES, "small", rates.Size(4, (2, 4), 256, False))
     monkeypatch.setattr(rates, "PIXELS", 8)
     monkeypatch.setattr(rates, "matrix_rate", lambda device, dtype: 1e12)
+    recipes, training = [], rates.train
+
+    def train(model, split, recipe, **options):
+        recipes.append(recipe)
+        return training(model, split, recipe, **options)
+
+    monkeypatch.setattr(rates, "train", train)
     invert = bench.Bench.invert
     monkeypatch.setattr(bench.Bench, "invert", lambda self, *arguments, **_: invert(self, *arguments, steps=5))
     output = tmp_path / "rates.jsonl"
@@ -85,6 +92,8 @@ def test_rates_with_the_limit_beside_them(monkeypatch, tmp_path):
     assert rate["share"] == pytest.approx(rate["value"] / rate["limit"], rel=0.02, abs=1e-3)
     assert [line["loss"] for line in (standard, adversarial)] == ["standard", "adversarial-l2"]
     assert standard["value"] > 0 and adversarial["value"] > 0
+    assert [recipe.loss for recipe in recipes] == ["standard", "adversarial-l2"]
+    assert recipes[0].attack is None and recipes[1].attack.steps == 3  # which takes longer, on an idle machine
 
 
 def test_rates_have_goals_on_a_gpu_at_full_size(monkeypatch):

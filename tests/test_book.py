@@ -276,6 +276,17 @@ def test_what_a_page_leads_to_is_there(site):
     assert slides and all("/mathjax/" in text for text in slides)
 
 
+def test_every_slide_fits_a_screen(site, browser):
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    for path in sorted(site.glob("slides/*.html")):
+        tab.goto(path.as_uri())
+        tab.wait_for_function("MathJax.startup?.promise !== undefined")
+        tab.evaluate("MathJax.startup.promise")
+        heights = tab.evaluate("[...document.querySelectorAll('section')].map((slide) => slide.offsetHeight)")
+        assert max(heights) <= 721, (path.name, heights)
+    tab.close()
+
+
 def test_each_term_leads_to_its_definition_from_its_first_use(site, browser):
     tab = browser.new_page()
     tab.goto((site / "idea.html").as_uri())

@@ -44,6 +44,8 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     )
     assert row["difference_value"] == pytest.approx(0.4)
     assert row["more_low"] < 0.9 < row["more_high"]
+    chained = table.assign(reference_unit=table.reference, target_unit=table.target)
+    assert judge([GAP], chained).replicates[0] == "chains"
     again = Hypothesis.from_json(row["definition"])
     assert again == GAP
     (other,) = judge([again], table, measure="rsa").to_dict("records")

@@ -98,19 +98,19 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
 
 def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """The cells with folded code that shows nothing made one with the folded code after it, or else before it."""
-    folded: list[nbformat.NotebookNode] = []
+    merged: list[nbformat.NotebookNode] = []
     for number, cell in enumerate(cells):
-        last = folded[-1] if folded else None
+        last = merged[-1] if merged else None
         if last is not None and _is_folded(last) and _is_folded(cell):
             leads_on = number + 1 < len(cells) and _is_folded(cells[number + 1])
             if not _shows(last) or (not _shows(cell) and not leads_on):
                 joined = last if _shows(last) else cell  # with what is said of its outputs, such as of a figure
                 joined.source = f"{last.source}\n\n\n{cell.source}"
                 joined.outputs = [*last.outputs, *cell.outputs]
-                folded[-1] = joined
+                merged[-1] = joined
                 continue
-        folded.append(cell)
-    return folded
+        merged.append(cell)
+    return merged
 
 
 def _shows(cell: nbformat.NotebookNode) -> bool:

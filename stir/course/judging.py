@@ -67,14 +67,14 @@ def check_number(
     Raises:
         Unmet: it is another; if a mistake explains it, the message says so.
     """
-    given = number(value, what)
+    answer = number(value, what)
     near = within * max(1.0, abs(wanted))
-    if abs(given - wanted) <= near:
+    if abs(answer - wanted) <= near:
         return
     for reason, wrong in (mistakes or {}).items():
-        if abs(given - wrong) <= near:
-            raise Unmet(f"{what} is {given:.3f}, and should be {wanted:.3f}: {reason}")
-    raise Unmet(f"{what} is {given:.3f}, and should be {wanted:.3f}.")
+        if abs(answer - wrong) <= near:
+            raise Unmet(f"{what} is {answer:.3f}, and should be {wanted:.3f}: {reason}")
+    raise Unmet(f"{what} is {answer:.3f}, and should be {wanted:.3f}.")
 
 
 def check_tensor(

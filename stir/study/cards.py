@@ -109,6 +109,11 @@ def warnings(row: pd.Series) -> list[str]:
     return parts
 
 
+def replicates(row: pd.Series) -> str:
+    """What the intervals of a verdict count besides images: "networks", or "chains" of versions of one."""
+    return str(row.get("replicates", "networks"))
+
+
 def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     """HTML of the answer that a finding's page opens with: its first hypothesis in a sentence, then the others.
 
@@ -126,10 +131,9 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     counts = judged.verdict.value_counts()
     tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
     networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
-    replicates = row.get("replicates", "networks")
     about = (
         f"Hypotheses on this page: {len(judged)}, of which {tally}. "
-        f"Brackets are 95% intervals over {networks} {replicates} and {judged.images.max()} images."
+        f"Brackets are 95% intervals over {networks} {replicates(row)} and {judged.images.max()} images."
     )
     warned = warnings(row)
     if warned:
@@ -188,7 +192,7 @@ def question(judged: pd.DataFrame, links: Mapping[str, str]) -> str:
     """
     groups = judged.groupby("scale", sort=False)
     measured = "; ".join(
-        f"{scale}: {rows.networks.max()} {rows.iloc[0].get('replicates', 'networks')}, {rows.images.max()} images"
+        f"{scale}: {rows.networks.max()} {replicates(rows.iloc[0])}, {rows.images.max()} images"
         for scale, rows in groups
     )
     heading = f'<a href="{text(links[judged["scale"].iloc[0]])}">{text(judged.question.iloc[0])}</a>'

@@ -131,18 +131,18 @@ def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
     recipes = {str(finding): json.loads(recipe) for finding, recipe in firsts.recipe.dropna().items()}
     images = {str(finding): str(count) for finding, count in firsts.images.items()}
 
-    def listed(values: Mapping[str, str]) -> str:
+    def grouped(values: Mapping[str, str]) -> str:
         return by_finding(values, "; ")
 
     def settings(**names: str) -> str:
         texts = [(words, {key: _listed(each, name) for key, each in recipes.items()}) for name, words in names.items()]
-        return ". ".join(f"{words}: {listed(values)}" for words, values in texts)
+        return ". ".join(f"{words}: {grouped(values)}" for words, values in texts)
 
-    losses = listed({key: _robust(each) for key, each in recipes.items()})
+    losses = grouped({key: _robust(each) for key, each in recipes.items()})
     texts = {
-        "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {listed(images)}",
+        "images": f"Test images of {_name(judged.dataset.mode().iloc[0])}: {grouped(images)}",
         "networks": settings(architecture="Architectures", width="Channels of the first stage"),
-        "replicas": listed({finding: str(count) for finding, count in replicas.items()}),
+        "replicas": grouped({finding: str(count) for finding, count in replicas.items()}),
         "training": settings(
             epochs="Epochs",
             batch_size="Images a step",

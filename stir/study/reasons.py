@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from stir.study.cards import chip, interval, text
+from stir.study.cards import chip, interval, replicates, text
 from stir.study.conclusions import ENOUGH_CONVERGED
 from stir.study.estimates import pairs_where
 from stir.study.hypothesis import BEYOND, BEYOND_PIXELS, Hypothesis, Quantity
@@ -33,18 +33,17 @@ def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
 
 
 def _chance(row: pd.Series) -> Iterator[str]:
-    replicates = row.get("replicates", "networks")
     if row.verdict == "not judged":
         yield f"It could not be judged: in one of its means only {row.converged:.0%} of the images X′ converged."
     elif row.verdict == "contradicted":
         yield f"The opposite was measured: the whole interval, {interval(row)}, lies below zero."
     elif not row.replicated:
-        yield f"There are too few {replicates} of a kind to tell how it varies from one to another."
+        yield f"There are too few {replicates(row)} of a kind to tell how it varies from one to another."
     else:
         sign = "has the sign of the claim" if row.difference_value > 0 else "has the opposite sign"
         yield (
             f"The difference {sign}, and its interval, {interval(row)}, includes zero: with {row.networks} "
-            f"{replicates} a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
+            f"{replicates(row)} a true difference of as much as {decimal(row.difference_high)} cannot be ruled out."
         )
 
 
@@ -61,7 +60,7 @@ def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Ite
         if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
             yield "So there is not enough room for what the claim says."
     elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
-        yield f"The gap that should be larger is next to nothing ({decimal(row.more_value)})."
+        yield f"The gap that the claim says is the larger one is itself next to nothing ({decimal(row.more_value)})."
     elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
         means = f"{decimal(row.more_value)} and {decimal(row.less_value)}"
         yield f"Both means are near 1 ({means}), which leaves little room for a difference."
@@ -87,7 +86,7 @@ def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
 
 def _inversion(row: pd.Series) -> Iterator[str]:
     if row.otherwise:
-        yield f"The inversion may matter: {otherwise_name(row.otherwise)}."
+        yield f"The inversion may matter. The verdict with other solvers: {otherwise_name(row.otherwise)}."
     elif row.converged >= ENOUGH_CONVERGED:
         yield f"The inversion is an unlikely cause: {row.converged:.0%} of X′ converged, and no other solver disagrees."
 
