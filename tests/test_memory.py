@@ -168,6 +168,7 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 model, images = stir.build_model("resnet18", 10, width=64).eval(), torch.rand(128, 3, 64, 64)
 split, quiet = Split(images, torch.arange(128) % 10), dict(device="cpu", progress=False)
+large = torch.rand(1, 3, 1024, 1024)  # its first convolution takes 256 MiB, more than what was freed can hold
 expected = stir.features(model, images, device="cpu", batch_size=8)
 settle()
 with warnings.catch_warnings(record=True) as warned:
@@ -188,8 +189,8 @@ with warnings.catch_warnings(record=True) as warned:
             100,
             r"True\nmemory does not suffice for 128 images at once \(.*can't allocate memory.*going on with 64",
         ),
-        ("stir.features(model, images, device='cpu')", 1, "^MemoryError: memory does not suffice .*; take .* smaller"),
-        ("stir.invert(model, images[:16], steps=1, **quiet)", 1, "^MemoryError: memory does not suffice .*; take "),
+        ("stir.features(model, large, device='cpu')", 1, "^MemoryError: memory does not suffice .*; take .* smaller"),
+        ("stir.invert(model, large, steps=1, **quiet)", 1, "^MemoryError: memory does not suffice .*; take "),
         ("train(model, split, Recipe(epochs=1), **quiet)", 120, r"^MemoryError: .*\); lower batch_size, or"),
     ],
 )
