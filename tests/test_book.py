@@ -270,7 +270,7 @@ def test_what_a_page_leads_to_is_there(site):
             file = Path(os.path.normpath(path.parent / target.partition("?")[0])) if target else path
             assert file.exists(), (path, link)
             assert not place or file.suffix != ".html" or place in places[file], (path, link)
-    assert {path.suffix for path in site.glob("notebooks/*")} == {".ipynb", ".zip"}
+    assert {path.suffix for path in site.rglob("notebooks/**/*") if path.is_file()} == {".ipynb", ".zip"}
     assert list(site.glob("tables/*/*.csv.zip"))
     slides = [pages[path] for path in site.glob("slides/*.html")]
     assert slides and all("/mathjax/" in text for text in slides)

@@ -1,6 +1,7 @@
 """Ways out of a page: its notebook, its tables, and other places to run it."""
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -33,7 +34,7 @@ def book(tmp_path):
 def test_a_page_leads_to_its_notebook_and_its_tables(book):
     ways = exits.downloads("runs/digits/loss", book)
     assert [(way.words, way.address) for way in ways] == [
-        ("loss.ipynb", "notebooks/loss.ipynb"),
+        ("loss.ipynb", "notebooks/digits/loss.ipynb"),
         ("loss.csv", "tables/digits/loss.csv.zip"),
         ("loss-verdicts.csv", "tables/digits/loss-verdicts.csv.zip"),
     ]
@@ -55,7 +56,7 @@ def test_each_page_leads_to_places_of_the_bibliography_that_are_there():
 
 def test_with_one_colab_and_binder_open_the_source_notebook():
     colab, binder = exits.launches("runs/digits/loss", ADDRESS, "main")
-    assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/loss.ipynb"
+    assert colab.address == "https://colab.research.google.com/github/someone/stir/blob/colab/digits/loss.ipynb"
     assert binder.address.endswith("/v2/gh/someone/stir/main?labpath=notebooks%2Floss.ipynb")
     assert "/someone/stir/a%2Fb?" in exits.launches("runs/digits/loss", ADDRESS, "a/b")[1].address
     (session,) = exits.launches("runs/course/1-similarity", ADDRESS, "main")
@@ -73,6 +74,22 @@ def test_a_finding_offers_its_source_that_installs_what_it_needs(book):
     assert f'%pip install --quiet "stir-companion[book] @ git+{ADDRESS}"' in away.cells[1].source
     assert [away.cells[0], *away.cells[2:]] == source.cells
     assert nbformat.reads(exits.takeaway("runs/digits/loss", book, ""), as_version=4) == source
+
+
+def test_a_page_of_another_scale_offers_its_notebook_with_the_parameters_of_the_page(book):
+    made_of = {"parameters": {"n_train": 20000, "seeds": [0, 1], "dataset": "digits"}}  # the last is its own value
+    (book / "runs" / "digits" / "loss.json").write_text(json.dumps({"made_of": made_of, "files": {}}))
+    text = exits.takeaway("runs/digits/loss", book, "")
+    away = nbformat.reads(text, as_version=4)
+    nbformat.validate(away)
+    source = nbformat.read(notebook("loss"), as_version=4)
+    (place,) = (number for number, cell in enumerate(source.cells) if "parameters" in cell.metadata.get("tags", ()))
+    injected = away.cells.pop(place + 1)
+    assert away == source and injected.metadata["tags"] == ["injected-parameters"]
+    values = {}
+    exec(injected.source, values)
+    assert {name: values[name] for name in values if name != "__builtins__"} == {"n_train": 20000, "seeds": [0, 1]}
+    assert exits.takeaway("runs/digits/loss", book, "") == text
 
 
 def test_a_session_offers_the_notebook_that_students_work_in(book):

@@ -18,7 +18,9 @@ from sphinx.config import Config
 
 from stir.book import slides
 from stir.book.address import ADDRESS, GITHUB
-from stir.book.takeaways import STUDENT, alone, installing
+from stir.book.parameters import declared
+from stir.book.staging import made_from
+from stir.book.takeaways import STUDENT, alone, installing, with_parameters
 
 NOTEBOOKS, TABLES, SLIDES = "notebooks", "tables", "slides"  # folders of a built book
 MATHJAX = "../_static/mathjax"  # as seen from the slides
@@ -63,7 +65,7 @@ def downloads(page: str, book: Path) -> list[Exit]:
     if page == CLASS and sessions(book):
         links.append(Exit("all sessions, as one ZIP file", f"{NOTEBOOKS}/sessions.zip", "fas fa-file-zipper"))
     if page.startswith("runs/") and _notebook(page, book).exists():
-        links.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{name}.ipynb", "fas fa-file-code"))
+        links.append(Exit(f"{name}.ipynb", f"{NOTEBOOKS}/{_place(page)}.ipynb", "fas fa-file-code"))
     if page in sessions(book):
         links.append(Exit("slides", f"{SLIDES}/{name}.html", "fas fa-person-chalkboard"))
     scale = page.rpartition("/")[0].rpartition("/")[2]
@@ -76,7 +78,7 @@ def launches(page: str, address: str, branch: str) -> list[Exit]:
     if not address or not (_is_run(page) or page.startswith(COURSE)):
         return []
     project, file = address.removeprefix(GITHUB), quote(f"{page.rpartition('/')[2]}.ipynb")
-    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{file}"
+    colab = f"https://colab.research.google.com/github/{project}/blob/{COLAB}/{quote(_place(page))}.ipynb"
     binder = f"https://mybinder.org/v2/gh/{project}/{quote(branch, '')}?labpath={NOTEBOOKS}%2F{file}"
     # A session's notebook is written by the build, and so in no folder of the repository that Binder opens.
     binders = [Exit("Binder", binder, "fas fa-rocket")] if _is_run(page) else []
@@ -104,7 +106,8 @@ def sources(page: str, address: str, book: Path) -> list[Exit]:
 
 
 def takeaway(page: str, book: Path, address: str) -> str:
-    """Return the text of the notebook that a page offers: a finding's source, or a session for students.
+    """Return the text of the notebook that a page offers: a session for students, or a finding's source, which gets
+    the parameters that the page was executed with.
 
     Raises:
         ValueError: a picture of a session is not there.
@@ -113,6 +116,10 @@ def takeaway(page: str, book: Path, address: str) -> str:
     content = nbformat.read(path, as_version=4)
     if path.name.endswith(STUDENT):
         content = alone(content, path.parent)
+    else:
+        values = made_from(book / f"{page}.json").get("parameters", {})
+        own = declared(path)
+        content = with_parameters(content, {name: value for name, value in values.items() if value != own[name].value})
     return nbformat.writes(installing(content, address))
 
 
@@ -153,6 +160,11 @@ def _notebook(page: str, book: Path) -> Path:
     if page.startswith(COURSE):
         return book / f"{page}{STUDENT}"
     return book.parent / NOTEBOOKS / f"{page.rpartition('/')[2]}.ipynb"
+
+
+def _place(page: str) -> str:
+    """Where among the notebooks that of an executed page is: in the folder of its scale, a session in none."""
+    return page.removeprefix(COURSE).removeprefix("runs/")
 
 
 def _is_run(page: str) -> bool:

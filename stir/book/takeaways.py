@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from papermill.translators import translate_parameters
 
 STUDENT = "-student.ipynb"  # ending of what a session's page hands out, beside the page
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)[^)\s]+\)")
+COMMENT = "Of the page in the book; without this cell the notebook runs with its own values, on the digits."
 INSTALL = """\
 # Where stir is not installed, as on Colab, this does it.
 import importlib.util
@@ -21,6 +24,17 @@ import importlib.util
 if importlib.util.find_spec("stir") is None:
     %pip install --quiet "stir-companion[book] @ git+{address}"
 """
+
+
+def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> NotebookNode:
+    """Return a notebook with a cell, below that of its own parameters, that sets `values`, as papermill writes it."""
+    copy: Any = nbformat.from_dict(notebook)
+    if values:
+        source = translate_parameters("python3", "python", values, COMMENT).rstrip("\n")
+        cell = nbformat.v4.new_code_cell(source, id="of-the-page", metadata={"tags": ["injected-parameters"]})
+        tags = [cell.metadata.get("tags", ()) for cell in copy.cells]
+        copy.cells.insert(next(place for place, each in enumerate(tags) if "parameters" in each) + 1, cell)
+    return copy
 
 
 def installing(notebook: NotebookNode, address: str) -> NotebookNode:
