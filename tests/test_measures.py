@@ -26,6 +26,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 from stir.similarity.measures import (
+    MEASURE_NAMES,
     MEASURES,
     get_measure,
     linear_cka,
@@ -33,6 +34,7 @@ from stir.similarity.measures import (
     procrustes,
     rbf_cka,
     rsa,
+    short_name,
     svcca,
     unbiased_cka,
 )
@@ -322,6 +324,11 @@ def test_measures_by_name():
     for name, function in MEASURES.items():
         assert get_measure(name) is function
     assert get_measure(max) is max
+
+
+def test_every_measure_has_a_name_that_readers_know():
+    assert MEASURE_NAMES.keys() == MEASURES.keys()
+    assert [short_name(each) for each in ("linear-cka", "unbiased-cka", "custom")] == ["CKA", "unbiased CKA", "custom"]
 
 
 def test_an_unknown_measure_is_refused():

@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stir.similarity import MEASURES
 from stir.study.naming import (
-    MEASURE_NAMES,
     decimal,
     decimals,
     layer_name,
@@ -68,10 +66,6 @@ def test_other_solvers_are_named_as_readers_know_them(otherwise, words):
 )
 def test_plain_similarity_is_named_by_the_measure_of_the_table(columns, name):
     assert measure_name(pd.DataFrame({"stir": [0.5]}).assign(**columns)) == name
-
-
-def test_every_measure_has_a_name():
-    assert MEASURE_NAMES.keys() == MEASURES.keys()
 
 
 @pytest.mark.parametrize(

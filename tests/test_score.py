@@ -236,10 +236,10 @@ def test_a_result_draws_itself(nested):
         for label, line in zip(scale.get_yticklabels(), scale.lines[1::2], strict=False)
     }
     assert {name: float(*value) for name, value in marks.items()} == {
-        "STIR": result.value, "linear-cka": result.cka, "untrained": result.untrained, "pixels": result.pixels,
+        "STIR": result.value, "CKA": result.cka, "untrained": result.untrained, "pixels": result.pixels,
     }  # fmt: skip
     without = replace(result, untrained=float("nan")).plot()
-    assert [label.get_text() for label in without.get_axes()[0].get_yticklabels()] == ["STIR", "linear-cka", "pixels"]
+    assert [label.get_text() for label in without.get_axes()[0].get_yticklabels()] == ["STIR", "CKA", "pixels"]
     plt.close(without)
     texts = [text.get_text() for axis in figure.get_axes() for text in axis.texts]
     low, high = result.interval

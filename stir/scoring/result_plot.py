@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from stir.similarity.measures import short_name
 from stir.style import BASELINE_COLOUR, CKA_COLOUR, STIR_COLOUR, WIDTH, as_text, draw_images, log_axis
 
 
@@ -47,7 +48,7 @@ def _draw_scale(axis: Axes, row: Mapping) -> None:
     nan = (math.nan, math.nan)
     points = [
         ("STIR", row["stir"], (row["stir_low"], row["stir_high"]), STIR_COLOUR, "o"),
-        (row["measure"], row["cka"], (row["cka_low"], row["cka_high"]), CKA_COLOUR, "s"),
+        (short_name(row["measure"]), row["cka"], (row["cka_low"], row["cka_high"]), CKA_COLOUR, "s"),
         ("untrained", row["untrained"], nan, BASELINE_COLOUR, "d"),
         ("pixels", row["pixels"], nan, BASELINE_COLOUR, "D"),
     ]

@@ -130,6 +130,15 @@ MEASURES: dict[str, Measure] = {
     "svcca": svcca,
     "rsa": rsa,
 }
+MEASURE_NAMES = {  # in sentences and figures
+    "linear-cka": "linear CKA",
+    "unbiased-cka": "unbiased CKA",
+    "rbf-cka": "RBF CKA",
+    "procrustes": "Procrustes",
+    "mean-cca": "mean CCA",
+    "svcca": "SVCCA",
+    "rsa": "RSA",
+}
 
 
 def get_measure(measure: str | Measure) -> Measure:
@@ -148,6 +157,11 @@ def get_measure(measure: str | Measure) -> Measure:
 def name_of(measure: str | Measure) -> str:
     """Name of a measure in tables: of a function its own name, or "custom" where it has none."""
     return measure if isinstance(measure, str) else getattr(measure, "__name__", "custom")
+
+
+def short_name(measure: str) -> str:
+    """Name in figures and headings of a measure that `name_of` names in tables: CKA, without a word more, is linear."""
+    return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
 
 
 class _Features(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stir.inversion.layers import PENULTIMATE
+from stir.similarity.measures import short_name
 
 LOSS_NAMES = {
     "adversarial-l2": "adversarial (L2)",
@@ -20,16 +21,6 @@ LOSS_NAMES = {
     "mart-l2": "MART (L2)",
 }
 
-
-MEASURE_NAMES = {
-    "linear-cka": "linear CKA",
-    "unbiased-cka": "unbiased CKA",
-    "rbf-cka": "RBF CKA",
-    "procrustes": "Procrustes",
-    "mean-cca": "mean CCA",
-    "svcca": "SVCCA",
-    "rsa": "RSA",
-}
 SOLVER_NAMES = {"paper": "the authors’ algorithm"}
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 # Columns of tables -> their headings, on all pages.
@@ -83,8 +74,7 @@ def loss_name(loss: str) -> str:
 
 def measure_name(table: pd.DataFrame) -> str:
     """Name of the plain similarity in a table as the book writes it: CKA, for linear CKA, or that of the measure."""
-    measure: str = table.measure.iloc[0] if "measure" in table else "linear-cka"
-    return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
+    return short_name(table.measure.iloc[0] if "measure" in table else "linear-cka")
 
 
 def layer_name(layer: str) -> str:
