@@ -1,4 +1,4 @@
-"""The store folder, atomic writes of files, cards, checksums, and what killed runs leave behind."""
+"""The store folder, atomic writes of files, cards, checksums, and removal of killed runs' litter."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def json_text(value: Any) -> str:
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """Name of the files that `settings` determine: the first digits of the SHA-256 of their JSON."""
+    """File name for `settings`: the first digits of the SHA-256 of their JSON."""
     return hashlib.sha256(json_text(settings).encode()).hexdigest()[:16]
 
 

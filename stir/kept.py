@@ -1,4 +1,4 @@
-"""Measurements kept on disk, each under the hash of all that determines it, and looked up before anything is measured.
+"""Measurements kept on disk, each under the hash of everything it depends on, and looked up before measuring.
 
 They are kept in the store, and looked up there and then in the evidence, a store of the same layout without weights
 that travels with the project (`$STIR_EVIDENCE`).
@@ -61,7 +61,7 @@ def evidence_folder() -> Path | None:
 
 
 def is_fresh() -> bool:
-    """Whether all is to be measured again, `$STIR_FRESH` being 1."""
+    """True if everything is to be measured again, by `$STIR_FRESH=1`."""
     return os.environ.get("STIR_FRESH") == "1"
 
 
@@ -73,7 +73,7 @@ def folders() -> list[Path]:
 
 @dataclass(frozen=True)
 class Stored:
-    """What was kept: `content` is JSON, `tensors` are by name, `how` says where, when and by what it was measured."""
+    """A kept measurement: `content` is JSON, `tensors` are by name, `how` has hardware, date and versions."""
 
     content: Any
     tensors: dict[str, Tensor]
@@ -96,11 +96,11 @@ class Record:
         return key_of({"format": MEASURING_VERSION, **self.made_of})
 
     def find(self) -> Stored | None:
-        """What the first of the stores has kept, as `find_all` says."""
+        """The kept measurement of the first store that has one, as `find_all` returns them."""
         return next(iter(self.find_all()), None)
 
     def find_all(self) -> list[Stored]:
-        """What each of the stores has kept, the writable one first; nothing where `is_fresh`, and no damaged file."""
+        """The kept measurement of each store, the writable one first; none if `is_fresh`; damaged files are skipped."""
         return [] if is_fresh() else self._read_all(note=True)
 
     def _read_all(self, note: bool) -> list[Stored]:
@@ -118,7 +118,7 @@ class Record:
         return stored
 
     def merge(self, content: Mapping[str, Any]) -> None:
-        """Keep entries by name beside those that the stores have, whoever put them there meanwhile."""
+        """Keep entries by name beside those in the stores, also those that other processes add meanwhile."""
         path = store_folder() / FOLDER / f"{self.key}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Record:
 
     @contextmanager
     def claimed(self, wait: bool = True) -> Iterator[bool]:
-        """Keep other processes from making this measurement meanwhile; what one of them made can then be found.
+        """Keep other processes from making this measurement meanwhile; the result of one that did is found then.
 
         Args:
             wait: for a process that is making it; else False is yielded.
@@ -186,7 +186,7 @@ class Record:
 
 
 def circumstances(hardware: str | None, **seconds: float) -> dict[str, Any]:
-    """JSON of what a measurement of now is made by: hardware, date, revision and versions, and how long it took.
+    """Circumstances of a measurement made now, as JSON: hardware, date, revision, versions and seconds.
 
     Args:
         seconds: by stage, such as `inversion`.
@@ -218,7 +218,7 @@ def litter() -> list[Path]:
 
 
 def note_use(path: Path, word: str) -> None:
-    """Add a line to the file `$STIR_USED`, if there is one: what a run has used, and whence it came.
+    """Add a line to the file `$STIR_USED`, if it is set: a file that a run has used, and its origin.
 
     Args:
         path: of a file in one of the stores.

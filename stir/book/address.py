@@ -10,7 +10,7 @@ from typing import Any
 
 GITHUB = "https://github.com/"
 ADDRESS = re.compile(re.escape(GITHUB) + r"[\w.-]+/[\w.-]+", re.ASCII)
-# What git calls a repository there, with who reads it, whom nobody else needs to know.
+# Git's address of a repository there; the user's name in it is left out.
 ORIGIN = re.compile(
     r"(?:https://(?:[^@/\s]+@)?github\.com/|ssh://git@github\.com/|git@github\.com:)([\w-]+)/([\w.-]+?)(?:\.git)?/?",
     re.ASCII,
@@ -35,14 +35,14 @@ def origin(project: Path) -> str:
 
 
 def published(address: str) -> str:
-    """Return where GitHub Pages, to which `.github/workflows` publish the book, have that of a repository."""
+    """Return the address at which GitHub Pages show a repository's book, as `.github/workflows` publish it."""
     owner, name = address.removeprefix(GITHUB).split("/")
     host = f"{owner.lower()}.github.io"
     return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
 
 
 def with_address(config: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """Return the content of `_config.yml` with the addresses that it leaves empty, as far as they are known."""
+    """Return the content of `_config.yml` with its empty addresses filled in, as far as they are known."""
     repository, html = dict(config.get("repository") or {}), dict(config.get("html") or {})
     address = "" if repository.get("url") else origin(project)
     if not address:

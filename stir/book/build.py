@@ -70,7 +70,7 @@ def is_printed(build: Path, staged: Path) -> bool:
 
 
 def print_manifest(build: Path) -> Path:
-    """What vouches for the PDF in `build`."""
+    """Manifest that vouches for the PDF in `build`."""
     return build / f"{PDF}.json"
 
 
@@ -84,7 +84,7 @@ def check_page(path: Path) -> None:
 
 
 def write_sources(project: Path, book: Book, folder: Path) -> None:
-    """Write into a folder all that Jupyter Book reads, and what pages lead to: sources of notebooks, and tables."""
+    """Write into a folder all that Jupyter Book reads, and the files that pages link to: notebooks and tables."""
     config = with_address(yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8")), project)
     _write(folder / "_config.yml", yaml.safe_dump(config | ({"title": book.title} if book.title else {})))
     # Beside pages: pictures, tables and references.
@@ -109,7 +109,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of what is built, and of the programs that build."""
+    """Hash of the book's sources and of the programs that build it."""
     digest = hashlib.sha256(repr([(name, version(name)) for name in VERSIONS]).encode())
     package = sorted(Path(__file__).parents[1].rglob("*.py"))  # its docstrings are pages
     for path in [*package, *sorted(folder.rglob("*"))]:

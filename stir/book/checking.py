@@ -1,4 +1,4 @@
-"""What `stir check` tells: of parameters, without running, and of pages, whether they are current."""
+"""The reports of `stir check`: on parameters, without running a notebook, and on pages that are stale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stir.book.staging import folders_of_runs
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Check the parameters of a run, and return a line that says so, and where it would go, and what it downloads.
+    """Check the parameters of a run; return a line with the folder of its results and its downloads.
 
     Raises:
         ValueError: as `stir.book.runner.check` and `stir.book.places.check_findings`.
@@ -23,7 +23,7 @@ def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any]
 
 
 def scale(project: Path, name: str) -> tuple[list[str], bool]:
-    """Lines on the notebooks that can run at a scale, and on those that cannot, and whether all can."""
+    """Lines on the notebooks that can run at a scale and on those that cannot, and true if all can."""
     able, needed, unable = [], [], {}
     for notebook in lookup.own_files(project, "notebooks/*.ipynb"):
         base = lookup.load_scale(project, name, notebook)
@@ -38,7 +38,7 @@ def scale(project: Path, name: str) -> tuple[list[str], bool]:
 
 
 def pages(project: Path) -> tuple[list[str], bool]:
-    """A line on each executed page, and whether all are current.
+    """A line on each executed page, and true if all are current.
 
     Those of the book should have the parameters of their scale, others those that they were executed with.
     """

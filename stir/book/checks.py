@@ -216,7 +216,7 @@ def check_image_counts(image_counts: Sequence[int], n_test: int) -> None:
 
 
 def _check_training(values: Values) -> None:
-    """Check what networks are trained with, together."""
+    """Check the parameters of training together."""
     for architecture in _architectures(values):
         check_architecture(architecture)
     settings = {field.name: values[field.name] for field in fields(Recipe) if field.name in values}
@@ -228,7 +228,7 @@ def _check_training(values: Values) -> None:
 
 
 def _check_inversion(values: Values) -> None:
-    """Check what is measured, and how, together."""
+    """Check the parameters of the measurement together."""
     if "measures" not in values:
         return
     _, inversion, measurement = findings.settings({"__annotations__": dict.fromkeys(values), **values})
@@ -267,7 +267,7 @@ def _names_of_data(notebook: Path, values: Values) -> list[str]:
 
 
 def has_images(notebook: Path, values: Values) -> bool:
-    """Whether all images that `notebook` may need are on this machine, with parameters that `check_values` allows."""
+    """True if all images that `notebook` may need are on this machine, for parameters that `check_values` allows."""
     return all(map(is_here, _names_of_data(notebook, values)))
 
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: the labels of the bibliography are those of the citations in the text, author and year."""
+"""Sphinx extension: labels of the bibliography by author and year, as the citations in the text have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on the paper: what its claims came to, and with what that was measured, from the tables of the findings."""
+"""The page on the paper: the verdicts on its claims and the set-up of the measurements, from the findings' tables."""
 
 from __future__ import annotations
 

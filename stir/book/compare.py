@@ -114,13 +114,13 @@ def choose_layers(
 
 
 def _spread(layers: Sequence[str], count: int) -> list[str]:
-    """So many of the layers, evenly, the last among them."""
+    """Pick evenly spaced layers, the last among them."""
     step = (len(layers) - 1) / max(count - 1, 1)
     return [layers[-1 - round(number * step)] for number in reversed(range(count))]
 
 
 def _usable(name: str, network: nn.Module, images: Tensor, device: str) -> list[str]:
-    """Those of the network's stages that features can be taken at, and the penultimate layer, where it is another."""
+    """The network's stages at which features can be taken, and the penultimate layer if it is none of them."""
     features: dict[str, Tensor] = {}
     for layer in [*stages(network), PENULTIMATE]:
         # A part may never run, or more than once, or return no features; the penultimate layer has to be there.
@@ -136,7 +136,7 @@ def _usable(name: str, network: nn.Module, images: Tensor, device: str) -> list[
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Check what the notebook's parameters name: build the networks, and pass a few images through them.
+    """Check the networks and images that the notebook's parameters name, by passing a few images through each network.
 
     Args:
         values: the parameters, whose types and ranges are right.
@@ -183,7 +183,7 @@ def measure(
 
 
 def doubts(row: Mapping[Any, Any]) -> list[str]:
-    """Reasons not to trust a score, or not to take it for an invariance that was learnt; none if there are none.
+    """Reasons to distrust a score, or to doubt that it shows learnt invariances; empty if there are none.
 
     Args:
         row: with the columns of `stir.pairwise`. Those of a measure without intervals are judged by their value.

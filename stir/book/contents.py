@@ -1,4 +1,4 @@
-"""Contents of a book: its table of contents, and what each page is made of."""
+"""Contents of a book: its table of contents, and the source of each page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stir.book.staging import made_from
 
 @dataclass(frozen=True)
 class Book:
-    """What a book is made of.
+    """The sources of a book.
 
     Attributes:
         title: above the sidebar; empty for that of `_config.yml`.
@@ -48,7 +48,7 @@ def project_book(project: Path) -> Book:
 
 
 def _label(project: Path, executed: Path) -> str:
-    """What the page of an executed notebook is of: its scale, and the one that it shows beside it, if it does."""
+    """Label of an executed notebook's page: its scale, and the scale shown beside it, if there is one."""
     beside = made_from(executed.with_suffix(".json")).get("parameters", {}).get("beside")
     own = title(project, executed.parent.name)
     return f"{own}; beside it: {title(project, Path(beside).name)}" if beside else own
@@ -87,7 +87,7 @@ def files_in(entry: Any) -> list[str]:
 
 
 def title(project: Path, scale: str) -> str:
-    """What a scale is: its file begins with a comment that says it, up to a colon; else its name."""
+    """Title of a scale: the first comment of its file, up to a colon; without one, its name."""
     path = project / "notebooks" / "scales" / f"{scale}.yml"
     first = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
     return first.removeprefix("#").partition(":")[0].strip() if first.startswith("#") else scale

@@ -1,4 +1,4 @@
-"""What findings cost: the time of each stage, from the cards of the networks and measurements that pages have used."""
+"""Cost of the findings: the time of each stage, from the cards of the networks and measurements that pages used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAGES = ("training", "inversion", "scores")
 
 
 def spent(folder: Path) -> pd.DataFrame:
-    """The time that went into what the pages in `folder` have used.
+    """Time spent on the networks and measurements that the pages in `folder` have used.
 
     Args:
         folder: of executed pages; each has `<page>-used.json` beside it.

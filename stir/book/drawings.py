@@ -45,7 +45,7 @@ def _mixed(gray: re.Match) -> str:
 
 
 def draw(app: Sphinx, error: Exception | None) -> None:
-    """Put the drawings of built pages into them."""
+    """Replace the pictures of figures on built pages by their drawings."""
     if error or app.builder.format != "html":
         return
     used: set[Path] = set()

@@ -30,7 +30,7 @@ def orderly_end() -> Iterator[None]:
 
 @contextmanager
 def resumable(again: str) -> Iterator[None]:
-    """Say at the first Ctrl-C within the `with` block, whose end may take a while, that all is being stopped.
+    """Say at the first Ctrl-C within the `with` block that the run is being stopped, since this may take a while.
 
     Args:
         again: what the same command then does, such as "goes on from what is kept".
@@ -54,7 +54,7 @@ def resumable(again: str) -> Iterator[None]:
 
 @contextmanager
 def one_message() -> Iterator[None]:
-    """Turn errors of the user's making into a message without a traceback."""
+    """Turn errors that the user can mend into a message without a traceback."""
     try:
         yield
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""Evidence: what pages were measured with, copied into the project, so that they can be made anywhere.
+"""Evidence: the networks' cards and the measurements behind pages, copied into the project to make the pages anywhere.
 
 It is a store without weights (`stir.kept`), with the parameters of each page and a list of its files.
 """
@@ -37,7 +37,7 @@ def pages(project: Path) -> dict[str, list[str]]:
 
 
 def read_log(log: Path) -> dict[str, str]:
-    """Files that a run has used, with what `stir.kept.note_use` says of each: the first, or that it was measured."""
+    """Files that a run has used, each with the note of `stir.kept.note_use` on its origin."""
     used: dict[str, str] = {}
     if log.exists():
         for line in log.read_text(encoding="utf-8").splitlines():
@@ -74,7 +74,7 @@ def described(used: Mapping[str, str], evidence: Path) -> str:
 
 
 def _circumstances(card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a record's parts were made by: the rows of each target, or the whole."""
+    """Circumstances under which a record's parts were made: the rows of each target, or the whole."""
     return [entry["how"] for entry in card["content"].values()] if card["made_of"]["kind"] == "pairs" else [card["how"]]
 
 
@@ -87,7 +87,7 @@ def _card(path: str, folders: Iterable[Path]) -> dict[str, Any]:
 
 
 def keep(project: Path, notebook: str, scale: str, values: Mapping[str, Any], used: Mapping[str, str]) -> list[Path]:
-    """Copy what a page has used into the evidence, and remove from it what no page uses any more.
+    """Copy the files that a page has used into the evidence, and remove those that no page uses any more.
 
     Args:
         notebook, scale: of the page.
@@ -135,7 +135,7 @@ def keep(project: Path, notebook: str, scale: str, values: Mapping[str, Any], us
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a record can be read, or a network's card."""
+    """True if a record or a network's card can be read."""
     with suppress(*DAMAGE):
         (read_card if path.parent.name == FOLDER else read_network_card)(path)
         return True

@@ -1,4 +1,4 @@
-"""Sphinx extension: the ways out of a page, to its notebook and tables, to where it runs, to how it is cited."""
+"""Sphinx extension: links out of a page to its notebook and tables, to services that run it, and to its citation."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class Exit:
 
     @property
     def is_here(self) -> bool:
-        """Whether it leads to a file of the book."""
+        """True if it leads to a file of the book."""
         return "://" not in self.address
 
 
 def tables(page: str, book: Path) -> list[Path]:
-    """Return the tables beside an executed page, `runs/<scale>/<name>`: what its figures are drawn from."""
+    """Return the tables beside an executed page, `runs/<scale>/<name>`, from which its figures are drawn."""
     path = book / page
     return [path.with_suffix(".csv"), *sorted(path.parent.glob(f"{path.name}-*.csv"))] if _is_run(page) else []
 
 
 def downloads(page: str, book: Path) -> list[Exit]:
-    """Return the links to what an executed page offers: notebook, tables, slides, or all notebooks of the course."""
+    """Return the links to a page's downloads: notebook, tables, slides, or all notebooks of the course."""
     name = page.rpartition("/")[2]
     links = []
     if page == CLASS and sessions(book):
@@ -139,7 +139,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def content(page: str, way: Exit, book: Path, address: str) -> bytes:
-    """Return what a file that a page offers holds.
+    """Return the content of a file that a page offers.
 
     Raises:
         ValueError: as `takeaway`.
@@ -156,14 +156,14 @@ def content(page: str, way: Exit, book: Path, address: str) -> bytes:
 
 
 def _notebook(page: str, book: Path) -> Path:
-    """Where the notebook that an executed page offers is, if it offers one."""
+    """Path of the notebook that an executed page offers, whether or not it exists."""
     if page.startswith(COURSE):
         return book / f"{page}{STUDENT}"
     return book.parent / NOTEBOOKS / f"{page.rpartition('/')[2]}.ipynb"
 
 
 def _place(page: str) -> str:
-    """Where among the notebooks that of an executed page is: in the folder of its scale, a session in none."""
+    """Path of a page's notebook among the downloads: in the folder of its scale, but for a session's."""
     return page.removeprefix(COURSE).removeprefix("runs/")
 
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: what the theme and pandas leave to do in a built book.
+"""Sphinx extension: repairs of a built book that the theme and pandas leave to do.
 
 The theme loads all of Font Awesome, as fonts, which browsers do not let pages fetch from files, and again as a script
 of 1.5 MB, for the few icons on its buttons. Here these few come with the style sheet. Tables that scroll are reached
@@ -22,14 +22,14 @@ from stir.book import tables
 ICONS = Path("_static", "vendor", "fontawesome")  # in the built book
 FACES = {"fas": "solid-900", "far": "regular-400", "fab": "brands-400"}
 SYNONYMS = {"fa-solid": "fas", "fa-regular": "far", "fa-brands": "fab"}
-# What the theme's own style sheets call the first face, and how they name it.
+# The font's first face, by the name that the theme's own style sheets give it.
 FREE = ("Font Awesome 6 Free", "Font Awesome 5 Free")
 SHORTHAND = ':root { --fa-font-solid: normal 900 1em/1 "Font Awesome 6 Free"; }'
 PRELOADS = re.compile(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?')
 VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>\n?')
 MATH, SCRIPT = re.compile(r'class="math\b'), re.compile(r"<script [^>]*/mathjax/[^>]*></script>\n?")
 EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;|&#160;)*</th>")
-# What the keyboard does not reach, or a screen reader has no name for, and the same as it should be.
+# HTML that the keyboard does not reach or a screen reader has no name for, and its replacement.
 UNNAMED = {
     '<div class="pst-scrollable-table-container">': '<div class="pst-scrollable-table-container" tabindex="0">',
     '<div class="bd-sidebar-primary': '<div role="region" aria-label="Book" class="bd-sidebar-primary',
@@ -39,7 +39,7 @@ UNNAMED = {
 
 
 def mended(page: str) -> str:
-    """Return the HTML of a page with what is loaded for nothing left out, and all its parts named and within reach."""
+    """Return the HTML of a page without needless downloads, with all its parts named and reachable by the keyboard."""
     page = EMPTY_HEADER.sub(r"<td\1></td>", PRELOADS.sub("", page))
     if not MATH.search(page):  # Sphinx has MathJax on the first page if any page has math
         page = SCRIPT.sub("", page)
@@ -104,7 +104,7 @@ def style_of(used: set[tuple[str, str]], fonts: Path, points: dict[str, int], ot
 
 
 def _subset(font: Path, shapes: set[int]) -> str:
-    """The characters of a font that are wanted, as WOFF in base 64."""
+    """Subset of a font with the given characters, as WOFF in base 64."""
     whole, content = TTFont(font, recalcTimestamp=False), io.BytesIO()
     subsetter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=True))
     subsetter.populate(unicodes=sorted(shapes))

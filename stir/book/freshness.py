@@ -1,4 +1,4 @@
-"""Freshness of executed notebooks: everything that a page depends on, and what of it has changed."""
+"""Freshness of executed notebooks: everything that a page depends on, and the changes since it was made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSIONS = ("stir-companion", "torch", "torchvision", "numpy", "papermill")
 
 
 def reads_tables(notebook: Path) -> bool:
-    """Return whether the notebook reads what others write into its folder, and so has to run after them."""
+    """Return whether the notebook reads tables that others write into its folder, and so has to run after them."""
     return not {"tables", "pages"}.isdisjoint(parameters.declared(notebook))
 
 
@@ -81,7 +81,7 @@ def _short(*contents: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-# What a part of `fingerprint` is called, of which some entries differ.
+# Names in messages of the parts of `fingerprint`, when some of their entries differ.
 WORDS = {
     "notebook": "the notebook",
     "parameters": "parameters",
@@ -94,7 +94,7 @@ WORDS = {
 
 
 def staleness(notebook: Path, values: dict[str, Any] | None, folder: Path) -> str:
-    """Why the page of `notebook` in `folder` is stale, in words; empty if it is current.
+    """Reasons, in words, why the page of `notebook` in `folder` is stale; empty if it is current.
 
     Args:
         values: the parameters that it should have been executed with; None for those that it was.

@@ -1,4 +1,4 @@
-"""Runs whose measurements are kept; one that asks for the same, or for a part of it, needs no images."""
+"""Runs whose measurements are kept; a run of the same measurements, or of a part of them, needs no images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parameters_of(notebook: Path) -> Iterator[dict[str, Any]]:
 
 
 def to_measure(notebook: Path, values: Mapping[str, Any]) -> dict[str, tuple[Any, Any]] | None:
-    """What has to be measured for a run with the parameters `values`, told by the kept run that is most like it.
+    """Parameters in which a run differs from the kept run most like it, so that it has to be measured.
 
     Returns:
         Parameter -> its values in the kept run and in this one; empty if all of it is kept, None if nothing is.
@@ -57,7 +57,7 @@ def to_measure(notebook: Path, values: Mapping[str, Any]) -> dict[str, tuple[Any
 
 
 def _is_part(name: str, wanted: Any, kept: Any) -> bool:
-    """True if a parameter wants what is kept, or a part of it."""
+    """True if a parameter asks for what is kept, or for a part of it."""
     if wanted == kept or name not in PARTS:
         return wanted == kept
     first = PARTS[name]

@@ -1,4 +1,4 @@
-"""Processes of notebooks: of this Python, ended with all that they started, and how they died in words."""
+"""Processes of notebooks: started with this Python, ended with their children, and their deaths in words."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kernels_that_end(staged: Path, environment: dict[str, str]) -> Iterator[type
         class KernelManager(AsyncKernelManager):
             @property
             def kernel_spec(self) -> KernelSpec:
-                """Of this Python, whatever kernels others have installed under its name."""
+                """Specification of a kernel of this Python, whatever kernels are installed under its name."""
                 return KernelSpec(**get_kernel_dict())
 
             async def start_kernel(self, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Links of a page: in a book they lead to pages that it has, elsewhere to files of the project."""
+"""Links of a page: inside a book to its pages, elsewhere to files of the project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUNS = "runs/"  # begins the names of a book's executed pages
 
 
 def in_book(text: str, page: str, pages: Collection[str], elsewhere: Mapping[str, str] | None = None) -> str:
-    """Lead the links in Markdown to pages of a book: to that of the same name, or else to one of the same notebook.
+    """Point the links in Markdown to pages of a book: by their name, or else by their notebook.
 
     Args:
         text: of a page; its links are those of the project's book, `runs/<scale>/<notebook>.ipynb` for an executed one.
@@ -41,7 +41,7 @@ def in_book(text: str, page: str, pages: Collection[str], elsewhere: Mapping[str
 
 
 def outside(text: str, name: str, folder: Path, project: Path) -> str:
-    """Have the links in Markdown, which are those of a page of the book, lead to the same from a file in a folder.
+    """Rewrite the links in a page's Markdown for a file in another folder.
 
     Args:
         name: of the notebook.
@@ -68,7 +68,7 @@ def outside(text: str, name: str, folder: Path, project: Path) -> str:
 
 
 def _redirected(text: str, lead: Callable[[str, str], str | None]) -> str:
-    """Markdown with what `lead` makes of the words and the target of each link; None leaves a link as it is."""
+    """Markdown with each link replaced by the result of `lead` for its words and target; None leaves it as it is."""
 
     def link(match: re.Match) -> str:
         replaced = lead(match[1], match[2])

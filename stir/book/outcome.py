@@ -1,4 +1,4 @@
-"""How a run ended, in a few lines for the terminal: verdicts, warnings and files, or what failed."""
+"""Outcome of a run in a few lines for the terminal: verdicts, warnings and files, or the failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHAINED = re.compile(
 
 
 def summary(page: Path) -> str:
-    """The verdicts of an executed notebook, what it warned of, and where its files are."""
+    """The verdicts, warnings and files of an executed notebook."""
     return "\n".join([*_verdicts(page), *_warnings(page), *_files(page)])
 
 
@@ -48,7 +48,7 @@ def _verdicts(page: Path) -> Iterator[str]:
 
 
 def _warnings(page: Path) -> Iterator[str]:
-    """Warnings of the package in the page's outputs: the first of those that are alike, and their number."""
+    """Warnings of the package in the page's outputs: the first of each kind, and how many there are."""
     cells = nbformat.read(page, as_version=4).cells
     streams = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     messages = [
@@ -66,7 +66,7 @@ def _warnings(page: Path) -> Iterator[str]:
 
 
 def _shortened(warning: str, rest: str) -> list[str]:
-    """The lines of a warning; of a long one the first, and its last clause, which says what to do."""
+    """The lines of a warning; a long one is cut to its first line and its last clause, the remedy."""
     wrapped = partial(textwrap.wrap, width=WIDTH, subsequent_indent="  ")
     lines = wrapped(warning)
     said, _, advice = warning.rpartition("; ")
@@ -76,7 +76,7 @@ def _shortened(warning: str, rest: str) -> list[str]:
 
 
 def _kind(warning: str) -> str:
-    """How a warning begins, whatever its numbers and names."""
+    """The beginning of a warning without its numbers and names, to group alike ones."""
     return re.split("[:;,]", re.sub(r"'[^']*'|STIR\([^)]*\)|\d+", "#", warning), maxsplit=1)[0]
 
 

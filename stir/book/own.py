@@ -77,7 +77,7 @@ def executed(project: Path, folders: Iterable[Path]) -> dict[str, Path]:
 
 
 def _is_executed(inside: Path, path: Path) -> bool:
-    """Whether a file is a notebook that ran to its end: not the part of one that failed, nor of one that runs.
+    """True if a file is a notebook that ran to its end, rather than part of one that failed or still runs.
 
     Args:
         inside: its path in the folder that is searched.
@@ -99,7 +99,7 @@ def _place(project: Path, folder: Path) -> str:
 
 
 def own_book(project: Path, notebooks: Mapping[str, Path]) -> Book:
-    """The book of some executed notebooks, in the order of the project's book, with the prose that holds for any runs.
+    """The book of some executed notebooks, in the order of the project's book, with the prose that fits any runs.
 
     Args:
         notebooks: as `executed` returns them.
@@ -136,7 +136,7 @@ def _parts(
 
 
 def _labels(project: Path, notebooks: Mapping[str, Path]) -> dict[str, str]:
-    """What each run is, by its folder: its parameters, with the scale if there are several; or else its scale."""
+    """Label of each run, by its folder: its parameters, with the scale if there are several; or else its scale."""
     named = {page: path for page, path in notebooks.items() if path.parent.name.startswith(f"{path.stem}-")}
     several = len({path.parents[1] for path in named.values()}) > 1
     labels = {page: title(project, path.parent.name) for page, path in notebooks.items()}

@@ -1,4 +1,4 @@
-"""An executed notebook as it is read: with what it ran on and its parameters, in any viewer or as a page of a book."""
+"""An executed notebook for readers: with its hardware and parameters, in any viewer or as a page of a book."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def annotate(executed: Path, source: Path, folder: Path, *about: str) -> None:
 
 
 def make_readable(notebook: Any, source: Path, folder: Path) -> None:
-    """Make the texts of a notebook Markdown that any viewer shows, with links that lead somewhere.
+    """Turn the texts of a notebook into Markdown that any viewer shows, with links that work there.
 
     Those that are others in a book are kept in the metadata, where `for_book` finds them.
 
@@ -86,7 +86,7 @@ def for_book(executed: Path, page: str, book: Book) -> Any:
 
 
 def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells with those of the answer after the title, and a note where its figure was made."""
+    """The cells reordered: the answer after the title, and a note at the place where its figure was made."""
     title, *rest = cells
     first = [[cell for cell in rest if tag in cell.metadata.get("tags", [])] for tag in ANSWER]
     moved = [cell for cells_of_tag in first for cell in cells_of_tag]
@@ -97,7 +97,7 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
 
 
 def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells with folded code that shows nothing made one with the folded code after it, or else before it."""
+    """The cells with folded code without output merged into the folded code after it, or else before it."""
     merged: list[nbformat.NotebookNode] = []
     for number, cell in enumerate(cells):
         last = merged[-1] if merged else None
@@ -114,12 +114,12 @@ def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNo
 
 
 def _shows(cell: nbformat.NotebookNode) -> bool:
-    """Whether a page shows an output of a cell."""
+    """True if a page shows an output of a cell."""
     return any(map(_is_shown, cell.outputs))
 
 
 def _is_shown(output: nbformat.NotebookNode) -> bool:
-    """Whether a page shows an output of a cell: neither what it warned of nor what texts refer to by name."""
+    """True if a page shows an output: not a warning, nor a value that texts refer to by name."""
     named = [kind for kind in output.get("data", {}) if kind.startswith("application/papermill.record/")]
     return output.get("name") != "stderr" and not named
 
@@ -149,7 +149,7 @@ def _glued(notebook: Any) -> dict[str, str]:
 
 
 def _about(page: str, book: Book) -> str:
-    """What a page is of, with links to others of its notebook."""
+    """Line on a page's scale, with links to the other pages of its notebook."""
     if page not in book.labels:
         return ""
     like, folder = _like(page, book), posixpath.dirname(page)

@@ -50,13 +50,13 @@ def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, An
 
 
 def with_given(notebook: Path, base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a scale with those that are given; one that is what it would be anyway makes no other run."""
+    """The values of a scale with the given ones; those equal to their default make no other run."""
     before = parameters.complete(notebook, base)
     return {**base, **{name: value for name, value in given.items() if not _same(value, before.get(name))}}
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Whether two values are equal, and of one type, but for whole numbers and fractions."""
+    """True if two values are equal and of one type; 1 and 1.0 count as of one type."""
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_same, value, other))
     return value == other and isinstance(value, bool) == isinstance(other, bool)
@@ -91,7 +91,7 @@ def _plain(value: Any) -> str | None:
 
 
 def _squeezed(value: Any) -> str:
-    """What is plain in a value; of a folder, its name."""
+    """The plain characters of a value; for a folder, those of its name."""
     if isinstance(value, list):
         return "+".join(filter(None, map(_squeezed, value)))
     text = value if isinstance(value, str) else json.dumps(value)
@@ -100,7 +100,7 @@ def _squeezed(value: Any) -> str:
 
 
 def shown(path: Path) -> Path:
-    """A path as commands tell it: from the current folder, if it lies there."""
+    """A path as commands print it: relative to the current folder, if it lies there."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -129,7 +129,7 @@ def check_free(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
 
 
 def check_findings(folder: Path, notebook: Path, values: Mapping[str, Any]) -> None:
-    """Raise a ValueError if `notebook` adds up findings, and where it looks for them, or else in `folder`, is none."""
+    """Raise a ValueError if `notebook` sums up findings and there are none where it looks, by default in `folder`."""
     known = parameters.complete(notebook, values)
     needed = {"tables": f"*{VERDICTS}", "pages": f"*{USED}"}
     for name, pattern in needed.items():

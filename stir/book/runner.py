@@ -29,7 +29,7 @@ from stir.files import write_atomically
 # Spin count after which an idle thread of PyTorch's sleeps. With OpenMP's default, a second busy process makes two
 # threads on two cores 60 times slower; with this one, less than twice.
 THREAD_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
-# What a run has in its staging folder, beside the files that its notebook writes.
+# Files of a run in its staging folder, besides those that its notebook writes.
 PROGRESS, STORE, LOG = ".progress", ".store", ".used"
 CELL_TIMEOUT = 24 * 3600  # seconds; a cell may train all networks of a finding
 
@@ -107,7 +107,7 @@ def _environment(project: Path, staged: Path, *, fresh: bool, alone: bool, show:
 def _describe(
     executed: Path, notebook: Path, values: Mapping[str, Any], folder: Path, scale: str, seconds: float
 ) -> None:
-    """Tell in an executed notebook on what it ran, list beside it what it used, and remove all else of its run."""
+    """Add the hardware to an executed notebook, list the files it used beside it, and remove its temporary files."""
     project, staged = notebook.parents[1], executed.parent
     used = evidence.read_log(staged / LOG)
     how = pages.provenance(parameters.declared(notebook), values, scale, seconds)
@@ -162,7 +162,7 @@ def _cells(notebook: Path, values: Mapping[str, Any]) -> list[Any]:
 
 @contextmanager
 def _partial_kept(executed: Path, source: Path, place: Path | None) -> Iterator[None]:
-    """Keep a notebook as far as it came, if the `with` block fails; one of an earlier run is removed.
+    """Keep a partly executed notebook if the `with` block fails; one of an earlier run is removed.
 
     Args:
         executed: where papermill writes it, cell by cell.

@@ -101,7 +101,7 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
 def stale(
     project: Path, scale: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[Path, dict[str, Any], Path]]:
-    """Tell of each notebook whose page at a scale is stale, and yield it with its values and the page's folder.
+    """Yield each notebook whose page at a scale is stale, with its values and the page's folder, after a line on it.
 
     Args:
         names: of the notebooks, beside those that read tables; None for all.

@@ -1,4 +1,4 @@
-"""Sphinx extension: what is shown of a page where it is shared, its own first words, and the book's picture."""
+"""Sphinx extension: preview of a shared page, of its first words and the book's picture."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _picture(config: Config) -> str:
 
 
 def _describe(app: Sphinx, _page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Give a page its description before sphinxext-opengraph, which would begin with whatever is no HTML yet."""
+    """Give a page its description before sphinxext-opengraph does, which would take text that is not HTML yet."""
     if doctree is None or app.builder.name != "html":
         return
     if text := description(context.get("body", "")):

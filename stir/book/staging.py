@@ -92,13 +92,13 @@ def is_whole(manifest: Path, folder: Path, made_of: object) -> bool:
 
 
 def made_from(manifest: Path) -> dict[str, Any]:
-    """What the manifest says that its files were made of; empty if it says nothing of this kind."""
+    """The sources of a manifest's files, as it lists them; empty if it lists none."""
     made_of = read_manifest(manifest).get("made_of")
     return made_of if isinstance(made_of, dict) else {}
 
 
 def spoilt_files(manifest: Path, folder: Path) -> list[str]:
-    """Names of the files that the manifest vouches for and that are gone, or others now."""
+    """Names of the files that the manifest vouches for and that are missing or changed."""
     files = read_manifest(manifest).get("files", {})
     return [name for name, sha256 in files.items() if not _is_as_it_was(folder / name, sha256)]
 

@@ -1,4 +1,4 @@
-"""Tables that are read on a phone: where there is no room for its columns, a row becomes a list of what they hold."""
+"""Tables on a phone: without room for its columns, a row becomes a list of names and values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STACKED = "stacked"  # the class that the style sheet knows such tables by
 
 
 def stacked(page: str) -> str:
-    """Return the HTML of a page whose wide tables tell, in each cell, what stands above it.
+    """Return the HTML of a page whose wide tables have in each cell the name of its column.
 
     A cell has its column's heads as `data-head`, and the class `prose` where it needs a line of its own. A row begins
     with what it is of: its first cell, unless that is a number, has the class `row-head`; what heads of rows above span
@@ -69,7 +69,7 @@ def _name_row(heads: list[str], cells: list[Tag], spanning: list[str], names: in
 
 
 def _names(rows: Sequence[Sequence[Tag]]) -> int:
-    """How many columns name the rows: the heads, or without any the first and those after it with a few words each."""
+    """Number of columns that name the rows: the heads, or else the first and those after it with a few words each."""
     first = max(rows, key=len)
     if first[0].name == "th":
         return sum(cell.name == "th" for cell in first)
@@ -94,13 +94,13 @@ def _spanning(heads: list[str], rows: Sequence[Sequence[Tag]]) -> list[list[str]
 
 
 def _named(heads: list[str], from_last: int, cell: Tag) -> str:
-    """What a cell holds with what stands above it, unless that is the first column, which needs no name."""
+    """Content of a cell with the name of its column, which the first column does not need."""
     name = heads[-from_last] if from_last < len(heads) else ""
     return f"{name} {_text(cell)}".strip()
 
 
 def _is_plain(cell: Tag) -> bool:
-    """Whether a cell holds a few words, and no number, sentence, link, formula or verdict."""
+    """True if a cell holds a few words, and no number, sentence, link, formula or verdict."""
     return cell.find(["a", "span", "code"]) is None and not _is_prose(cell) and not NUMBER.match(_text(cell))
 
 
@@ -128,7 +128,7 @@ def _width(heads: list[str], rows: Sequence[Sequence[Tag]]) -> int:
 
 
 def _heads(thead: Tag) -> list[str]:
-    """What stands above each column, from top to bottom; names of the index stand above its own columns alone."""
+    """Headings of each column, from top to bottom; names of the index head its own columns alone."""
     columns: list[list[str]] = []
     for row in thead.find_all("tr"):
         place = 0

@@ -72,7 +72,7 @@ def _show(status: Status, over: threading.Event, stream: Any) -> None:
 
 
 class Status:
-    """The cell that a notebook is at, for how long it runs, and what its process tells; arguments as of `following`."""
+    """The notebook's current cell, its time so far, and its process's progress; arguments as of `following`."""
 
     def __init__(self, name: str, cells: Sequence[Any], folder: Path) -> None:
         self._name, self._folder = name, folder

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-# What a link in would break, or where a reader looks for no definition.
+# Parts of a page that a link would break, or in which a reader looks for no definition.
 CLOSED = (
     nodes.reference,
     addnodes.pending_xref,
@@ -36,7 +36,7 @@ NO_TERMS = re.compile(r"<!--\s*no terms:([^>]*?)-->")
 
 
 def pattern(terms: Mapping[str, object]) -> re.Pattern:
-    """Return what matches each of the terms, the longest first, in the singular or the plural.
+    """Return a regular expression for the terms, the longest first, in the singular or the plural.
 
     A term that begins with a small letter may begin with a capital one, as in a sentence; capitals are kept.
     """
@@ -63,7 +63,7 @@ def texts(document: nodes.document) -> Iterator[nodes.Text]:
 
 
 def left_alone(document: nodes.document) -> set[str]:
-    """The terms that a page names in comments as words of its own."""
+    """The terms to leave without links: those that a page lists in a comment, where it means other words."""
     matches = (NO_TERMS.search(node.astext()) for node in document.findall(nodes.raw))
     return {term.strip() for match in matches if match for term in match[1].split(",")}
 

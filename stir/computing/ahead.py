@@ -17,7 +17,7 @@ AHEAD = 4  # items that wait to be used
 
 
 def ahead(items: Iterable[Item], count: int = AHEAD) -> Iterator[Item]:
-    """Yield `items`, of which another thread computes the next `count` meanwhile."""
+    """Yield `items`, while another thread computes the next `count` of them."""
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, iterator, end) for _ in range(count))

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-# What PyTorch's allocators and the libraries below it say, on CPUs, CUDA and MPS.
+# Messages of PyTorch's allocators and of the libraries below it, on CPUs, CUDA and MPS.
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed", "bad_alloc")
 # All that oneDNN, which computes on CPUs, says then; where an operation is not there, it says more.
 ONEDNN_SIGNS = ("could not create a primitive", "could not execute a primitive")
@@ -48,7 +48,7 @@ def most_images(kind: str) -> int | float:
 
 
 def images_at_once(count: int, kind: str, available: int, each: int) -> int:
-    """How many of `count` images to compute together, at least 1.
+    """Size of the batches for `count` images, at least 1.
 
     Args:
         kind: of the device, such as "cuda".

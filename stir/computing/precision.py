@@ -68,7 +68,7 @@ def exact_float32(wanted: bool = True) -> Iterator[None]:
 
 
 def _places() -> list[Any]:
-    """Where PyTorch 2.9 and later keep the precision of products and convolutions."""
+    """The settings in which PyTorch 2.9 and later keep the precision of products and convolutions."""
     backends: Any = torch.backends
     if not hasattr(backends.cudnn, "conv"):
         return []

@@ -1,4 +1,4 @@
-"""Progress of long computations: as bars, and to who watches from another process."""
+"""Progress of long computations: as bars, and as lines in files for another process to show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _numbers = count()
 
 
 class Told:
-    """What a bar of tqdm's would show, as a line in a file of its own, which is there while it runs.
+    """Stand-in for a bar of tqdm's that writes its text into a file of its own, which exists while it runs.
 
     Args:
         iterable: what is counted, if anything.
@@ -77,7 +77,7 @@ def progress_bar(
     initial: int = 0,
     **options: Any,
 ) -> Bar:
-    """A bar of tqdm's; where it is not shown and `$STIR_PROGRESS` names a folder, a line there instead.
+    """A bar of tqdm's; if it is not shown and `$STIR_PROGRESS` names a folder, a line in a file there instead.
 
     Args:
         show: show the bar.
@@ -91,7 +91,7 @@ def progress_bar(
 
 @contextmanager
 def telling(text: str) -> Iterator[None]:
-    """Tell `text` within the `with` block: where `$STIR_PROGRESS` names a folder there, or else once, on stderr."""
+    """Show `text` within the `with` block: in a file if `$STIR_PROGRESS` names a folder, or else once, on stderr."""
     folder = os.environ.get("STIR_PROGRESS")
     if not folder:
         print(text, file=sys.stderr, flush=True)
@@ -102,7 +102,7 @@ def telling(text: str) -> Iterator[None]:
 
 
 def lines(folder: Path) -> list[str]:
-    """What is told in a folder, the outer computation of a process first."""
+    """Progress lines in a folder, the outer computation of a process first."""
     texts = []
     for path in sorted(folder.glob("*-*")):
         with suppress(OSError):  # it has just ended

@@ -1,4 +1,4 @@
-"""Steps that a GPU repeats as it recorded them, since it takes longer to launch many small kernels than to run them."""
+"""Steps recorded and replayed on a GPU, where launching many small kernels takes longer than running them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _stream(device: torch.device, thread: int) -> torch.cuda.Stream:
 
 
 def _same(result: Tensor, expected: Tensor) -> bool:
-    """Whether two results are equal, floating-point ones up to rounding."""
+    """True if two results are equal, floating-point ones up to rounding."""
     if not result.is_floating_point():
         return torch.equal(result, expected)
     return bool((result - expected).norm() <= 1e-2 * expected.norm())

@@ -1,1 +1,1 @@
-"""The course: sessions from one source, exercises that check themselves, and what a class is handed out."""
+"""The course: sessions from one source, exercises that check themselves, and handouts for a class."""

@@ -1,4 +1,4 @@
-"""What a class is handed out: notebooks to work in, the teacher's, slides, and networks that nobody has to train."""
+"""Handouts for a class: notebooks to work in, the teacher's, slides, and trained networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check says: that an exercise is done, or what is wrong with it, by comparison with usual mistakes."""
+"""Outcomes of checks: an exercise is done, or what is wrong with it, by comparison with usual mistakes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def done(exercise: str, remark: str = "") -> None:
 
 
 def outcome(function: Any, *arguments: Any, name: str) -> Any:
-    """What the student's function returns.
+    """Return the result of the student's function.
 
     Raises:
         Unmet: it is no function, or returns nothing.

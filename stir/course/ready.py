@@ -1,4 +1,4 @@
-"""A machine made ready for the course: the networks that were handed out, and whether all that is needed is there."""
+"""Preparation of a machine for the course: the networks handed out, and a check of everything that is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def begin() -> None:
 
 
 def findings() -> Iterator[tuple[bool, str]]:
-    """Whether each thing that the course needs is there, and a line that says so, with the remedy where it is not."""
+    """For each requirement of the course, true if it is met, and a line on it, with the remedy if it is not."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield sys.version_info >= (3, 11), f"Python {version}; 3.11 or newer is needed"
     missing = [name for name in PACKAGES if not _can_import(name)]

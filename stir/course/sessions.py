@@ -26,12 +26,12 @@ CELL_TIMEOUT = 3600  # seconds; the first to run may train networks
 
 
 def pages(project: Path) -> list[Path]:
-    """Where the sessions' pages are, or will be."""
+    """Paths of the sessions' pages, which need not exist."""
     return [project / FOLDER / f"{path.stem}.ipynb" for path in sources.paths(project)]
 
 
 def is_current(source: Path, page: Path) -> bool:
-    """Whether a page is what executing its source would make now."""
+    """True if a page is up to date with its source and the package."""
     return is_whole(page.with_suffix(".json"), page.parent, _made_of(source))
 
 

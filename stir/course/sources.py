@@ -63,7 +63,7 @@ def read(path: Path) -> NotebookNode:
 
 
 def has_tag(cell: NotebookNode, tag: str) -> bool:
-    """Whether a cell has a tag."""
+    """True if a cell has a tag."""
     return tag in cell.metadata.get("tags", [])
 
 

@@ -1,4 +1,4 @@
-"""Cards of data sets: what is known of one before its images are loaded, kept as a measurement is."""
+"""Cards of data sets: what is known of a data set without loading its images, kept like a measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_current(stored: Stored, state: str | None) -> bool:
 
 
 def known_or_loaded(record: Record, state: str | None, load: Callable[[], Dataset]) -> Dataset:
-    """The data set whose card was kept, without its images; or loaded now, its card kept.
+    """The data set by its kept card, without its images; or else loaded now, and its card kept.
 
     Args:
         state: of its files, None where nothing is known of them.

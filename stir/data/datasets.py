@@ -172,7 +172,7 @@ def check_dataset(
 
 
 def is_here(name: str) -> bool:
-    """Whether the images of a data set, whose name is known, need no download."""
+    """True if the images of a data set, whose name is known, need no download."""
     if name in FOLDER_DATASETS:
         return place_of(name).is_dir()
     return name not in TORCHVISION_DATASETS or is_downloaded(name)

@@ -50,7 +50,7 @@ def fingerprint(images: Tensor | DeferredImages) -> str:
 
 
 def describe(split: Any) -> tuple[dict[str, Any], Tensor]:
-    """What `DeferredSplit` needs of a `stir.data.splits.Split`: JSON, and the images of the gallery."""
+    """Description of a `stir.data.splits.Split` for `DeferredSplit`: JSON, and the images of the gallery."""
     card = {
         "shape": list(split.images.shape),
         "fingerprint": split.fingerprint,
@@ -102,11 +102,11 @@ class DeferredSplit:
         return self._split[index]
 
     def take(self, n_images: int) -> Tensor | DeferredImages:
-        """As `Split.take`; images whose fingerprints are known are not loaded."""
+        """The first images, as `Split.take` returns them; those with known fingerprints are not loaded."""
         if 5 <= n_images <= len(self._first):
             return DeferredImages(self._first[:n_images], lambda: self.images[:n_images])
         return self._split.take(n_images)
 
     def one_of_each(self, n_images: int) -> Tensor:
-        """As `Split.one_of_each`."""
+        """Images for a gallery, as `Split.one_of_each` returns them."""
         return self._gallery[:n_images] if 1 <= n_images <= len(self._gallery) else self._split.one_of_each(n_images)

@@ -106,7 +106,7 @@ def missing_download(name: str) -> str | None:
 
 
 def is_downloaded(name: str) -> bool:
-    """Whether the files of one of `TORCHVISION_DATASETS` are here, or the archive, which torchvision unpacks itself."""
+    """True if the files of one of `TORCHVISION_DATASETS` are here, or their archive, which torchvision unpacks."""
     source, root = TORCHVISION_DATASETS[name], _downloads()
     if all((root / source.folder / file).exists() for file in source.files):
         return True
@@ -125,7 +125,7 @@ def _class_of(name: str) -> Any:
 
 
 def _addresses(dataset_class: Any) -> list[str]:
-    """Where torchvision looks for the first file of a data set."""
+    """Addresses at which torchvision looks for the first file of a data set."""
     if hasattr(dataset_class, "mirrors"):
         return [f"{mirror}{dataset_class.resources[0][0]}" for mirror in dataset_class.mirrors]
     return [dataset_class.url if hasattr(dataset_class, "url") else dataset_class.split_list["train"][0]]
@@ -133,7 +133,7 @@ def _addresses(dataset_class: Any) -> list[str]:
 
 @cache
 def _unanswered(address: str, when: int) -> str:
-    """Why nobody answers at an address; empty if somebody does.
+    """Reason why an address does not answer; empty if it does.
 
     Args:
         when: to ask anew.

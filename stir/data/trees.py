@@ -70,7 +70,7 @@ class MissingImagesError(ValueError):
 
 
 def place_of(name: str) -> Path:
-    """Where the folder of one of `FOLDER_DATASETS`, or a link to it, has to be."""
+    """Path at which the folder of one of `FOLDER_DATASETS`, or a link to it, has to be."""
     return store_folder() / "downloads" / name
 
 

@@ -116,7 +116,7 @@ def descents(
     changes: Mapping[str, Any],
     at: Sequence[int] = (),
 ) -> tuple[Inversion, Float[Tensor, "s n c h w"]]:
-    """What `invert` returns, and the best images so far after each of `at` of its steps."""
+    """The result of `invert`, and the best images so far after each of `at` of its steps."""
     options = with_changes(options, changes)
     images = gather_images(images)
     seed_images = options.seed_images(images)

@@ -119,7 +119,7 @@ def _default_place(frozen: Frozen, example: Tensor) -> Place:
 
 
 def _vector_in(output: object) -> Tensor | None:
-    """The logits of a network's output, or else its first vector an image; where there is neither, the first tensor."""
+    """The logits in a network's output, or else its first tensor of one vector per image, or else its first tensor."""
     logits = logits_in(output)
     tensors = [each for each in (logits, *tensors_in(output)) if each is not None and each.is_floating_point()]
     vectors = [each for each in tensors if each.ndim == 2] + [each for each in tensors if _is_vector(each)]

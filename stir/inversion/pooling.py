@@ -1,4 +1,4 @@
-"""What a layer gives, of any network, as one vector an image."""
+"""Features of any network's layer as one vector per image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_pool(pool: str) -> None:
 
 
 def pooled(output: object, place: Place, images: Tensor, layer: str, pool: str) -> Float[Tensor, "n d"]:
-    """Features of `images` from what the module at `place`, called `layer`, was given or gave.
+    """Features of `images` from the input or the output of the module at `place`, called `layer`.
 
     Raises:
         ValueError: that has not one row an image; or `pool` does not suit it.

@@ -161,7 +161,7 @@ class Representation:
                 return False
 
     def batch_size(self, count: int, beside: int = 0) -> int:
-        """How many of `count` images to compute together, by `stir.computing.memory.images_at_once`.
+        """Size of the batches for `count` images, by `stir.computing.memory.images_at_once`.
 
         Args:
             beside: bytes that each image needs besides those of its pass.

@@ -1,4 +1,4 @@
-"""The way of a descent: the images that an inversion has found after some of its steps."""
+"""Trajectory of a descent: the images that an inversion has found after some of its steps."""
 
 from __future__ import annotations
 

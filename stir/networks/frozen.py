@@ -63,7 +63,7 @@ class Frozen:
 
     @property
     def layout(self) -> torch.memory_format:
-        """In which it computes: channels last, unless `try_out` found that it must not."""
+        """Memory layout of the pass: channels last, unless `try_out` found that it changes the result."""
         return self._layout
 
     def __call__(self, images: Tensor, half: bool = False) -> Any:

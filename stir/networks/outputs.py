@@ -1,4 +1,4 @@
-"""Tensors in what a module returns: a tensor, a tuple, a dict, or an object of Hugging Face's."""
+"""Tensors in a module's output: a tensor, a tuple, a dict, or an object of Hugging Face's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def logits_in(output: Any) -> Tensor | None:
 
 
 def logits_of(output: object) -> Float[Tensor, "n k"]:
-    """As `logits_in`, checked.
+    """The logits as `logits_in` returns them, checked.
 
     Raises:
         ValueError: there are no logits [N, K].

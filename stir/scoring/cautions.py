@@ -1,4 +1,4 @@
-"""Warnings of scores that say less than they seem to say."""
+"""Warnings of scores that are easily over-interpreted."""
 
 from __future__ import annotations
 

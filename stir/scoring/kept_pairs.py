@@ -45,7 +45,7 @@ def options_in_key(options: InversionOptions, worst_case: bool = False) -> dict[
 
 
 def can_be_kept(models: Mapping, *measures: str | Measure) -> TypeGuard[TrainedModels]:
-    """Whether keys identify all that rows depend on: networks of the store, and measures that have names."""
+    """True if keys identify everything that rows depend on: networks of the store, and measures with names."""
     return isinstance(models, TrainedModels) and not any(callable(measure) for measure in measures)
 
 
@@ -77,7 +77,7 @@ class KeptPairs:
 
     @property
     def has_retrained(self) -> bool:
-        """True if a network is not the one that it was, since it had to be trained again."""
+        """True if a network has other weights than before, since it had to be trained again."""
         return self._keys != self._current_keys()
 
     def find(self, layer: Layer, given_layer: Layer, reference: str) -> dict[str, Rows]:

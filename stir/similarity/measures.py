@@ -160,7 +160,7 @@ def name_of(measure: str | Measure) -> str:
 
 
 def short_name(measure: str) -> str:
-    """Name in figures and headings of a measure that `name_of` names in tables: CKA, without a word more, is linear."""
+    """Name of a measure in figures and headings, from its name in tables; linear CKA is "CKA"."""
     return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
 
 

@@ -1,4 +1,4 @@
-"""How far the verdicts of several measures, or of several solvers, agree: counted, and in a sentence."""
+"""Agreement of the verdicts by several measures or several solvers: counted, and in a sentence."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def changed(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> str:
-    """HTML of the answer that a page opens with: where a verdict hangs on the measure or solver.
+    """HTML of the answer that a page opens with: the verdicts that depend on the measure or solver.
 
     Args:
         verdicts: table that `verdicts_by` returns.

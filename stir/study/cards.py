@@ -89,7 +89,7 @@ def named_intervals(judged: pd.DataFrame) -> dict[str, str]:
 
 
 def warnings(row: pd.Series) -> list[str]:
-    """What a verdict hangs on, in words: convergence, solvers, measures, few networks, room, many hypotheses.
+    """Caveats of a verdict in words: convergence, solvers, measures, few networks, room, many hypotheses.
 
     Args:
         row: of the table of `stir.study.verdict.judge`, with the column `otherwise` and, where they are known,
@@ -110,7 +110,7 @@ def warnings(row: pd.Series) -> list[str]:
 
 
 def replicates(row: pd.Series) -> str:
-    """What the intervals of a verdict count besides images: "networks", or "chains" of versions of one."""
+    """Replicates that a verdict's intervals count besides images: "networks", or "chains" of versions of one."""
     return str(row.get("replicates", "networks"))
 
 

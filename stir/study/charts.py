@@ -1,4 +1,4 @@
-"""Charts of tables: STIR and CKA along a variable, with their intervals, against accuracy; how trainings went."""
+"""Charts of tables: STIR and CKA along a variable, with intervals, and against accuracy; training curves."""
 
 from __future__ import annotations
 

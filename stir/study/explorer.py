@@ -1,4 +1,4 @@
-"""The explorer of descents: what was measured, as data in the page, for the controls that `explorer.mjs` builds of it.
+"""The explorer of descents: measurements as data in the page, from which `explorer.mjs` builds its controls.
 
 Without JavaScript, or outside the book, nothing of it shows; the page has a figure and tables that say the same.
 """

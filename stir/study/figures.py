@@ -1,4 +1,4 @@
-"""The book's style of figures, their panels, and how a page shows them."""
+"""The book's style of figures, their panels, and their display on a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heat maps as tables in HTML: each value can be read, and what it is of shows on hover, tap or focus."""
+"""Heat maps as tables in HTML: each value is text, and its details show on hover, tap or focus."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _linear(part: float) -> float:
 
 
 def _details(rows: pd.DataFrame, column: str, plain: str, pair: str) -> str:
-    """What a cell is of, in words: its interval, or the spread of several pairs, and the scores to compare it with."""
+    """Details of a cell in words: its interval, or the spread of several pairs, and the scores to compare it with."""
     name, digits = {"cka": plain, "stir": "STIR"}[column], decimals(3)
     if len(rows) == 1:
         value, low, high = map(float, rows[[column, f"{column}_low", f"{column}_high"]].iloc[0])

@@ -37,7 +37,7 @@ HEADINGS = {
     "ceiling": "ceiling",
     "moved": "moved",
     "towards": "towards",
-    # What the findings at a glance are counted by.
+    # Counts of the findings at a glance.
     "n_findings": "findings",
     "n_hypotheses": "hypotheses",
     "not_supported": "not supported",
@@ -46,7 +46,7 @@ HEADINGS = {
     "n_after_holm": "of these, upheld by Holm’s correction",
     "n_otherwise": "another verdict by another solver",
     "n_unchecked": "not checked by a solver that converged too seldom",
-    # What `make bench` measures.
+    # Measurements of `make bench`.
     "efficiency": "efficiency of a step",
     "time-per-image": "time of an image, among many over among few",
     "memory-GiB": "memory of 10,000 images, GiB",
@@ -63,7 +63,7 @@ HEADINGS = {
     "training-images-per-second": "training images a second",
 }
 SHADES = 255  # of an 8-bit image, in which radii in the L∞ norm are counted
-# What a verdict is told with if other solvers do not share it (`stir.study.conclusions.disagreement`).
+# Words for a verdict that other solvers do not share (`stir.study.conclusions.disagreement`).
 OTHERWISE = {"not": "not so", "unchecked": "could not be checked"}
 
 
@@ -96,7 +96,7 @@ def solver_name(solver: str) -> str:
 
 
 def otherwise_name(otherwise: str) -> str:
-    """What other solvers say of a verdict, as the book writes it: "could not be checked by the authors’ algorithm".
+    """Verdict of other solvers as the book writes it: "could not be checked by the authors’ algorithm".
 
     Args:
         otherwise: as `stir.study.conclusions.disagreement` writes it.

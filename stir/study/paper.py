@@ -1,4 +1,4 @@
-"""What the paper claims and how its authors went about it, beside a finding's own measurements.
+"""The paper's claims and its authors' set-up, beside a finding's own measurements.
 
 The authors' set-up is what their public code, their checkpoints' names and the paper's abstract tell; none of their
 figures is quoted. The book's page "The paper and this book" has the same facts in full.
@@ -118,7 +118,7 @@ def on_claims(judged: pd.DataFrame) -> str:
 
 
 def set_up(judged: pd.DataFrame, replicas: Mapping[str, int]) -> dict[str, str]:
-    """What the measurements of one scale were made with, in words, finding by finding where they differ.
+    """Set-up of the measurements of one scale, in words, finding by finding where they differ.
 
     Args:
         judged: table that `stir.study.conclusions.read_verdicts` returns.

@@ -84,7 +84,7 @@ def disagreeing(
 
 @dataclass(frozen=True)
 class Descent:
-    """What a page shows of a trajectory (`stir.trajectory`).
+    """The images and numbers that a page shows of a trajectory (`stir.trajectory`).
 
     Attributes:
         steps: numbers of steps, from 0.
@@ -117,7 +117,7 @@ def descent(
     layer: str | None = None,
     **options,
 ) -> Descent:
-    """The way of `inverted` to its end, seen by some networks at the same layer; found, or made now and kept.
+    """The trajectory of `inverted`, seen by some networks at the same layer; found, or made now and kept.
 
     Args:
         images, layer: as in `stir.invert`; **options: fields of `stir.InversionOptions`.

@@ -1,4 +1,4 @@
-"""Why a hypothesis may have failed, as far as the measured figures tell: chance, room, inversion or measure."""
+"""Possible reasons why a hypothesis failed, from the measured figures: chance, room, inversion or measure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def failed(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def why(row: pd.Series, table: pd.DataFrame) -> list[str]:
-    """Sentences on what the figures say of a hypothesis that was not supported.
+    """Sentences on the possible reasons why a hypothesis was not supported.
 
     Args:
         row: of the table that `stir.study.conclusions.with_measures` returns.
@@ -48,7 +48,7 @@ def _chance(row: pd.Series) -> Iterator[str]:
 
 
 def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Iterator[str]:
-    """What there is no room for: beyond pixels that score high, above a similarity near 1, in a gap that is none."""
+    """Lack of room, in words: pixels score high already, a similarity is near 1, or there is hardly a gap."""
     more, less = hypothesis.more, hypothesis.less
     if more.value in BEYOND.values():
         for quantity in (more, less):

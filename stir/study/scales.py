@@ -45,7 +45,7 @@ def at_scales(folders: Mapping[str, Path]) -> pd.DataFrame:
 
 
 def disagreements(judged: pd.DataFrame) -> pd.DataFrame:
-    """Hypotheses with the words that the scales have for them.
+    """Hypotheses with their verdicts at each scale.
 
     Args:
         judged: table that `at_scales` returns.

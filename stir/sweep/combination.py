@@ -1,4 +1,4 @@
-"""One combination of a sweep: what it runs, whether it is done, and its run by the runner that `stir run` has."""
+"""One combination of a sweep: its parameters, its state, and its execution by the runner of `stir run`."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Combination:
 
     @property
     def words(self) -> str:
-        """What tells it from the others of its sweep, as one writes a grid."""
+        """The parameters that distinguish it from the others of its sweep, written like a grid."""
         return in_words(self.varied)
 
     @property
     def partial(self) -> Path:
-        """Where the notebook is kept as far as it came, if it fails."""
+        """Path of the partly executed notebook, if it fails."""
         return self.folder / f"{self.notebook.stem}-failed.ipynb"
 
     @property
@@ -62,7 +62,7 @@ class Combination:
 
     @property
     def failure(self) -> str | None:
-        """Why its last run failed; None if it did not, or if the notebook or the package have changed since."""
+        """Reason why its last run failed; None if it did not, or if the notebook or the package have changed since."""
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
             return str(record["reason"]) if record["made_of"] == self._made_of else None
@@ -70,7 +70,7 @@ class Combination:
             return None
 
     def keep_failure(self, reason: str) -> None:
-        """Keep why the run of now failed, so that it is not tried again unasked."""
+        """Keep the reason why this run failed, so that it is not tried again unasked."""
         text = json.dumps({"made_of": self._made_of, "reason": reason})
         write_atomically(self._record, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""End of a sweep: what is done, what failed and why, and what is stale since, in lines for the terminal."""
+"""End of a sweep in lines for the terminal: combinations that are done, failed with the reason, or stale since."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stir.sweep.combination import DONE, FAILED, Combination, Outcome
 def failures(
     combinations: Sequence[Combination], before: Sequence[str], outcomes: Sequence[Outcome]
 ) -> dict[Path, str]:
-    """Why combinations failed, by their folders; all others of a sweep that came to its end are done.
+    """Reasons why combinations failed, by their folders; all others of a sweep that came to its end are done.
 
     A change of the package since they ran makes what is done stale, but does not undo it.
 
@@ -27,7 +27,7 @@ def failures(
 
 
 def failed_lines(combinations: Sequence[Combination], failed: Mapping[Path, str]) -> list[str]:
-    """Lines on those that failed: what varies, why, and where the notebook is, as far as it came; none if none did."""
+    """Lines on failed combinations: parameters, reason, partly executed notebook; none if none failed."""
     if not failed:
         return []
     lines = [f"{len(failed)} of {counted(len(combinations), 'combination')} failed; --retry runs them again:"]
@@ -39,7 +39,7 @@ def failed_lines(combinations: Sequence[Combination], failed: Mapping[Path, str]
 
 
 def stale_lines(done: Sequence[Combination]) -> list[str]:
-    """A line on those whose notebook, package or images have changed since they ran; none if there are no such."""
+    """A line on combinations whose notebook, package or images have changed since they ran; none if there are none."""
     stale = [each for each in done if each.state != DONE]
     if not stale:
         return []

@@ -116,7 +116,7 @@ def run(client: Client, pending: Sequence[Combination], cell_timeout: int) -> It
 
 
 def _lost(error: BaseException | None) -> str:
-    """Why a cluster gave a combination up."""
+    """Reason why a cluster gave a combination up."""
     if type(error).__name__ == "KilledWorker":
         return "its workers died, time and again; most often for want of memory"
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]

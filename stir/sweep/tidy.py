@@ -154,7 +154,7 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
 
 
 def _lines(sweep: Sweep, table: Any, against: str) -> pd.Series:
-    """What the rows of one line have in common: their claim, or the other parameters, if these part few lines."""
+    """Columns that group rows into lines: the claim, or the other parameters, if these make few lines."""
     if "claim" in table:
         return table["claim"].astype(str)
     lines = pd.Series("", index=table.index)

@@ -68,7 +68,7 @@ class PGD:
         labels: Int[Tensor, "n"] | Float[Tensor, "n k"],
         start: Float[Tensor, "n c h w"],
     ) -> Float[Tensor, "n c h w"]:
-        """As a call, from an offset that `start` has drawn, on the images' device."""
+        """Adversarial images, as a call returns them, from an offset that `start` has drawn, on the images' device."""
         ball = Ball(self.norm, self.epsilon)
         adversarial = (images + start).clamp(0, 1)
         for _ in range(self.steps):

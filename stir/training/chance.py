@@ -1,4 +1,4 @@
-"""Chance level: the accuracy of who has learnt nothing but which class is the most frequent."""
+"""Chance level: the accuracy of always naming the most frequent class."""
 
 from __future__ import annotations
 

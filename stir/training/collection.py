@@ -57,7 +57,7 @@ class TrainedModels(Mapping[str, TrainedModel]):
         return {name: self._cards[name] for name in self._requests}
 
     def key(self, name: str) -> str:
-        """What identifies a network: the hash of all that made it, and that of its weights.
+        """Identity of a network: the hash of everything that made it, and that of its weights.
 
         The same settings make weights that differ by rounding on another machine.
         """

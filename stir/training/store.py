@@ -38,7 +38,7 @@ from stir.training.recipe import Recipe
 # Raise after a change, of the training, the architectures or their threads, that gives other weights for the same
 # settings; part of each network's key. Tests compare weights with those of this version.
 TRAINING_VERSION = 6
-# What a card holds, besides the checksum of the weights, which cards lacked once.
+# Fields of a card, besides the checksum of the weights, which older cards lack.
 CARD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "made_by": dict, "dataset": str, "accuracy": (int, float), "robust_accuracy": dict, "curve": list,
     "seconds": (int, float), "hardware": str, "bfloat16": bool, "versions": dict, "date": str, "sha256": str,
