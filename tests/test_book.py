@@ -3,6 +3,7 @@
 `STIR_BOOK` names a built book to look at; without it, one is built from a tiny run.
 """
 
+import json
 import os
 import re
 import shutil
@@ -308,6 +309,32 @@ def test_citations_agree_with_the_list(site):
     assert len(cited) > 10
     for words in map(plain, cited):  # "[Nanda et al., 2022]", or "Nanda et al. [2022]" in a sentence
         assert words.replace(" [", ", ").strip("[]") in listed
+
+
+def test_a_descent_moves_in_the_text(site, browser):
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto((site / "idea.html").as_uri())
+    figure, control = tab.locator("figure.descent"), tab.get_by_label("steps of the descent")
+    steps = json.loads(figure.get_attribute("data-steps"))
+
+    def state() -> tuple[list[str], list[str]]:
+        pictures = figure.locator("td:nth-child(3) img")
+        places = pictures.evaluate_all("all => all.map(each => getComputedStyle(each).objectPosition)")
+        return figure.locator("td output").all_inner_texts(), places
+
+    end = state()
+    control.press("Home")
+    begin = state()
+    assert begin[1] == ["0px 0%"] * 2 and end[1] == ["0px 100%"] * 2 and begin[0] != end[0]
+    values = [json.loads(each.get_attribute("data-values")) for each in figure.locator(".distance").all()]
+    assert begin[0] == [f"{each[0]:.2f}" for each in values] and end[0] == [f"{each[-1]:.2f}" for each in values]
+    assert control.get_attribute("aria-valuetext").startswith("0 steps; distances from x, standard: reference ")
+    control.press("ArrowRight")
+    assert figure.locator("label output").inner_text() == str(steps[1])
+    still = browser.new_page(java_script_enabled=False)
+    still.goto((site / "idea.html").as_uri())
+    assert still.locator("figure.descent td output").all_inner_texts() == end[0]
+    assert still.locator("figure.descent input").count() == 0
 
 
 @pytest.fixture

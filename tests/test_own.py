@@ -42,7 +42,9 @@ FIGURE = ":::{figure} runs/digits/first.svg\n:alt: Shown.\n\nSaid.\n:::\n\n"  # 
 PROSE = {
     "index": "# Book\n\n{glue:text}`runs/digits/first.ipynb::five:s`\n",
     "paper": "# The paper\n\n{glue:text}`runs/digits/first.ipynb::five:s`\n",
-    "idea": "# The idea\n\n" + FIGURE + "[](runs/digits/first.ipynb), [](paper.md)\n",
+    "idea": "# The idea\n\n"
+    + FIGURE
+    + "```{glue:any} five\n:doc: runs/digits/first.ipynb\n```\n\n[](runs/digits/first.ipynb), [](paper.md)\n",
     "bibliography": "# Bibliography\n\n```{bibliography}\n:all:\n```\n",
 }
 BIB = (

@@ -20,7 +20,7 @@ from stir.study.scales import WORDS
 TITLE = "Shared invariances: runs of one's own"
 OTHERS = "Further notebooks"  # caption above those that the project's book has no page of
 OF_RUNS = ("{glue", "<!-- claims -->")  # put numbers of the project's own runs into prose
-FIGURE = re.compile(r"^(:::+|```+)\{figure\} runs/.*?^\1\n+", re.DOTALL | re.MULTILINE)  # one of these runs
+FIGURE = re.compile(r"^(:::+|```+)\{(?:figure\} runs/|glue:any\}).*?^\1\n+", re.DOTALL | re.MULTILINE)  # of these runs
 
 
 def build(project: Path, scale: str | None, folders: Sequence[Path], cell_timeout: int) -> Path:
@@ -105,7 +105,8 @@ def own_book(project: Path, notebooks: Mapping[str, Path]) -> Book:
         notebooks: as `executed` returns them.
     """
     written = read_prose(project)
-    prose = {page: FIGURE.sub("", text) for page, text in written.items() if not any(word in text for word in OF_RUNS)}
+    prose = {page: FIGURE.sub("", text) for page, text in written.items()}
+    prose = {page: text for page, text in prose.items() if not any(word in text for word in OF_RUNS)}
     labels = _labels(project, notebooks)
     toc = {"format": "jb-book", "root": "index", "parts": _parts(project, notebooks, prose, labels)}
     pages = files_in(toc)
