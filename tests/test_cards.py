@@ -38,15 +38,15 @@ def shown(source):
 def test_the_answer_is_a_sentence_of_the_first_hypothesis(judged):
     text = shown(cards.answer(judged))
     assert text.startswith(
-        "✓ supported claim supported. CKA: 0.90 [0.85, 0.95]; STIR: 0.60 [0.50, 0.70]; "
+        "✓ supported : claim supported. CKA: 0.90 [0.85, 0.95]; STIR: 0.60 [0.50, 0.70]; "
         "the difference: 0.30 [0.20, 0.40]."
     )
-    assert "○ not supported claim not supported: 0.10 [−0.10, 0.30]" in text
+    assert "○ not supported : claim not supported: 0.10 [−0.10, 0.30]" in text
     assert "on this page: 3, of which 1 supported, 1 not supported, 1 contradicted." in text
     assert "over 3 networks and 20 images" in text
     assert "over 3 chains and" in shown(cards.answer(judged.assign(replicates="chains")))
     few = cards.answer(judged, judged.iloc[[2]])
-    assert shown(few).startswith("✗ contradicted claim contradicted.") and "<li>" not in few
+    assert shown(few).startswith("✗ contradicted : claim contradicted.") and "<li>" not in few
 
 
 def test_a_verdict_is_told_with_what_it_hangs_on(judged):
@@ -77,7 +77,9 @@ def test_a_card_has_the_line_of_each_scale(judged):
     source = cards.cards(pd.concat([one, two]), {"one": "a.html", "two": "b.html"})
     first, second, third = re.findall("<li.*?</li>", source)
     assert "differs" in first and "differs" not in second + third
-    assert shown(first) == "claim supported one ✓ supported 0.30 [0.20, 0.40] two ✗ contradicted 0.30 [0.20, 0.40]"
+    assert shown(first) == (
+        "claim supported one · ✓ supported · 0.30 [0.20, 0.40] two · ✗ contradicted · 0.30 [0.20, 0.40]"
+    )
     assert re.findall('href="(.*?)"', first) == ["a.html", "a.html", "b.html"]
     missing = cards.cards(one, {"one": "a.html", "two": "b.html"})
     assert missing.count("not measured") == 3 and "b.html" not in missing

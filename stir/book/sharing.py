@@ -23,8 +23,6 @@ FORMULA = re.compile(r"\\\((.*?)\\\)", re.DOTALL)
 def description(body: str) -> str:
     """Return the first words of a page's HTML, without citations: those of its answer, if it opens with one."""
     soup = BeautifulSoup(body, "html.parser")
-    for verdict in soup.select(".answer .verdict"):
-        verdict.append(":")
     for part in soup.select(LEFT_OUT):
         part.decompose()
     answer = soup.select(".answer")

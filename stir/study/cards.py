@@ -23,6 +23,8 @@ LEGEND = {
     "contradicted": "the whole interval lies below zero",
     "not judged": "too few of the images <i>X′</i> converged",
 }
+# Between parts that the style sheet sets apart; it hides these.
+APART, COLON = '<span class="apart"> · </span>', '<span class="apart">:</span>'
 
 
 def text(value: object) -> str:
@@ -44,7 +46,7 @@ def chip(verdict: str, label: str | None = None) -> str:
 def legend(verdicts: Iterable[str] = tuple(MARKS)) -> str:
     """HTML that tells what each of these verdicts means."""
     present = set(verdicts)  # of a column of a table, too, where `in` looks at the index
-    parts = [f"{chip(verdict)} {LEGEND[verdict]}" for verdict in MARKS if verdict in present]
+    parts = [f"{chip(verdict)}{COLON} {LEGEND[verdict]}" for verdict in MARKS if verdict in present]
     return f'<p class="verdict-legend">{"; ".join(parts)}.</p>'
 
 
@@ -124,10 +126,10 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
     rows = judged if first is None else first
     row, others = rows.iloc[0], rows.iloc[1:]
     sentence = (
-        f"{chip(row.verdict)} <strong>{text(row.claim)}.</strong> {text(row.more)}: {interval(row, 'more')}; "
+        f"{chip(row.verdict)}{COLON} <strong>{text(row.claim)}.</strong> {text(row.more)}: {interval(row, 'more')}; "
         f"{text(row.less)}: {interval(row, 'less')}; the difference: {interval(row)}."
     )
-    items = [f"<li>{chip(other.verdict)} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
+    items = [f"<li>{chip(other.verdict)}{COLON} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
     counts = judged.verdict.value_counts()
     tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
     networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
@@ -202,7 +204,8 @@ def question(judged: pd.DataFrame, links: Mapping[str, str]) -> str:
 def _line_of_scale(row: pd.Series | None, scale: str, link: str) -> str:
     if row is None:
         return (
-            f'<div class="judged"><span class="scale">{text(scale)}</span><span class="none">not measured</span></div>'
+            f'<div class="judged"><span class="scale">{text(scale)}</span>{APART}<span class="none">not measured</span>'
+            "</div>"
         )
     return _line(row, f'<a class="scale" href="{text(link)}">{text(scale)}</a>')
 
@@ -214,7 +217,7 @@ def _line(row: pd.Series, scale: str = "") -> str:
     warned = warnings(row)
     small = f'<span class="warned">{text("; ".join(warned))}</span>' if warned else ""
     difference = f'<span class="difference">{strip(row)} {interval(row)}</span>'
-    return f'<div class="judged">{scale}{chip(row.verdict)}{difference}{means}{small}</div>'
+    return f'<div class="judged">{APART.join(filter(None, (scale, chip(row.verdict), difference, means, small)))}</div>'
 
 
 def grid(judged: pd.DataFrame, columns: Mapping[str, str], by: str = "measure", caption: str = "") -> str:
