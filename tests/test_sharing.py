@@ -20,7 +20,8 @@ def test_a_page_is_described_by_its_first_words_without_citations():
 
 
 def test_a_finding_is_described_by_its_answer():
-    mark = '<span class="verdict supported"><span aria-hidden="true">✓</span> supported</span><span class="apart">:</span>'
+    mark = '<span class="verdict supported"><span aria-hidden="true">✓</span> supported</span>'
+    mark += '<span class="apart">:</span>'
     answer = f'<div class="answer"><p>{mark} <strong>Robust ones share more.</strong> 0.96 [0.94, 0.98].</p></div>'
     assert sharing.description(BODY % answer) == "Supported: Robust ones share more. 0.96 [0.94, 0.98]."
     assert sharing.description(BODY % answer.replace("more", "more " * 60)).startswith("Supported: Robust")

@@ -129,7 +129,10 @@ def answer(judged: pd.DataFrame, first: pd.DataFrame | None = None) -> str:
         f"{chip(row.verdict)}{COLON} <strong>{text(row.claim)}.</strong> {text(row.more)}: {interval(row, 'more')}; "
         f"{text(row.less)}: {interval(row, 'less')}; the difference: {interval(row)}."
     )
-    items = [f"<li>{chip(other.verdict)}{COLON} {text(other.claim)}: {interval(other)}</li>" for _, other in others.iterrows()]
+    items = [
+        f"<li>{chip(other.verdict)}{COLON} {text(other.claim)}: {interval(other)}</li>"
+        for _, other in others.iterrows()
+    ]
     counts = judged.verdict.value_counts()
     tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if verdict in counts)
     networks = "–".join(map(str, sorted({rows.networks.min(), rows.networks.max()})))
