@@ -49,7 +49,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def lock(path: Path) -> FileLock:
-    """Lock of a file in the store and of all that share its name up to the first dot."""
+    """Lock shared by all files of the store with the same name up to the first dot."""
     return FileLock(path.with_name(f"{path.name.partition('.')[0]}.lock"))
 
 
@@ -143,6 +143,6 @@ def check_card(card: Mapping[str, Any]) -> None:
 
 
 def check_made_of(found: Mapping[str, Any], wanted: Mapping[str, Any], kind: str) -> None:
-    """Raise a ValueError where a card of a `kind` of thing was made of something else, as where keys collide."""
+    """Raise a ValueError if a card belongs to another thing of its `kind`, such as one whose key collides."""
     if found != json.loads(json_text(wanted)):
         raise ValueError(f"its card is of another {kind}")

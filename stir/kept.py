@@ -132,7 +132,7 @@ class Record:
 
     @contextmanager
     def claimed(self, wait: bool = True) -> Iterator[bool]:
-        """Keep other processes from making this measurement meanwhile; the result of one that did is found then.
+        """Lock this measurement, so that one process makes it; look it up inside, since another may just have made it.
 
         Args:
             wait: for a process that is making it; else False is yielded.

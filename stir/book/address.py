@@ -10,7 +10,7 @@ from typing import Any
 
 GITHUB = "https://github.com/"
 ADDRESS = re.compile(re.escape(GITHUB) + r"[\w.-]+/[\w.-]+", re.ASCII)
-# Git's address of a repository there; the user's name in it is left out.
+# Git's address of a repository there, without the login that may stand in it.
 ORIGIN = re.compile(
     r"(?:https://(?:[^@/\s]+@)?github\.com/|ssh://git@github\.com/|git@github\.com:)([\w-]+)/([\w.-]+?)(?:\.git)?/?",
     re.ASCII,

@@ -28,7 +28,7 @@ WHOLE = ("steps", "pairs")
 
 
 def with_benchmarks(text: str, project: Path) -> str:
-    """Markdown with the tables `book/benchmarks/NAME.csv` in place of the comments that name them.
+    """Markdown with tables `book/benchmarks/NAME.csv`, or numbers from them, in place of the comments that name them.
 
     `<!-- benchmark: NAME -->` stands for the table, `<!-- of NAME: SOLVER STEPS WHICH COLUMN -->` for one number of it;
     WHICH is the training of the references, or the images that are compared.
@@ -54,7 +54,7 @@ def with_benchmarks(text: str, project: Path) -> str:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """Return a table of solvers in MyST, without the columns whose rows are all equal.
+    """Return a table of solvers in MyST, without the columns that have one value in all rows.
 
     A row is named by its solver and steps, which come first.
     """

@@ -70,7 +70,7 @@ def is_printed(build: Path, staged: Path) -> bool:
 
 
 def print_manifest(build: Path) -> Path:
-    """Manifest that vouches for the PDF in `build`."""
+    """Path of the manifest that vouches for the PDF in `build`."""
     return build / f"{PDF}.json"
 
 

@@ -1,4 +1,4 @@
-"""The reports of `stir check`: on parameters, without running a notebook, and on pages that are stale."""
+"""Reports of `stir check`: on parameters, without running a notebook, and on each executed page, current or stale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stir.book.staging import folders_of_runs
 
 
 def check_run(project: Path, notebook: Path, scale: str, base: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Check the parameters of a run; return a line with the folder of its results and its downloads.
+    """Check the parameters of a run; return a line with the folder of its results, and a line for each download.
 
     Raises:
         ValueError: as `stir.book.runner.check` and `stir.book.places.check_findings`.

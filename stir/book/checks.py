@@ -36,7 +36,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """Names that a parameter, or each entry of a list, may have; those that begin with one of `prefixes` beside."""
+    """Allowed names of a parameter, or of each entry of a list; also any name that begins with one of `prefixes`."""
 
     names: Sequence[str]
     prefixes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `least`, or above it, that are finite and below `below`."""
+    """Allowed finite numbers: from `least`, or above it if `above`, and below `below`."""
 
     least: int | float
     above: bool = False
@@ -93,7 +93,7 @@ ALLOWED: dict[str, Choice | Range] = {
 
 
 class ParameterError(ValueError):
-    """Parameters with which a notebook cannot run; shown in it without a traceback, whose lines would not help."""
+    """Parameters with which a notebook cannot run; the notebook shows the message without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """Hook of IPython's."""
@@ -210,7 +210,7 @@ RULES: dict[str, tuple[Callable[[Values], None], ...]] = {
 
 
 def check_image_counts(image_counts: Sequence[int], n_test: int) -> None:
-    """Raise a ValueError unless there are so many test images."""
+    """Raise a ValueError if one of `image_counts` is larger than the number of test images, `n_test`."""
     if max(image_counts, default=0) > n_test:
         raise ValueError(f"{image_counts=} must be at most {n_test}, all test images")
 

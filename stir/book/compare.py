@@ -114,13 +114,13 @@ def choose_layers(
 
 
 def _spread(layers: Sequence[str], count: int) -> list[str]:
-    """Pick evenly spaced layers, the last among them."""
+    """Pick `count` evenly spaced layers, the last among them."""
     step = (len(layers) - 1) / max(count - 1, 1)
     return [layers[-1 - round(number * step)] for number in reversed(range(count))]
 
 
 def _usable(name: str, network: nn.Module, images: Tensor, device: str) -> list[str]:
-    """The network's stages at which features can be taken, and the penultimate layer if it is none of them."""
+    """The stages at which features can be taken, then the penultimate layer in place of stages equal to it."""
     features: dict[str, Tensor] = {}
     for layer in [*stages(network), PENULTIMATE]:
         # A part may never run, or more than once, or return no features; the penultimate layer has to be there.

@@ -45,7 +45,7 @@ def _mixed(gray: re.Match) -> str:
 
 
 def draw(app: Sphinx, error: Exception | None) -> None:
-    """Replace the pictures of figures on built pages by their drawings."""
+    """Put the SVG of each figure into the built pages, in place of the `<img>` that refers to its file."""
     if error or app.builder.format != "html":
         return
     used: set[Path] = set()

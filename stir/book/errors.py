@@ -14,7 +14,7 @@ import click
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Turn signals that ask for the end into an exception, so that notebooks and their workers end too."""
+    """Turn SIGTERM and SIGHUP into an exception, so that notebooks and their workers end with the command."""
     ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     handled = [each for each in ends if signal.getsignal(each) is signal.SIG_DFL]  # nohup ignores one
     if threading.current_thread() is not threading.main_thread():

@@ -47,7 +47,7 @@ def read_log(log: Path) -> dict[str, str]:
 
 
 def described(used: Mapping[str, str], evidence: Path) -> str:
-    """Sentences on how many measurements a run has used, and when and on what they were made; empty if on none."""
+    """Sentences on a run's measurements: their number, hardware, dates and revisions; empty if it used none."""
     stores = {"evidence": (evidence, store_folder())}
     cards = {
         path: _card(path, stores.get(word, (store_folder(), evidence)))
@@ -156,7 +156,7 @@ def read_page(page: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def files_of(project: Path, notebook: str, scale: str) -> list[Path]:
-    """The list of a page's files in the evidence, and these; none if there is no such page."""
+    """Paths of a page in the evidence: its JSON list of files, and these files; empty if there is no such page."""
     page = folder_of(project) / "pages" / scale / f"{notebook}.json"
     if not page.exists():
         return []

@@ -22,7 +22,7 @@ from stir.book import tables
 ICONS = Path("_static", "vendor", "fontawesome")  # in the built book
 FACES = {"fas": "solid-900", "far": "regular-400", "fab": "brands-400"}
 SYNONYMS = {"fa-solid": "fas", "fa-regular": "far", "fa-brands": "fab"}
-# The font's first face, by the name that the theme's own style sheets give it.
+# Names under which the theme's own style sheets use the first of `FACES`.
 FREE = ("Font Awesome 6 Free", "Font Awesome 5 Free")
 SHORTHAND = ':root { --fa-font-solid: normal 900 1em/1 "Font Awesome 6 Free"; }'
 PRELOADS = re.compile(r'<link rel="preload" as="font"[^>]*>\n?|<script src="[^"]*/fontawesome/[^"]*"></script>\n?')

@@ -25,7 +25,7 @@ def title(notebook: Path) -> str:
 
 
 def last_run(page: Path) -> float | None:
-    """Seconds that an executed notebook took; None if there is none that tells."""
+    """Seconds that an executed notebook took; None if it is missing or does not say."""
     try:
         metadata = json.loads(page.read_text(encoding="utf-8"))["metadata"]
         return float(metadata["papermill"]["duration"])

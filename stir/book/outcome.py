@@ -66,7 +66,7 @@ def _warnings(page: Path) -> Iterator[str]:
 
 
 def _shortened(warning: str, rest: str) -> list[str]:
-    """The lines of a warning; a long one is cut to its first line and its last clause, the remedy."""
+    """The lines of a warning; a long one is cut to its first `LONG` lines and its last clause, the remedy."""
     wrapped = partial(textwrap.wrap, width=WIDTH, subsequent_indent="  ")
     lines = wrapped(warning)
     said, _, advice = warning.rpartition("; ")

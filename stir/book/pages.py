@@ -97,7 +97,7 @@ def _answer_first(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookN
 
 
 def _folded_once(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells with folded code without output merged into the folded code after it, or else before it."""
+    """Merge each cell of folded code that shows no output into the folded cell after it, or else before it."""
     merged: list[nbformat.NotebookNode] = []
     for number, cell in enumerate(cells):
         last = merged[-1] if merged else None
@@ -129,7 +129,7 @@ def _is_folded(cell: nbformat.NotebookNode) -> bool:
 
 
 def _texts(notebook: Any) -> Iterator[tuple[Any, str, Any]]:
-    """The Markdown of a notebook: what holds it, its name there, and its metadata."""
+    """Yield each Markdown text of a notebook: the object that holds it, its key there, and its metadata."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             yield cell, "source", cell.metadata
@@ -149,7 +149,7 @@ def _glued(notebook: Any) -> dict[str, str]:
 
 
 def _about(page: str, book: Book) -> str:
-    """Line on a page's scale, with links to the other pages of its notebook."""
+    """Line with a page's label, its scale or parameters, and links to the other pages of its notebook."""
     if page not in book.labels:
         return ""
     like, folder = _like(page, book), posixpath.dirname(page)
@@ -202,7 +202,7 @@ def with_tables(text: str, project: Path) -> str:
 
 
 def _table(head: str, values: Mapping[str, str], declared: Mapping[str, Parameter]) -> str:
-    """HTML of parameters: the name, the value, under this heading, and what it is."""
+    """HTML table of parameters: name, value under the heading `head`, and description."""
     lines = [
         '<div class="pst-scrollable-table-container"><table class="table parameters">',
         f"<tr><th>parameter</th><th>{head}</th><th>what it is</th></tr>",

@@ -34,7 +34,7 @@ class Parameter:
 
     @property
     def value(self) -> Any:
-        """The default's value; None if it is computed."""
+        """The default as a Python value; None if it is an expression that has to be computed."""
         try:
             return ast.literal_eval(self.default)
         except ValueError:
@@ -257,7 +257,7 @@ def check_notebook(namespace: Mapping[str, Any]) -> None:
 
 
 def _check_content(name: str, value: object) -> None:
-    """Raise a ValueError for what a parameter of no type may hold."""
+    """Raise a ValueError for a value that no parameter may have: a mapping, NaN or a null character."""
     if isinstance(value, list):
         for position, element in enumerate(value):
             _check_content(f"{name}[{position}]", element)

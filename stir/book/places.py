@@ -50,7 +50,7 @@ def differences(notebook: Path, base: Mapping[str, Any], values: Mapping[str, An
 
 
 def with_given(notebook: Path, base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a scale with the given ones; those equal to their default make no other run."""
+    """The values of a scale with the given ones, except those equal to the scale's value or the notebook's default."""
     before = parameters.complete(notebook, base)
     return {**base, **{name: value for name, value in given.items() if not _same(value, before.get(name))}}
 
@@ -91,7 +91,7 @@ def _plain(value: Any) -> str | None:
 
 
 def _squeezed(value: Any) -> str:
-    """The plain characters of a value; for a folder, those of its name."""
+    """A value, or the name of a folder, shortened for a file name, with `_` for characters that are not plain."""
     if isinstance(value, list):
         return "+".join(filter(None, map(_squeezed, value)))
     text = value if isinstance(value, str) else json.dumps(value)

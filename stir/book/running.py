@@ -22,7 +22,7 @@ from stir.computing.devices import hardware, resolve_device
 def values_of(
     project: Path, notebook: Path, scale: str, given: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of a scale, and those with the parameters that are given as names and texts."""
+    """The values of a scale, and the same values changed by the parameters given as names and texts."""
     declared = parameters.declared(notebook)
     base = lookup.load_scale(project, scale, notebook)
     return base, places.with_given(notebook, base, parameters.parse_given(given, declared))
@@ -101,7 +101,7 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
 def stale(
     project: Path, scale: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[Path, dict[str, Any], Path]]:
-    """Yield each notebook whose page at a scale is stale, with its values and the page's folder, after a line on it.
+    """Print a line on each notebook whose page at a scale is stale; yield it with its values and the page's folder.
 
     Args:
         names: of the notebooks, beside those that read tables; None for all.
@@ -119,7 +119,7 @@ def stale(
 
 
 def silence_libraries() -> None:
-    """Keep off the terminal what an error's message says in one line.
+    """Silence libraries whose logs would repeat, in many lines, the one-line message of an error.
 
     A cell that is interrupted is a task that nobody waits for, of which asyncio would tell in a traceback.
     """

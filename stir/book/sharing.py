@@ -1,4 +1,4 @@
-"""Sphinx extension: preview of a shared page, of its first words and the book's picture."""
+"""Sphinx extension: preview of a shared page, made of its first words and the book's picture."""
 
 from __future__ import annotations
 

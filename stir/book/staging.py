@@ -92,7 +92,7 @@ def is_whole(manifest: Path, folder: Path, made_of: object) -> bool:
 
 
 def made_from(manifest: Path) -> dict[str, Any]:
-    """The sources of a manifest's files, as it lists them; empty if it lists none."""
+    """The inputs from which a manifest's files were made, as it lists them; empty if it lists none."""
     made_of = read_manifest(manifest).get("made_of")
     return made_of if isinstance(made_of, dict) else {}
 

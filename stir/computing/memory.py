@@ -38,12 +38,12 @@ def memory_for(device: torch.device) -> int:
 
 
 def available_on_gpu(free: int, total: int) -> int:
-    """The rule of `memory_for`, in bytes."""
+    """Bytes that `memory_for` allows on a GPU: a quarter of its memory, or half of the free memory if less."""
     return min(total // 4, free // 2)
 
 
 def most_images(kind: str) -> int | float:
-    """Most images that are computed together, by kind of device; on a GPU, where small batches wait, any number."""
+    """Most images in a batch, by kind of device; without limit on a GPU, which small batches leave idle."""
     return math.inf if kind == "cuda" else BATCH_SIZE
 
 
@@ -136,7 +136,7 @@ def too_little(reason: object) -> MemoryError:
 
 @contextmanager
 def memory_told(remedy: str = "take fewer or smaller images, a smaller network, or another device") -> Iterator[None]:
-    """Turn what says that memory is out, in a `with` block or as a decorator, into a MemoryError with the remedy."""
+    """Turn out-of-memory errors, in a `with` block or as a decorator, into a MemoryError with the remedy."""
     try:
         yield
     except RuntimeError as error:

@@ -15,7 +15,7 @@ INTERVAL = 0.5
 
 
 def end_with(parent: int) -> None:
-    """Have this process killed soon after its parent is gone, if only by SIGKILL; on Windows this does nothing.
+    """Have this process kill itself by SIGKILL soon after its parent is gone; on Windows this does nothing.
 
     Args:
         parent: number of the process that started this one.

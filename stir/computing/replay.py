@@ -111,7 +111,7 @@ def _stream(device: torch.device, thread: int) -> torch.cuda.Stream:
 
 
 def _same(result: Tensor, expected: Tensor) -> bool:
-    """True if two results are equal, floating-point ones up to rounding."""
+    """True if two results are equal; floating-point ones may differ by 1% of their length."""
     if not result.is_floating_point():
         return torch.equal(result, expected)
     return bool((result - expected).norm() <= 1e-2 * expected.norm())

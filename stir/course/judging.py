@@ -1,4 +1,4 @@
-"""Outcomes of checks: an exercise is done, or what is wrong with it, by comparison with usual mistakes."""
+"""Results of checks: an exercise is done, or has a mistake, found by comparison with usual ones."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ def record_of(name: str, **arguments: Any) -> Record:
 
 
 def is_current(stored: Stored, state: str | None) -> bool:
-    """True if a stored card describes the files that are here, whose `state` is None where nothing is known of them."""
+    """True if a stored card matches the `state` of the files on this machine, or if that is unknown, None."""
     return state in (None, stored.content["state"])
 
 
 def known_or_loaded(record: Record, state: str | None, load: Callable[[], Dataset]) -> Dataset:
-    """The data set by its kept card, without its images; or else loaded now, and its card kept.
+    """The data set as its kept card describes it, without its images; or else loaded now, and its card kept.
 
     Args:
         state: of its files, None where nothing is known of them.

@@ -1,4 +1,4 @@
-"""Controversial images: identically represented for one network, as different as can be for another."""
+"""Controversial images: represented alike by one network, and as differently as possible by another."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _run(
     where: str,
     at: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
-    """Take the steps of each phase on its objective; the best iterate of each image by the last one, and its rank.
+    """Take each phase's steps on its objective; return the best images after the steps `at`, and the last rank.
 
     The best are those after each of `at` steps, stacked; the rank is that of the last.
     """
@@ -115,7 +115,7 @@ def _run(
 
 
 def _step(solver: Solver, evaluate: Objective, best: _Best, taken: int) -> Callable[[], Tensor]:
-    """A step of the solver, which has taken some, and keeps the best; a GPU records it where that is possible."""
+    """Return a function that takes one step and keeps the best images; on a GPU it is recorded if possible."""
 
     def step() -> Tensor:
         best.taken += 1

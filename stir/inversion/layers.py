@@ -119,7 +119,7 @@ def _default_place(frozen: Frozen, example: Tensor) -> Place:
 
 
 def _vector_in(output: object) -> Tensor | None:
-    """The logits in a network's output, or else its first tensor of one vector per image, or else its first tensor."""
+    """The first tensor of one vector per image in a network's output, logits before others; or else `logits_in`."""
     logits = logits_in(output)
     tensors = [each for each in (logits, *tensors_in(output)) if each is not None and each.is_floating_point()]
     vectors = [each for each in tensors if each.ndim == 2] + [each for each in tensors if _is_vector(each)]
@@ -168,7 +168,7 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
-    """The run of a linear layer whose input is the default place; None if the output comes from no linear layer."""
+    """The run of the linear layer that is the network's head, traced by autograd; None if no linear layer is."""
     network = type(frozen.model).__name__
     images = example.detach().clone().requires_grad_(True)
     with torch.enable_grad():
@@ -183,7 +183,7 @@ def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
     runs = [run for run in runs if run.output_node in before]
 
     def passes(nodes: Iterable[Any]) -> bool:
-        """True if a way from the images to the output leads past all `nodes`."""
+        """True if some path from the images to the output avoids all `nodes`."""
         return any(getattr(node, "variable", None) is images for node in _nodes_before(end, frozenset(nodes)))
 
     if passes(run.output_node for run in runs):
@@ -204,7 +204,7 @@ def _traced_head(frozen: Frozen, example: Tensor) -> _LinearRun | None:
 
 
 def _nodes_before(end: Any, without: frozenset[Any]) -> set[Any]:
-    """The nodes of autograd's graph from `end` back to its leaves, on ways that lead past `without`."""
+    """The nodes of autograd's graph from `end` back to its leaves, on paths that avoid `without`."""
     reached, waiting = set(), [end]
     while waiting:
         node = waiting.pop()

@@ -111,7 +111,7 @@ class Representation:
 
     @property
     def taken(self) -> str:
-        """Name of the layer, for the default one with what it is in this network."""
+        """Name of the layer; for the default one, also of the module that it stands for in this network."""
         return self._place.name
 
     @cached_property

@@ -149,7 +149,7 @@ class Tethered(Solver):
             self.pixels.copy_(self.project((pixels + step).reshape_as(self.pixels)))
 
     def _slacken(self, cost: Tensor, schedule: Tensor) -> None:
-        """Adapt the weight of nearness to how far each image's cost is below its schedule or above."""
+        """Raise the weight of nearness for images whose cost is below its schedule, and lower it for the others."""
         ahead = (schedule * cost.clamp_min(1e-12).reciprocal()).log()
         self.weight.copy_((self.weight * (self.pace * ahead.clamp(-1, 1)).exp()).clamp(self.slack, 1))
 

@@ -63,7 +63,7 @@ class Frozen:
 
     @property
     def layout(self) -> torch.memory_format:
-        """Memory layout of the pass: channels last, unless `try_out` found that it changes the result."""
+        """Memory layout of the pass: channels last, unless `try_out` found that it fails or changes the result."""
         return self._layout
 
     def __call__(self, images: Tensor, half: bool = False) -> Any:

@@ -37,7 +37,7 @@ def logits_in(output: Any) -> Tensor | None:
 
 
 def logits_of(output: object) -> Float[Tensor, "n k"]:
-    """The logits as `logits_in` returns them, checked.
+    """The logits as `logits_in` returns them, checked to be of shape [N, K].
 
     Raises:
         ValueError: there are no logits [N, K].

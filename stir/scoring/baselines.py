@@ -58,7 +58,7 @@ class Baselines:
         return scores
 
     def forget(self) -> None:
-        """Let go of the draws so far; they hold all X'."""
+        """Drop the scores of all draws so far, to free the memory of their X'."""
         self._pixels.clear()
         for _, scores in self._untrained:
             scores.clear()

@@ -45,7 +45,7 @@ def draw_all(questions: Sequence[Question], tasks: Sequence[Task], models: Mappi
 
 
 def in_groups(tasks: Sequence[Task], device: str | torch.device) -> list[Sequence[Task]]:
-    """Part tasks into groups whose scores are kept together: small ones, since a kill loses what is not kept.
+    """Divide tasks into groups whose scores are kept together; small ones, since a killed run loses its group.
 
     On a CPU several are inverted at a time, and need to be more than the cores to keep all of these busy.
     """

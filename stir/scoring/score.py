@@ -179,7 +179,7 @@ def _tasks(questions: int, names: Sequence[str], worst_case: bool) -> list[Task]
 
 
 def _kept_rows(kept: KeptPairs | None, sides: Sequence[tuple[Layer, Layer]], models: Iterable[str]) -> Rows:
-    """The rows that were kept, of all layers, the target's and the reference's, and all references."""
+    """All kept rows, for each pair of a target's and a reference's layer and for each reference."""
     rows: Rows = {}
     if kept is not None:
         for (number, both), name in product(enumerate(sides), models):
@@ -213,7 +213,7 @@ def _measure_missing(
     questions: Sequence[Question],
     kept: KeptPairs | None,
 ) -> None:
-    """Add to `rows` those of the tasks that have some missing, and keep them."""
+    """Measure the rows of the tasks that are missing from `rows`, add them, and keep them."""
     for question in questions:
         for name, model in models.items():
             question.check_reference(name, model)
@@ -242,7 +242,7 @@ def _measure_missing(
 
 
 def _without(rows: Rows, tasks: Sequence[Task]) -> list[Task]:
-    """The tasks that have rows missing, each with the targets of these."""
+    """The tasks with missing rows, each with only the targets of these rows."""
     left = [
         (number, name, tuple(each for each in targets if (number, name, each) not in rows))
         for number, name, targets in tasks

@@ -61,7 +61,7 @@ def changed(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(verdicts: pd.DataFrame, choice: str, about: Sequence[str] = ()) -> str:
-    """HTML of the answer that a page opens with: the verdicts that depend on the measure or solver.
+    """HTML of the answer that a page opens with: the number of verdicts that another measure or solver changes.
 
     Args:
         verdicts: table that `verdicts_by` returns.

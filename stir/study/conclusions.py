@@ -203,7 +203,7 @@ def _read_verdicts(path: Path) -> pd.DataFrame:
 
 
 def mixture(judged: pd.DataFrame) -> str:
-    """Describe in words where the networks of findings were not trained alike, as by runs with other parameters.
+    """Sentence on the training settings in which findings differ, as after runs with other parameters.
 
     A setting that a finding varies itself is left out, for this finding.
 

@@ -196,7 +196,7 @@ class _Mean(NamedTuple):
 
 
 def _parts(means: Sequence[_Mean]) -> dict[str, frozenset]:
-    """Network or unit -> the means that it takes part in, by their index, each as reference or as target."""
+    """Network or unit -> the means that it is part of, as pairs of an index and "reference" or "target"."""
     parts: dict[str, set] = {}
     for index, mean in enumerate(means):
         for side, names in (("reference", mean.references), ("target", mean.targets)):

@@ -142,5 +142,5 @@ def seconds(value: float) -> str:
 
 
 def decimals(places: int = 2) -> Callable[[Any], Any]:
-    """Formatter of a styled table: of numbers by `decimal` with so many places; all else stays as it is."""
+    """Formatter for a styled table: numbers by `decimal` with `places` digits, all else unchanged."""
     return lambda value: decimal(float(value), places) if isinstance(value, Real) else value

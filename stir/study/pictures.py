@@ -117,7 +117,7 @@ def descent(
     layer: str | None = None,
     **options,
 ) -> Descent:
-    """The trajectory of `inverted`, seen by some networks at the same layer; found, or made now and kept.
+    """Trajectory of an inversion with each network's distances at the same layer; found, or made now and kept.
 
     Args:
         images, layer: as in `stir.invert`; **options: fields of `stir.InversionOptions`.
@@ -197,7 +197,7 @@ def seen(
 
 @contextmanager
 def _stored_once(record: Record) -> Iterator[Stored | None]:
-    """Yield what was kept, also by another process meanwhile, or None where it is to be made now, while others wait."""
+    """Yield the kept measurement, or None if it is to be made within the `with` block, for which others wait."""
     stored = record.find()
     with nullcontext() if stored else record.claimed():
         yield stored or record.find()

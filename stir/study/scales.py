@@ -73,7 +73,7 @@ def disagreements(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders of tables by the name of most of their findings' data sets, with their own names where that is one.
+    """Folders of tables by label: their most frequent data set, followed by the folder's name if two share one.
 
     Raises:
         ValueError: as `stir.study.conclusions.read_verdicts`, or two folders are the same.
@@ -161,7 +161,7 @@ def with_room(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame
 
 
 def failure_summary(judged: pd.DataFrame) -> str:
-    """Markdown that tells how many hypotheses failed, and for how many the inversion or the measure may be at fault.
+    """Markdown with the number of failed hypotheses, and of those where inversion or measure is an unlikely cause.
 
     Args:
         judged: table that `checked_by_measures` returns.

@@ -50,7 +50,7 @@ class Combination:
 
     @property
     def partial(self) -> Path:
-        """Path of the partly executed notebook, if it fails."""
+        """Path at which the partly executed notebook is kept if the run fails."""
         return self.folder / f"{self.notebook.stem}-failed.ipynb"
 
     @property

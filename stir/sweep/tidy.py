@@ -154,7 +154,7 @@ def draw(sweep: Sweep, done: Sequence[Combination], column: str, against: str) -
 
 
 def _lines(sweep: Sweep, table: Any, against: str) -> pd.Series:
-    """Columns that group rows into lines: the claim, or the other parameters, if these make few lines."""
+    """Label of each row's line in the figure: its claim, or its other parameters; empty if these make many lines."""
     if "claim" in table:
         return table["claim"].astype(str)
     lines = pd.Series("", index=table.index)

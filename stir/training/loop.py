@@ -174,7 +174,7 @@ class _Training:
         self.curve.append({"loss": loss, "accuracy": correct, "seconds": round(time.perf_counter() - began, 3)})
 
     def _draws(self, shape: torch.Size, generator: torch.Generator) -> Iterator[Groups]:
-        """Random draws of an epoch on images of `shape`, on the CPU: batch, shifts, start of the attack."""
+        """Yield an epoch's random draws on the CPU, by batch: its images, their shifts, the start of the attack."""
         recipe = self.recipe
         ends = _batch_ends(shape[0], recipe.batch_size)
         for batch in torch.randperm(shape[0], generator=generator).tensor_split(ends[:-1]):

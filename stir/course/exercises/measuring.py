@@ -23,7 +23,7 @@ def _noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def check_guess_of_cka(guesses: Any, x: Tensor) -> None:
-    """Exercise 1.1: guesses of the CKA of x [n, p] with what it is changed to."""
+    """Exercise 1.1: guesses of the CKA of x [n, p] with changed versions of x, and with noise."""
     turn = torch.linalg.qr(_noise(x.shape[1], x.shape[1]))[0].to(x)
     stretched = x.clone()
     stretched[:, 0] *= 10
@@ -98,7 +98,7 @@ def _cka_at(layer: str, networks: Sequence[nn.Module], images: Tensor) -> float:
 
 
 def check_guess_of_distance(guesses: Any, inversions: Mapping[str, Inversion]) -> None:
-    """Exercise 2.1: guesses of how far inverted images lie from the originals, in parts of their seeds' distance."""
+    """Exercise 2.1: guesses of the distance of inverted images from the originals, relative to that of their seeds."""
     outcomes = {name: inversion.towards.mean().item() for name, inversion in inversions.items()}
     done("2.1", check_guess(guesses, outcomes, is_number(0.0, 2.0), "a number from 0 to 2"))
 
