@@ -26,7 +26,7 @@ from stir.book.contents import Book
 from stir.data import load_dataset
 from stir.inversion.solvers import DEFAULT_SOLVER, SOLVERS
 from stir.scoring.result import COLUMNS
-from stir.study import paper
+from stir.study import cards, paper
 from stir.study.conclusions import ORDER
 from stir.study.estimates import number
 from stir.study.hypothesis import Hypothesis
@@ -116,7 +116,7 @@ def test_a_finding_opens_with_its_answer(executed, name):
     claim = next(claim for claim in judged.claim if html.escape(claim) in answer)
     (row,) = judged[judged.claim == claim].itertuples()
     sentence = re.search("<p>(.*?)</p>", answer)[1]
-    assert f"</span> {row.verdict}</span> <strong>{html.escape(claim)}." in sentence
+    assert f"</span> {row.verdict}</span>{cards.COLON} <strong>{html.escape(claim)}." in sentence
     assert number(row.difference_value, row.difference_low, row.difference_high) in sentence
     shown = [output.get("data", {}) for output in cells[2]["outputs"]]
     assert any("image/png" in data or 'class="heatmaps"' in "".join(data.get("text/html", "")) for data in shown)

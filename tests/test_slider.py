@@ -53,7 +53,7 @@ def test_a_row_has_the_frames_and_the_distances_of_its_descent():
 
 def test_words_are_text():
     text = figure({"<b>": pair()}, shows='"cat"')
-    assert '<th scope="row">&lt;b&gt;</th>' in text and 'alt="x, a test image: &quot;cat&quot;"' in text
+    assert '<th scope="row">&lt;b&gt;</th>' in text and 'alt="the test image x, which shows: &quot;cat&quot;"' in text
 
 
 def test_all_descents_have_the_same_steps():

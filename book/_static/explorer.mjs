@@ -54,7 +54,7 @@
     const reference = side("Reference: makes X\u2032", own.seed);
     const target = side("Target: looks at X\u2032", other);
     const [layerLabel, layer] = choice("layer", Object.keys(data.layers), first.layer, update, data.layers);
-    const taken = make("output");
+    const taken = make("b"); // an output would be what the label labels
     const slider = make("input", { type: "range", min: 0, max: data.steps.length - 1, value: data.steps.length - 1 });
     slider.oninput = update;
     const steps = make("label", { className: "steps" }, make("span", {}, "steps of the descent: ", taken), slider);

@@ -8,7 +8,7 @@
     const steps = JSON.parse(figure.dataset.steps);
     const last = steps.length - 1;
     const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: last, value: last });
-    const taken = document.createElement("output");
+    const taken = document.createElement("b"); // an output would be what the label labels
     const words = document.createElement("span");
     words.append("steps of the descent: ", taken);
     const label = document.createElement("label");

@@ -62,7 +62,7 @@ def slider(pairs: Mapping[str, Pair], image: Tensor, seed: Tensor, *, number: in
         bars = "".join(_bar(side, seen[label, side], most) for side in SIDES)
         rows.append(
             f'<tr><th scope="row">{html.escape(label)}</th>'
-            f"<td>{_picture(image[None], f'x, a test image: {shows}')}</td>"
+            f"<td>{_picture(image[None], f'the test image x, which shows: {shows}')}</td>"
             f"<td>{_picture(way, f'x′ of {label} training, for the same image')}</td><td>{bars}</td></tr>"
         )
     return (
