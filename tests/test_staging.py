@@ -2,10 +2,11 @@
 
 import os
 import signal
+from multiprocessing import get_context
 
 import pytest
 
-from stir.book.staging import is_whole, move_files, staging
+from stir.book.staging import is_whole, move_files, remove_leftovers, staging
 
 FILES = {"a.csv": "1", "b.png": "2", "page.ipynb": "3"}
 
@@ -87,3 +88,29 @@ def test_a_folder_that_a_process_works_in_stays(tmp_path):
             assert first != second
         assert (first / "file").exists() and not second.exists()
     assert not os.listdir(tmp_path)
+
+
+def test_processes_that_begin_at_once_leave_each_other_alone(tmp_path):
+    def work():
+        for _ in range(200):
+            with staging(tmp_path, ".running-") as staged:
+                (staged / "file").write_text("1")
+                assert (staged / "file").exists()
+
+    processes = [get_context("fork").Process(target=work) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_whose_process_was_killed_before_it_locked_it_is_removed_later(tmp_path):
+    unlocked = tmp_path / ".running-a"
+    unlocked.mkdir()
+    remove_leftovers(tmp_path, ".running-")
+    assert unlocked.exists()
+    os.utime(unlocked, (0, 0))
+    remove_leftovers(tmp_path, ".running-")
+    assert not unlocked.exists()

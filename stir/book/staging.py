@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from stir.files import digest
 
 LOCK = ".lock"  # in each such folder; held by its process, and released by its end, whatever that is
+NEW = 60.0  # seconds in which a folder without a lock is one that its process is about to lock
 
 
 def folders_of_runs(project: Path) -> list[Path]:
@@ -31,29 +33,52 @@ def staging(folder: Path, prefix: str) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder, prefix)
-    staged = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    staged, lock = _locked_folder(folder, prefix)
     try:
-        with FileLock(staged / LOCK):
-            yield staged
+        yield staged
     finally:
+        lock.release()
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _locked_folder(folder: Path, prefix: str) -> tuple[Path, FileLock]:
+    """Make a temporary folder and hold its lock; make another if a process took it for a leftover meanwhile."""
+    while True:
+        staged = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        lock = FileLock(staged / LOCK)
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            continue
+        if (staged / LOCK).exists():
+            return staged, lock
+        lock.release()
 
 
 def leftovers(folder: Path, prefix: str) -> list[Path]:
     """Folders of this prefix that killed processes left; no other process works in them."""
-    free = []
+    return list(_unlocked(folder, prefix))
+
+
+def _unlocked(folder: Path, prefix: str) -> Iterator[Path]:
+    """Yield the folders of `leftovers`, each while its lock is held."""
     for path in folder.glob(f"{prefix}*"):
         try:
+            if not (path / LOCK).exists() and time.time() - path.stat().st_mtime < NEW:
+                continue
             with FileLock(path / LOCK).acquire(timeout=0):
-                free.append(path)
+                yield path
         except (Timeout, OSError):  # another process works in it, or it is another user's
             pass
-    return free
 
 
 def remove_leftovers(folder: Path, prefix: str) -> None:
     """Remove the folders of `leftovers`."""
-    for path in leftovers(folder, prefix):
+    removed = []
+    for path in _unlocked(folder, prefix):
+        shutil.rmtree(path, ignore_errors=True)
+        removed.append(path)
+    for path in removed:  # again without its lock, which Windows keeps as long as it is held
         shutil.rmtree(path, ignore_errors=True)
 
 
