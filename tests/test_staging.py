@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from stir.book.staging import is_whole, move_files, remove_leftovers, staging
+from stir.book.staging import is_whole, move_files, staging
 
 FILES = {"a.csv": "1", "b.png": "2", "page.ipynb": "3"}
 
@@ -104,13 +104,3 @@ def test_processes_that_begin_at_once_leave_each_other_alone(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
     assert not os.listdir(tmp_path)
-
-
-def test_a_folder_whose_process_was_killed_before_it_locked_it_is_removed_later(tmp_path):
-    unlocked = tmp_path / ".running-a"
-    unlocked.mkdir()
-    remove_leftovers(tmp_path, ".running-")
-    assert unlocked.exists()
-    os.utime(unlocked, (0, 0))
-    remove_leftovers(tmp_path, ".running-")
-    assert not unlocked.exists()

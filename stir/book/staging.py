@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from filelock import FileLock, Timeout
 from stir.files import digest
 
 LOCK = ".lock"  # in each such folder; held by its process, and released by its end, whatever that is
-NEW = 60.0  # seconds in which a folder without a lock is one that its process is about to lock
 
 
 def folders_of_runs(project: Path) -> list[Path]:
@@ -42,13 +40,13 @@ def staging(folder: Path, prefix: str) -> Iterator[Path]:
 
 
 def _locked_folder(folder: Path, prefix: str) -> tuple[Path, FileLock]:
-    """Make a temporary folder and hold its lock; make another if a process took it for a leftover meanwhile."""
+    """Make a temporary folder and hold its lock; make another if a process took it for a leftover in between."""
     while True:
         staged = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
         lock = FileLock(staged / LOCK)
         try:
             lock.acquire()
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # the folder went away before, or while, the lock looked for it
             continue
         if (staged / LOCK).exists():
             return staged, lock
@@ -64,8 +62,6 @@ def _unlocked(folder: Path, prefix: str) -> Iterator[Path]:
     """Yield the folders of `leftovers`, each while its lock is held."""
     for path in folder.glob(f"{prefix}*"):
         try:
-            if not (path / LOCK).exists() and time.time() - path.stat().st_mtime < NEW:
-                continue
             with FileLock(path / LOCK).acquire(timeout=0):
                 yield path
         except (Timeout, OSError):  # another process works in it, or it is another user's
@@ -73,12 +69,19 @@ def _unlocked(folder: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, prefix: str) -> None:
-    """Remove the folders of `leftovers`."""
-    removed = []
+    """Remove the folders of `leftovers`.
+
+    Each is renamed while its lock is held: whoever has just made one, and waits for that lock, then finds no folder.
+    """
+    locked = []
     for path in _unlocked(folder, prefix):
-        shutil.rmtree(path, ignore_errors=True)
-        removed.append(path)
-    for path in removed:  # again without its lock, which Windows keeps as long as it is held
+        try:
+            removed = path.rename(path.with_name(f"{path.name}-removed"))
+        except OSError:  # on Windows, while the lock's file is open
+            locked.append(path)
+        else:
+            shutil.rmtree(removed, ignore_errors=True)
+    for path in locked:
         shutil.rmtree(path, ignore_errors=True)
 
 
