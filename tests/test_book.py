@@ -321,7 +321,7 @@ def test_a_descent_moves_in_the_text(site, browser):
     def state() -> tuple[list[str], list[str]]:
         pictures = figure.locator("td:nth-child(3) img")
         places = pictures.evaluate_all("all => all.map(each => getComputedStyle(each).objectPosition)")
-        return figure.locator("td output").all_inner_texts(), places
+        return figure.locator(".distance b").all_inner_texts(), places
 
     end = state()
     control.press("Home")
@@ -332,9 +332,13 @@ def test_a_descent_moves_in_the_text(site, browser):
     assert control.get_attribute("aria-valuetext").startswith("0 steps; distances from x, standard: reference ")
     control.press("ArrowRight")
     assert figure.locator("label b").inner_text() == str(steps[1])
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert state() == end
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert figure.locator("label b").inner_text() == str(steps[1])
     still = browser.new_page(java_script_enabled=False)
     still.goto((site / "idea.html").as_uri())
-    assert still.locator("figure.descent td output").all_inner_texts() == end[0]
+    assert still.locator("figure.descent .distance b").all_inner_texts() == end[0]
     assert still.locator("figure.descent input").count() == 0
 
 

@@ -14,6 +14,7 @@ from sphinx.errors import ExtensionError
 from sphinx.testing.util import SphinxTestApp
 
 from stir.book import exits
+from stir.book.parameters import declared
 from stir.book.takeaways import STUDENT
 
 ADDRESS = "https://github.com/someone/stir"
@@ -76,20 +77,20 @@ def test_a_finding_offers_its_source_that_installs_what_it_needs(book):
     assert nbformat.reads(exits.takeaway("runs/digits/loss", book, ""), as_version=4) == source
 
 
-def test_a_page_of_another_scale_offers_its_notebook_with_the_parameters_of_the_page(book):
-    made_of = {"parameters": {"n_train": 20000, "seeds": [0, 1], "dataset": "digits"}}  # the last is its own value
-    (book / "runs" / "digits" / "loss.json").write_text(json.dumps({"made_of": made_of, "files": {}}))
+def test_a_page_of_another_scale_offers_its_notebook_with_the_parameters_of_the_page(book, tmp_path):
+    values = {"n_train": 20000, "seeds": [0, 1], "dataset": "folder:/a b/ü", "gone": 1}  # the last is declared no more
+    (book / "runs" / "digits" / "loss.json").write_text(json.dumps({"made_of": {"parameters": values}, "files": {}}))
     text = exits.takeaway("runs/digits/loss", book, "")
-    away = nbformat.reads(text, as_version=4)
+    away, source = nbformat.reads(text, as_version=4), nbformat.read(notebook("loss"), as_version=4)
     nbformat.validate(away)
-    source = nbformat.read(notebook("loss"), as_version=4)
     (place,) = (number for number, cell in enumerate(source.cells) if "parameters" in cell.metadata.get("tags", ()))
-    injected = away.cells.pop(place + 1)
-    assert away == source and injected.metadata["tags"] == ["injected-parameters"]
-    values = {}
-    exec(injected.source, values)
-    assert {name: values[name] for name in values if name != "__builtins__"} == {"n_train": 20000, "seeds": [0, 1]}
-    assert exits.takeaway("runs/digits/loss", book, "") == text
+    assert [*away.cells[:place], *away.cells[place + 1 :]] == [*source.cells[:place], *source.cells[place + 1 :]]
+    (tmp_path / "away.ipynb").write_text(text)
+    own, here = declared(notebook("loss")), declared(tmp_path / "away.ipynb")
+    assert {name: here[name].value for name in here} == {
+        name: values.get(name, parameter.value) for name, parameter in own.items()
+    }
+    assert [each.help for each in here.values()] == [each.help for each in own.values()]
 
 
 def test_a_session_offers_the_notebook_that_students_work_in(book):

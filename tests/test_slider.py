@@ -46,7 +46,7 @@ def test_a_row_has_the_frames_and_the_distances_of_its_descent():
     assert np.allclose(values[2:], [pairs["robust"].descent.distances[name][:, 1] for name in NETWORKS], rtol=1e-3)
     most = float(re.search(r'data-most="(.*?)"', text)[1])
     assert most == pytest.approx(max(map(max, values)), rel=1e-3)
-    assert re.findall(r"<output>(.*?)</output>", text) == [f"{each[-1]:.2f}" for each in values]
+    assert re.findall(r"<b>(.*?)</b>", text) == [f"{each[-1]:.2f}" for each in values]
     widths = [float(each) for each in re.findall(r"width:(.*?)%", text)]
     assert np.allclose(widths, [100 * each[-1] / most for each in values], atol=0.1)
 

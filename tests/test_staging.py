@@ -90,6 +90,7 @@ def test_a_folder_that_a_process_works_in_stays(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="its processes are forks")
 def test_processes_that_begin_at_once_leave_each_other_alone(tmp_path):
     def work():
         for _ in range(200):

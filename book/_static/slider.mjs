@@ -21,7 +21,7 @@
       const said = [...figure.querySelectorAll("tbody tr")].map((row) => {
         const bars = [...row.querySelectorAll(".distance")].map((bar) => {
           const value = JSON.parse(bar.dataset.values)[at];
-          bar.querySelector("output").textContent = value.toFixed(2);
+          bar.querySelector("b").textContent = value.toFixed(2);
           bar.querySelector("i").style.width = `${(100 * value) / figure.dataset.most}%`;
           return `${bar.querySelector("span").textContent} ${value.toFixed(2)}`;
         });
@@ -32,5 +32,17 @@
     slider.addEventListener("input", show);
     figure.querySelector("figcaption").before(label);
     show();
+
+    // On paper the end shows.
+    let shown = last;
+    const moveTo = (at) => {
+      slider.value = at;
+      show();
+    };
+    addEventListener("beforeprint", () => {
+      shown = Number(slider.value);
+      moveTo(last);
+    });
+    addEventListener("afterprint", () => moveTo(shown));
   }
 })();

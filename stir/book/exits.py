@@ -119,7 +119,10 @@ def takeaway(page: str, book: Path, address: str) -> str:
     else:
         values = made_from(book / f"{page}.json").get("parameters", {})
         own = declared(path)
-        content = with_parameters(content, {name: value for name, value in values.items() if value != own[name].value})
+        changed = {
+            name: value for name, value in values.items() if name in own and repr(value) != repr(own[name].value)
+        }
+        content = with_parameters(content, changed)
     return nbformat.writes(installing(content, address))
 
 

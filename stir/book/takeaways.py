@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import mimetypes
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from papermill.translators import translate_parameters
+from papermill.translators import PythonTranslator
 
 STUDENT = "-student.ipynb"  # ending of what a session's page hands out, beside the page
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)[^)\s]+\)")
-COMMENT = "Of the page in the book; without this cell the notebook runs with its own values, on the digits."
 INSTALL = """\
 # Where stir is not installed, as on Colab, this does it.
 import importlib.util
@@ -27,13 +28,24 @@ if importlib.util.find_spec("stir") is None:
 
 
 def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> NotebookNode:
-    """Return a notebook with a cell, below that of its own parameters, that sets `values`, as papermill writes it."""
+    """Return a notebook whose parameters cell has `values` as its defaults; the comments there stay.
+
+    Not a second cell, as papermill adds one: papermill would replace it, and all of `values`, as soon as one is given.
+    """
     copy: Any = nbformat.from_dict(notebook)
-    if values:
-        source = translate_parameters("python3", "python", values, COMMENT).rstrip("\n")
-        cell = nbformat.v4.new_code_cell(source, id="of-the-page", metadata={"tags": ["injected-parameters"]})
-        tags = [cell.metadata.get("tags", ()) for cell in copy.cells]
-        copy.cells.insert(next(place for place, each in enumerate(tags) if "parameters" in each) + 1, cell)
+    cell = next(cell for cell in copy.cells if "parameters" in cell.metadata.get("tags", ()))
+    source = cell.source.encode()  # in which ast counts
+    starts = [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
+    for statement in reversed(ast.parse(source).body):
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            continue
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        if isinstance(target, ast.Name) and target.id in values:
+            default: Any = statement.value
+            begin = starts[default.lineno - 1] + default.col_offset
+            end = starts[default.end_lineno - 1] + default.end_col_offset
+            source = source[:begin] + PythonTranslator.translate(values[target.id]).encode() + source[end:]
+    cell.source = source.decode()
     return copy
 
 

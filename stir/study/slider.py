@@ -83,6 +83,6 @@ def _bar(side: str, distances: list[float], most: float) -> str:
     values = [float(f"{each:.4g}") for each in distances]
     width = f"width:{100 * values[-1] / most:.1f}%"
     return (
-        f'<div class="distance" data-values="{json.dumps(values)}"><span>{side}</span> <output>{decimal(values[-1])}'
-        f'</output><span class="track" aria-hidden="true"><i class="{side}" style="{width}"></i></span></div>'
+        f'<div class="distance" data-values="{json.dumps(values)}"><span>{side}</span> <b>{decimal(values[-1])}</b>'
+        f'<span class="track" aria-hidden="true"><i class="{side}" style="{width}"></i></span></div>'
     )
