@@ -16,7 +16,7 @@ import nbformat
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from stir.book import slides
+from stir.book import places, slides
 from stir.book.address import ADDRESS, GITHUB
 from stir.book.parameters import declared
 from stir.book.staging import made_from
@@ -118,11 +118,7 @@ def takeaway(page: str, book: Path, address: str) -> str:
         content = alone(content, path.parent)
     else:
         values = made_from(book / f"{page}.json").get("parameters", {})
-        own = declared(path)
-        changed = {
-            name: value for name, value in values.items() if name in own and repr(value) != repr(own[name].value)
-        }
-        content = with_parameters(content, changed)
+        content = with_parameters(content, declared(path), places.differences(path, {}, values))
     return nbformat.writes(installing(content, address))
 
 

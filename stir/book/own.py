@@ -20,7 +20,7 @@ from stir.study.scales import WORDS
 TITLE = "Shared invariances: runs of one's own"
 OTHERS = "Further notebooks"  # caption above those that the project's book has no page of
 OF_RUNS = ("{glue", "<!-- claims -->")  # put numbers of the project's own runs into prose
-FIGURE = re.compile(r"^(:::+|```+)\{(?:figure\} runs/|glue:any\}).*?^\1\n+", re.DOTALL | re.MULTILINE)  # of these runs
+FIGURE = re.compile(r"^(:::+|```+)\{(?:figure\} runs/|glue:any\}).*?^\1\n+", re.DOTALL | re.MULTILINE)  # of its runs
 
 
 def build(project: Path, scale: str | None, folders: Sequence[Path], cell_timeout: int) -> Path:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import mimetypes
 import re
 from collections.abc import Mapping
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 from papermill.translators import PythonTranslator
+
+from stir.book.parameters import Parameter
 
 STUDENT = "-student.ipynb"  # ending of what a session's page hands out, beside the page
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
@@ -27,25 +27,25 @@ if importlib.util.find_spec("stir") is None:
 """
 
 
-def with_parameters(notebook: NotebookNode, values: Mapping[str, Any]) -> NotebookNode:
+def with_parameters(
+    notebook: NotebookNode, declared: Mapping[str, Parameter], values: Mapping[str, Any]
+) -> NotebookNode:
     """Return a notebook whose parameters cell has `values` as its defaults; the comments there stay.
 
     Not a second cell, as papermill adds one: papermill would replace it, and all of `values`, as soon as one is given.
+
+    Args:
+        declared: its parameters, as `stir.book.parameters.declared` returns them.
     """
     copy: Any = nbformat.from_dict(notebook)
     cell = next(cell for cell in copy.cells if "parameters" in cell.metadata.get("tags", ()))
-    source = cell.source.encode()  # in which ast counts
-    starts = [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
-    for statement in reversed(ast.parse(source).body):
-        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            continue
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-        if isinstance(target, ast.Name) and target.id in values:
-            default: Any = statement.value
-            begin = starts[default.lineno - 1] + default.col_offset
-            end = starts[default.end_lineno - 1] + default.end_col_offset
-            source = source[:begin] + PythonTranslator.translate(values[target.id]).encode() + source[end:]
-    cell.source = source.decode()
+    lines = cell.source.splitlines()
+    for number, line in enumerate(lines):
+        name = line.partition(":")[0]
+        if name in values:
+            value = PythonTranslator.translate(values[name])
+            lines[number] = line.replace(f"= {declared[name].default}", f"= {value}", 1)
+    cell.source = "\n".join(lines)
     return copy
 
 

@@ -5,7 +5,6 @@ Without JavaScript, or outside the book, nothing of it shows; the page has a fig
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -16,10 +15,9 @@ import pandas as pd
 from torch import Tensor
 
 from stir.study.naming import layer_name
-from stir.study.pictures import Descent, sprite
+from stir.study.pictures import LEVELS, Descent, sprite, uri
 
 SCORES = ("stir", "stir_low", "stir_high", "cka", "cka_low", "cka_high", "pixels")
-LEVELS = 32  # of a channel of x': in noise more cannot be seen, and would take half as much room again
 WIDE = 128  # pixels that a strip has at least, for viewers that smooth what they enlarge
 WITHOUT = "<noscript>The controls need JavaScript. The picture and the tables below say the same without it.</noscript>"
 PLACE = "../../_static/explorer.mjs"  # from a page of the book, `runs/<scale>/explorer.html`
@@ -62,8 +60,8 @@ def explorer(
         "steps": list(first.steps),
         "networks": [dict(zip(("name", "training", "seed"), (name, *parts))) for name, parts in networks.items()],
         "layers": {layer: layer_name(layer) for _, layer in descents},
-        "x": _uri(sprite(images[None])),
-        "seed": _uri(sprite(seeds[None])),
+        "x": uri(sprite(images[None])),
+        "seed": uri(sprite(seeds[None])),
         "descents": [{"reference": name, "layer": layer} | _shown(each) for (name, layer), each in descents.items()],
         "scores": [
             dict(zip(("reference", "target", "layer"), key)) | _known(scores.loc[key].to_dict()) for key in wanted
@@ -88,14 +86,10 @@ def strips(rows: Mapping[str, Tensor], labels: Sequence[str]) -> str:
         large = images.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
         alt = html.escape(f"{len(images)} pictures, {name}: {', '.join(labels)}")
         picture = (
-            f'<img src="{_uri(sprite(large[None], LEVELS))}" alt="{alt}" style="width:100%;image-rendering:pixelated">'
+            f'<img src="{uri(sprite(large[None], LEVELS))}" alt="{alt}" style="width:100%;image-rendering:pixelated">'
         )
         lines.append(f'<tr><th scope="row">{html.escape(name)}</th><td colspan="{len(labels)}">{picture}</td></tr>')
     return f'<table class="strips"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-
-
-def _uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _shown(descent: Descent) -> dict[str, Any]:
@@ -103,7 +97,7 @@ def _shown(descent: Descent) -> dict[str, Any]:
         name: [[float(f"{each:.4g}") for each in row] for row in seen.tolist()]
         for name, seen in descent.distances.items()
     }
-    return {"sprite": _uri(sprite(descent.images, LEVELS)), "distances": distances}
+    return {"sprite": uri(sprite(descent.images, LEVELS)), "distances": distances}
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ from stir.inversion.trajectory import trajectory
 from stir.kept import Record, Stored, circumstances
 from stir.scoring.kept_pairs import options_in_key
 from stir.training.trained import TrainedModels
+
+LEVELS = 32  # of a channel of x' on a page: in noise more cannot be seen, and would take half as much room again
 
 
 def inverted(models: TrainedModels, name: str, images: Tensor, *, layer: str | None = None, **options) -> Inversion:
@@ -164,6 +167,11 @@ def sprite(rows: Float[Tensor, "s n c h w"], levels: int = 256) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels.reshape(height, width, -1).squeeze(-1).numpy()).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def uri(png: bytes) -> str:
+    """The address of a picture that holds the picture itself."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def seen(

@@ -5,7 +5,6 @@ Without JavaScript, and on paper, the end of each descent shows; `slider.mjs` ad
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Mapping
@@ -15,9 +14,8 @@ import torch
 from torch import Tensor
 
 from stir.study.naming import decimal
-from stir.study.pictures import Descent, sprite
+from stir.study.pictures import LEVELS, Descent, sprite, uri
 
-LEVELS = 32  # of a channel of x', as in `stir.study.explorer`
 PLACE = "_static/slider.mjs"  # from a page at the top of the book, into which the figure is glued
 SIDES = ("reference", "target")
 
@@ -75,8 +73,8 @@ def slider(pairs: Mapping[str, Pair], image: Tensor, seed: Tensor, *, number: in
 
 def _picture(frames: Tensor, alt: str) -> str:
     """HTML of images [S, C, H, W], one below another, of which the style sheet shows the last."""
-    content = base64.b64encode(sprite(frames[:, None], LEVELS if len(frames) > 1 else 256)).decode()
-    return f'<img src="data:image/png;base64,{content}" alt="{html.escape(alt)}">'
+    picture = uri(sprite(frames[:, None], LEVELS if len(frames) > 1 else 256))
+    return f'<img src="{picture}" alt="{html.escape(alt)}">'
 
 
 def _bar(side: str, distances: list[float], most: float) -> str:
