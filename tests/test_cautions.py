@@ -17,7 +17,7 @@ def nested():
 
 def test_warns_of_an_inversion_that_failed(nested):
     m1, m2, images = nested
-    with pytest.warns(UserWarning, match="use more than steps=1"):
+    with pytest.warns(UserWarning, match="use more than steps=1 of the solver 'tethered'$"):
         stir.score(m2, given=m1, images=images, steps=1, progress=False)
 
 
@@ -100,7 +100,8 @@ def test_warns_once_of_all_inversions_that_failed():
         f"{worst.reference_layer!r} ended with ceiling {worst.ceiling:.3f} and {worst.converged:.0%} of the images "
         "within 0.1; "
     )
-    assert message.count("ended with") == 3 and message.endswith("STIR is not to be trusted; use more than steps=1")
+    advice = "STIR is not to be trusted; use more than steps=1 of the solver 'nearest'"
+    assert message.count("ended with") == 3 and message.endswith(advice)
 
 
 @pytest.mark.parametrize("call", ["score", "pairwise"])

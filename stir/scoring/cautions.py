@@ -75,10 +75,12 @@ def _warn_of_inversions(scores: pd.DataFrame, worst_case: bool, tolerance: float
         + f" ended with ceiling {row['ceiling']:.3f} and {row['converged']:.0%} of the images within {tolerance:g}"
         for row in poor.sort_values(["converged", "ceiling"], kind="stable").head(SHOWN).to_dict("records")
     ]
+    # Findings judge by several solvers, each with its own number of steps. A worst case has always the same solver.
+    beyond = f"steps={poor.steps.iloc[0]}"
+    beyond += " or a larger tolerance" if worst_case else f" of the solver {poor.solver.iloc[0]!r}"
     warnings.warn(
         f"{_count(poor, inversions, 'inversions are poor')}inverting {'; '.join(ended)}: "
-        f"{'the worst case' if worst_case else 'STIR'} is not to be trusted; use more than steps={poor.steps.iloc[0]}"
-        f"{' or a larger tolerance' if worst_case else ''}",
+        f"{'the worst case' if worst_case else 'STIR'} is not to be trusted; use more than {beyond}",
         stacklevel=4,
     )
 
