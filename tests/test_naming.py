@@ -46,8 +46,14 @@ def test_a_layer_has_a_name_that_reads_in_a_sentence(layer, name):
             "contradicted by the solver “nearest” and the solver “tethered”",
         ),
         (
-            "not by the solver nearest, unchecked by the solver paper (47% converged)",
-            "not so by the solver “nearest”, could not be checked by the authors’ algorithm (47% converged)",
+            "not by the solver nearest, unchecked by the solver paper (47% converged in 300 steps)",
+            "not so by the solver “nearest”, "
+            "could not be checked by the authors’ algorithm (47% converged in 300 steps)",
+        ),
+        (
+            "unsettled, unchecked by the solver paper (47% converged in 300 steps)",
+            "not settled by any solver on the fewer images of the check, "
+            "could not be checked by the authors’ algorithm (47% converged in 300 steps)",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """Reasons follow from the measured figures."""
 
+import math
+
 import pandas as pd
 import pytest
 from helpers.pair_tables import kinds_of, pairs
@@ -39,8 +41,8 @@ def test_room():
     claim = STIR.beyond_pixels()
     said = why(claim, table(a=0.95, b=0.6, pixels=0.9))
     assert "raw pixels score 0.90, which leaves room for at most 0.10 beyond them; STIR is 0.97." in said
-    assert "there is not enough room for what the claim says" in said
-    assert "more than there is room" not in why(claim, table(a=0.5, b=0.6, pixels=0.4))
+    assert "not enough room for what the claim says: even if STIR were 1, STIR of a, beyond the pixels, the" in said
+    assert "not enough room" not in why(claim, table(a=0.5, b=0.6, pixels=0.4))
     assert "Both means are near 1" in why(STIR, table(a=0.95, b=0.95))
     gap = Hypothesis("narrows", Quantity("gap of a", "gap", OF_A), Quantity("gap of b", "gap", OF_B))
     assert "next to nothing (0.0" in why(gap, table(a=0.85)) and "next to nothing" not in why(gap, table())
@@ -48,12 +50,41 @@ def test_room():
 
 def test_the_room_is_told_of_what_failed_beyond_the_pixels():
     rows = table(a=0.95, b=0.6, pixels=0.9)
-    (beyond,) = (each for _, each in judge([STIR.beyond_pixels()], rows).iterrows())
-    assert beyond.verdict == "contradicted"
-    assert reasons.room(beyond, rows) == "the pixels leave room for 0.10 (STIR of a) and 0.70 (STIR of b)"
-    (plain,) = (each for _, each in judge([STIR], table(a=0.2)).iterrows())
-    assert plain.verdict == "contradicted" and reasons.room(plain, rows) == ""
-    assert reasons.room(beyond.replace("contradicted", "supported"), rows) == ""
+    judged = judge([STIR.beyond_pixels()], rows)
+    assert list(judged.verdict) == ["contradicted"]
+    # b exceeds the pixels by 0.62 - 0.3; a could by 0.1.
+    room = "the pixels leave room for 0.10 (STIR of a) and 0.70 (STIR of b)"
+    told = reasons.with_caveats(judged, rows)
+    assert list(told.room) == [f"{room}, too little for the claim: even a STIR of 1 would give −0.22"]
+    assert list(told.accuracy) == [""] and told.most_possible[0] == pytest.approx(-0.22)
+    assert list(reasons.with_caveats(judged, rows.assign(pixels=0.3)).room) == [room.replace("0.10", "0.70")]
+    plain = judge([STIR], table(a=0.2))
+    assert list(plain.verdict) == ["contradicted"] and list(reasons.with_caveats(plain, rows).room) == [""]
+    assert list(reasons.with_caveats(judged.assign(verdict="supported"), rows).room) == [""]
+
+
+@pytest.mark.parametrize("stir", [0.5, 0.9])
+def test_what_is_possible_at_most_is_what_the_estimate_would_be_with_a_stir_of_1(stir):
+    rows = table(a=stir, b=0.6, pixels=0.9)
+    in_a = (rows.reference_kind == "a") & (rows.target_kind == "a")
+    narrows = Hypothesis("narrows", Quantity("gap of b", "gap", OF_B), Quantity("gap of a", "gap", OF_A))
+    for claim in (STIR.beyond_pixels(), narrows.beyond_pixels()):
+        (row,) = (each for _, each in judge([claim], rows).iterrows())
+        at_best = judge([claim], rows.assign(stir=rows.stir.mask(in_a, 1.0))).difference_value[0]
+        assert reasons.most_possible(row, rows) == pytest.approx(at_best)
+    (row,) = (each for _, each in judge([STIR], rows).iterrows())
+    assert math.isnan(reasons.most_possible(row, rows))
+
+
+def test_sides_whose_networks_classify_unlike_are_told():
+    rows = table()
+    accuracy = {name: 0.78 if name[0] == "a" else 0.47 for name in EFFECTS}
+    rows = rows.assign(**{f"{side}_accuracy": rows[side].map(accuracy) for side in ("reference", "target")})
+    both = Quantity("STIR of a given b", "stir", {"reference_kind": "b", "target_kind": "a"})
+    back = Quantity("STIR of b given a", "stir", {"reference_kind": "a", "target_kind": "b"})
+    claims = [STIR, Hypothesis("directions", both, back)]
+    told = reasons.with_caveats(judge(claims, rows), rows)
+    assert list(told.accuracy) == ["the networks of its two sides differ in accuracy too: 78% and 47%", ""]
 
 
 def test_inversion_and_measures():
@@ -65,6 +96,8 @@ def test_inversion_and_measures():
     (row,) = (each for _, each in judge([STIR], rows).assign(otherwise="not by the solver paper").iterrows())
     said = reasons.why(row, rows)
     assert "The inversion may matter. The verdict with other solvers: not so by the authors’ algorithm." in said
+    said = reasons.why(row.replace(row.otherwise, "unsettled"), rows)
+    assert any("Whether the inversion matters is open" in each for each in said)
 
 
 def test_only_what_failed_is_told():

@@ -118,7 +118,9 @@ def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     assert list(told.index) == list(judged.index)
     assert known["a", "one"] == "2 of 2" and known["b", "one"] == "1 of 2" and known["d", "one"] == ""
     assert known["c", "one"] == "0 of 2" and known["c", "two"] == "2 of 2"
+    told["most_possible"] = told.claim.map({"b": -0.1, "a": -0.1, "c": 0.1})
     text = scales.failure_summary(told)  # b at one, by one measure, and c at two
+    assert "1 could not have been supported" in text  # b; a was
     assert (
         "at all scales: 2. For 2, nearly all" in text and "For 1, all other measures" in text and "For 1, both" in text
     )
@@ -139,5 +141,6 @@ def test_what_failed_beyond_the_pixels_is_told_with_its_room(tmp_path, monkeypat
     conclude("loss", "Why?", [claim, claim.beyond_pixels()], own, own.assign(solver="x"), dataset="digits")
     rows.to_csv("loss.csv", index=False)
     folders = {"one": tmp_path}
-    told = scales.with_room(scales.at_scales(folders), folders)
+    told = scales.with_caveats(scales.at_scales(folders), folders)
+    # b has 0.3, and exceeds the pixels by nothing.
     assert list(told.room) == ["", "the pixels leave room for 0.10 (a) and 0.70 (b)"]

@@ -91,11 +91,12 @@ def named_intervals(judged: pd.DataFrame) -> dict[str, str]:
 
 
 def warnings(row: pd.Series) -> list[str]:
-    """Caveats of a verdict in words: convergence, solvers, measures, few networks, room, many hypotheses.
+    """Caveats of a verdict in words: convergence, solvers, measures, few networks, room, accuracy, many hypotheses.
 
     Args:
         row: of the table of `stir.study.verdict.judge`, with the column `otherwise` and, where they are known,
-            `measures`, how many other measures have the same word, `room`, in words, and `after_holm`.
+            `measures`, how many other measures have the same word, `room` and `accuracy`, in words
+            (`stir.study.reasons.with_caveats`), and `after_holm`.
     """
     parts = [f"{row.converged:.0%} of X′ converged"] if row.converged < ENOUGH_CONVERGED else []
     if row.get("otherwise"):
@@ -104,8 +105,7 @@ def warnings(row: pd.Series) -> list[str]:
         parts.append(f"{row.measures} other measures say the same")
     if not row.get("replicated", True):
         parts.append("too few networks: the interval is over images alone")
-    if row.get("room"):
-        parts.append(row.room)
+    parts += [str(row[name]) for name in ("room", "accuracy") if row.get(name)]
     if row.get("after_holm", row.verdict) != row.verdict:
         parts.append("not upheld by Holm’s correction")
     return parts

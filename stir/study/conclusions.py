@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from stir.study.verdict import judge
 # Endings of a finding's tables by its name: the verdicts, and the pairs measured with each solver.
 VERDICTS, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
 ENOUGH_CONVERGED = 0.9  # share of converged images below which a solver's verdict is no check on another's
+UNSETTLED = "unsettled"  # a verdict that no solver has on the fewer images of the check
 # Findings in the order of the book: the paper's four, then those beyond it.
 ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "updates", "controversial")
 
@@ -78,7 +80,9 @@ def conclude(
         its `recipe`, last as in all three files.
     """
     judged = judge(hypotheses, table)
-    judged["otherwise"] = disagreement(judged, _judge_by(hypotheses, again, "solver"))
+    steps = again.groupby("solver", sort=False).steps.first()
+    by_solver = _judge_by(hypotheses, again, "solver")
+    judged["otherwise"] = disagreement(judged, by_solver.assign(steps=by_solver.solver.map(steps)))
     for position, (column, value) in enumerate({"finding": finding, "question": question, "dataset": dataset}.items()):
         judged.insert(position, column, value)
     if "recipe" in table:
@@ -108,11 +112,12 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
     """Describe other solvers' verdicts on each hypothesis where they differ.
 
     A solver disagrees if its verdict differs both from the page's and from that of the page's own solver on the same
-    images. One by which too few images converged leaves the verdict unchecked.
+    images. One by which too few images converged leaves the verdict unchecked. Where on those images neither the page's
+    own solver nor any other has the page's verdict, the check leaves it unsettled.
 
     Args:
         judged: table of `stir.study.verdict.judge`.
-        again: its rows under each solver, with the column solver, those of the page's own solver first.
+        again: its rows under each solver, with the columns solver and steps, those of the page's own solver first.
 
     Returns:
         For each hypothesis some words, empty where solvers agree, or did not judge it.
@@ -121,10 +126,15 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
     descriptions = []
     for index, verdict in enumerate(judged.verdict):
         solvers: dict[str, list[str]] = {}
+        found = [own.verdict[index]]
         for row in (other.loc[index] for other in others):
             if row.converged < ENOUGH_CONVERGED:
-                solvers.setdefault("unchecked", []).append(f"{row.solver} ({row.converged:.0%} converged)")
-            elif row.verdict not in (verdict, own.verdict[index], "not judged"):
+                # Rounded down: 90% would be enough.
+                share = math.floor(100 * row.converged)
+                solvers.setdefault("unchecked", []).append(f"{row.solver} ({share}% converged in {row.steps} steps)")
+                continue
+            found.append(row.verdict)
+            if row.verdict not in (verdict, own.verdict[index], "not judged"):
                 word = "not" if row.verdict == "not supported" and verdict != "not judged" else row.verdict
                 solvers.setdefault(word, []).append(row.solver)
         if "unchecked" in solvers:
@@ -132,6 +142,8 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
         parts = [
             f"{word} by the solver{'s' * (len(names) > 1)} {' and '.join(names)}" for word, names in solvers.items()
         ]
+        if len(found) > 1 and not solvers.keys() - {"unchecked"} and not {verdict, "not judged"} & {*found}:
+            parts.insert(0, UNSETTLED)
         descriptions.append(", ".join(parts))
     return descriptions
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
 
 from stir.study.cards import chip, interval, replicates, text
-from stir.study.conclusions import ENOUGH_CONVERGED
+from stir.study.conclusions import ENOUGH_CONVERGED, UNSETTLED
 from stir.study.estimates import pairs_where
 from stir.study.hypothesis import BEYOND, BEYOND_PIXELS, Hypothesis, Quantity
 from stir.study.naming import decimal, otherwise_name
 
 NEAR_ONE = 0.9  # two similarities above it leave little between them
 NO_GAP = 0.05  # a gap below it leaves nothing to narrow
+ACCURACIES_DIFFER = 0.1  # ten points: as much as may explain a difference by itself
 
 
 def failed(judged: pd.DataFrame) -> pd.DataFrame:
@@ -57,8 +59,11 @@ def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Ite
                 f"{quantity.label.removesuffix(BEYOND_PIXELS)}: on these X′ the raw pixels score {decimal(pixels)}, "
                 f"which leaves room for at most {decimal(1 - pixels)} beyond them; STIR is {decimal(stir)}."
             )
-        if more.value == "beyond" and 1 - _mean(more, "pixels", table) < row.less_value:
-            yield "So there is not enough room for what the claim says."
+        if (most := most_possible(row, table)) < 0:
+            yield (
+                f"So there is not enough room for what the claim says: even if STIR were 1, {_high(hypothesis).label}, "
+                f"the difference would be {decimal(most)}."
+            )
     elif more.value == "gap" and more.minus is None and row.more_value < NO_GAP:
         yield f"The gap that the claim says is the larger one is itself next to nothing ({decimal(row.more_value)})."
     elif more.value in ("cka", "stir") and more.minus is None and min(row.more_value, row.less_value) > NEAR_ONE:
@@ -66,18 +71,73 @@ def _no_room(row: pd.Series, hypothesis: Hypothesis, table: pd.DataFrame) -> Ite
         yield f"Both means are near 1 ({means}), which leaves little room for a difference."
 
 
-def room(row: pd.Series, table: pd.DataFrame) -> str:
-    """Half a sentence on the room beyond the pixels of a hypothesis that failed there; else nothing.
+def with_caveats(judged: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Add what limits verdicts: `room` and `accuracy`, in words for `stir.study.cards.warnings`; and `most_possible`.
+
+    Args:
+        judged: rows of one finding, as `stir.study.conclusions.conclude` returns them.
+        table: the finding's measured pairs, by the measure of the page alone.
+    """
+    rows = [row for _, row in judged.iterrows()]
+    return judged.assign(
+        room=[_room(row, table) for row in rows],
+        accuracy=[_accuracy(Hypothesis.from_json(row.definition), table) for row in rows],
+        most_possible=[most_possible(row, table) for row in rows],
+    )
+
+
+def most_possible(row: pd.Series, table: pd.DataFrame) -> float:
+    """The difference of a hypothesis beyond the pixels if STIR were 1 on the side where the claim wants it high.
+
+    The other side stays as measured. Below 0, the claim could not be supported whatever the networks share.
 
     Args:
         row, table: as in `why`.
+
+    Returns:
+        NaN for a hypothesis that does not go beyond the pixels, or whose quantities are themselves differences.
     """
+    hypothesis = Hypothesis.from_json(row.definition)
+    if hypothesis.more.value not in BEYOND.values() or hypothesis.more.minus or hypothesis.less.minus:
+        return math.nan
+    high = _high(hypothesis)
+    room = 1 - _mean(high, "pixels", table)
+    if high is hypothesis.more:
+        return room - row.less_value
+    return row.more_value - (_mean(high, "cka", table) - room)
+
+
+def _high(hypothesis: Hypothesis) -> Quantity:
+    """The side of a hypothesis on which STIR would have to be high: a gap is small where STIR is high."""
+    return hypothesis.less if "gap" in hypothesis.more.value else hypothesis.more
+
+
+def _room(row: pd.Series, table: pd.DataFrame) -> str:
+    """Half a sentence on the room beyond the pixels of a hypothesis that failed there; else nothing."""
     hypothesis = Hypothesis.from_json(row.definition)
     sides = (hypothesis.more, hypothesis.less)
     if row.verdict == "supported" or hypothesis.more.value not in BEYOND.values():
         return ""
     left = [f"{decimal(1 - _mean(side, 'pixels', table))} ({side.label.removesuffix(BEYOND_PIXELS)})" for side in sides]
-    return f"the pixels leave room for {' and '.join(left)}"
+    most = most_possible(row, table)
+    too_little = f", too little for the claim: even a STIR of 1 would give {decimal(most)}" if most < 0 else ""
+    return f"the pixels leave room for {' and '.join(left)}{too_little}"
+
+
+def _accuracy(hypothesis: Hypothesis, table: pd.DataFrame) -> str:
+    """Half a sentence on how well the networks of both sides classify, where that differs much; else nothing."""
+    if "reference_accuracy" not in table:
+        return ""
+    more, less = (_mean_accuracy(quantity, table) for quantity in (hypothesis.more, hypothesis.less))
+    if abs(more - less) < ACCURACIES_DIFFER:
+        return ""
+    return f"the networks of its two sides differ in accuracy too: {more:.0%} and {less:.0%}"
+
+
+def _mean_accuracy(quantity: Quantity, table: pd.DataFrame) -> float:
+    """Mean accuracy of the networks in the pairs of a quantity, each counted as often as it takes part."""
+    pairs = pd.concat([pairs_where(table, where) for _, _, where in quantity.terms])
+    return float(pairs.loc[:, ["reference_accuracy", "target_accuracy"]].to_numpy().mean())
 
 
 def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
@@ -85,7 +145,9 @@ def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
 
 
 def _inversion(row: pd.Series) -> Iterator[str]:
-    if row.otherwise:
+    if row.otherwise.startswith(UNSETTLED):
+        yield "Whether the inversion matters is open: on the fewer images of the check no solver has this verdict."
+    elif row.otherwise:
         yield f"The inversion may matter. The verdict with other solvers: {otherwise_name(row.otherwise)}."
     elif row.converged >= ENOUGH_CONVERGED:
         yield f"The inversion is an unlikely cause: {row.converged:.0%} of X′ converged, and no other solver disagrees."

@@ -8,16 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from stir.study import reasons
 from stir.study.conclusions import (
     ENOUGH_CONVERGED,
     ORDER,
+    UNSETTLED,
     as_markdown,
     judge_again,
     read_verdicts,
     with_measures,
 )
 from stir.study.multiplicity import after_holm
-from stir.study.reasons import room
 
 WORDS = ("supported", "not supported", "contradicted", "not judged")
 
@@ -96,7 +97,7 @@ def counts(judged: pd.DataFrame) -> dict[str, int]:
     verdicts = judged.verdict.value_counts()
     decided = judged.verdict.isin(["supported", "contradicted"])
     unchecked = judged.otherwise.str.contains("unchecked")
-    otherwise = (judged.otherwise != "") & ~judged.otherwise.str.startswith("unchecked")
+    otherwise = (judged.otherwise != "") & ~judged.otherwise.str.match(f"unchecked|{UNSETTLED}")
     return {
         "n_findings": judged.finding.nunique(),
         "n_hypotheses": len(judged),
@@ -104,6 +105,7 @@ def counts(judged: pd.DataFrame) -> dict[str, int]:
         "n_decided": int(decided.sum()),
         "n_after_holm": int((decided & (judged.after_holm == judged.verdict)).sum()),
         "n_otherwise": int(otherwise.sum()),
+        "n_unsettled": int(judged.otherwise.str.startswith(UNSETTLED).sum()),
         "n_unchecked": int(unchecked.sum()),
     }
 
@@ -145,26 +147,25 @@ def checked_by_measures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd
     return pd.concat(parts).loc[judged.index]
 
 
-def with_room(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
-    """Add the column `room` of `stir.study.reasons.room` to each hypothesis.
+def with_caveats(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
+    """Add the columns of `stir.study.reasons.with_caveats` to each hypothesis.
 
     Args:
         judged: table that `at_scales` returns for `folders`.
     """
-    words = pd.Series("", index=judged.index)
+    parts = []
     groups: Any = judged.groupby(["scale", "finding"])
     for (scale, finding), rows in groups:
         pairs = pd.read_csv(folders[scale] / f"{finding}.csv")
-        by_first = pairs.loc[pairs.measure == pairs.measure.iloc[0]]
-        words[rows.index] = [room(row, by_first) for _, row in rows.iterrows()]
-    return judged.assign(room=words)
+        parts.append(reasons.with_caveats(rows, pairs.loc[pairs.measure == pairs.measure.iloc[0]]))
+    return pd.concat(parts).loc[judged.index]
 
 
 def failure_summary(judged: pd.DataFrame) -> str:
-    """Markdown with the number of failed hypotheses, and of those where inversion or measure is an unlikely cause.
+    """Markdown with numbers of failed hypotheses: all, those where a cause is unlikely, and those that had no room.
 
     Args:
-        judged: table that `checked_by_measures` returns.
+        judged: table that `with_caveats` returns, with the column `measures` of `checked_by_measures`.
     """
     failed = judged[judged.verdict.isin(["not supported", "contradicted"])]
     inversion = (failed.otherwise == "") & (failed.converged >= ENOUGH_CONVERGED)
@@ -174,6 +175,7 @@ def failure_summary(judged: pd.DataFrame) -> str:
         f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. For {inversion.sum()}, nearly "
         "all images X′ converged and no other solver disagrees, so the inversion is an unlikely cause. For "
         f"{measure.sum()}, all other measures of similarity agree, so the measure is an unlikely cause. For "
-        f"{(inversion & measure).sum()}, both hold. The section *What is not supported* of each page has the other "
-        "causes that the figures suggest: chance, or no room beyond the pixels."
+        f"{(inversion & measure).sum()}, both hold. {(failed.most_possible < 0).sum()} could not have been supported: "
+        "the pixels leave less room than the claim asks for, even if STIR were 1. The section *What is not supported* "
+        "of each page has the other causes that the figures suggest, such as chance."
     )

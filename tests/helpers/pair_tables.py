@@ -8,7 +8,7 @@ def pairs(effects, stir=0.5, cka=0.9, width=0.02, measure="linear-cka"):
     rows = [
         {
             "reference": a, "target": b, "measure": measure, "n_images": 100, "reference_layer": "penultimate",
-            "converged": 1.0, "pixels": 0.3,
+            "converged": 1.0, "pixels": 0.3, "steps": 200,
             "stir": stir + effects[a] + effects[b], "cka": cka,
             "stir_low": stir - width, "stir_high": stir + width, "cka_low": cka - width, "cka_high": cka + width,
         }
