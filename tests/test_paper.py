@@ -24,7 +24,8 @@ def judged():
 def table():
     recipe = {"architecture": "resnet10", "width": 8, "epochs": 3, "learning_rate": 0.1, "weight_decay": 0.001}
     recipe |= {"batch_size": 64, "loss": ["adversarial-l2", "standard"], "epsilon": 0.5, "attack_steps": 2}
-    return pd.DataFrame({"recipe": [json.dumps(recipe)], "solver": "paper", "steps": 7, "reference_size": 100})
+    inversion = {"solver": "paper", "steps": 7, "seeds": "white"}
+    return pd.DataFrame({"recipe": [json.dumps(recipe)], "reference_size": 100} | inversion)
 
 
 def test_the_claims_are_those_of_the_page_on_the_paper():
@@ -39,7 +40,8 @@ def test_a_claim_has_the_hypotheses_that_test_it(judged, table):
     assert "The two directions differ" in second
     assert "More than the reverse: 0.20 [0.10,\N{NO-BREAK SPACE}0.30]" in second
     assert "<b>" not in source
-    assert "makes no such claim" in paper.beside(judged.assign(finding="controversial"), table)
+    none = paper.beside(judged.assign(finding="controversial"), table)
+    assert "makes no such claim" in none and "differences" not in none and "<li>" not in none
 
 
 def test_differences_are_those_of_this_run(judged, table):
@@ -56,6 +58,24 @@ def test_differences_are_those_of_this_run(judged, table):
     )
     assert "hold 100 images" in dict(paper.differences(judged.assign(finding="updates"), table))["Updates"]
     assert "Data sets" in dict(paper.differences(judged.assign(finding="dataset"), table))
+
+
+def test_a_claim_of_others_is_compared_with_their_set_up(judged, table):
+    source = paper.beside(judged.assign(finding="robustness", claim="The largest radius shares more"), table)
+    assert source.count("<strong>Jones et al. (2022), about another measure</strong>") == 1
+    said = dict(paper.differences(judged.assign(finding="robustness"), table))
+    assert "Training" not in said and "Error bars" not in said and "Theirs" not in source
+    assert said["Networks"].endswith("here all are resnet10 of 8 channels") and "“white”" in said["Seed images"]
+    assert "2,000 steps of size 1/8" in said["Inversion"] and "here the authors’ algorithm makes 7" in said["Inversion"]
+
+
+def test_hypotheses_that_the_paper_does_not_have_are_our_own(judged, table):
+    claims = ["Networks trained on the same data share more", "On images of the other data set the same share less"]
+    rows = judged.iloc[:2].assign(finding="dataset", claim=claims)
+    asked, _, own = paper.beside(rows, table).split("<tr><td>")[1:]
+    assert "<strong>The paper</strong>" in asked and claims[0] in asked and claims[1] not in asked
+    assert "<strong>Our own</strong>" in own and claims[1] in own and claims[0] not in own
+    assert all(claim.source.startswith("Our own") for claim in paper.CLAIMS["updates"])
 
 
 def test_claims_have_verdicts_at_each_scale(judged):

@@ -1,4 +1,4 @@
-"""The paper's claims and its authors' set-up, beside a finding's own measurements.
+"""The paper's questions, as claims, and its authors' set-up, beside a finding's own measurements.
 
 The authors' set-up is what their public code, their checkpoints' names and the paper's abstract tell; none of their
 figures is quoted. The book's page "The paper and this book" has the same facts in full.
@@ -24,9 +24,9 @@ class Claim:
     """A claim that a finding tests.
 
     Attributes:
-        says: the claim, as we read it.
+        says: the claim.
         tested_by: words of which each hypothesis that tests it holds one.
-        source: whose claim it is.
+        source: who asks; the paper, unless a hypothesis is another's or our own.
     """
 
     says: str
@@ -34,6 +34,7 @@ class Claim:
     source: str = "The paper"
 
 
+OWN = "Our own"
 CLAIMS: dict[str, tuple[Claim, ...]] = {
     "initialization": (
         Claim(
@@ -57,12 +58,13 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "dataset": (
         Claim(
             "Networks trained on different data share fewer invariances",
-            ["trained on the same data share more", "other data set"],
+            ["trained on the same data share more"],
         ),
         Claim(
             "Robust networks are affected less",
             ["cost standard networks more", "robust ones share more"],
         ),
+        Claim("On images of other data the same networks share less", ["other data set"], OWN),
     ),
     "robustness": (
         Claim(
@@ -73,8 +75,10 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     ),
     "updates": (
         Claim(
-            "A network retrained on added data keeps some of its invariances and loses others",
+            "Successive versions of a network look more alike than they share; late updates keep more than early ones, "
+            "and those of robust networks more than others",
             ["version", "update", "Update"],
+            f"{OWN}, on a question of the paper",
         ),
     ),
 }
@@ -94,10 +98,11 @@ def beside(judged: pd.DataFrame, table: pd.DataFrame) -> str:
         '<table class="beside"><thead><tr><th scope="col">claimed</th><th scope="col">measured here</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-    nothing = "<p>The paper makes no such claim; its authors’ code has a loss that finds such images.</p>"
+    if not rows:
+        return "<p>The paper makes no such claim; its authors’ code has a loss that finds such images.</p>"
     reasons = "".join(f"<li><em>{topic}.</em> {text(said)}.</li>" for topic, said in differences(judged, table))
     why = "<p>Besides chance, these differences may explain why a measurement disagrees with a claim:</p>"
-    return f"{listed if rows else nothing}{why}<ul>{reasons}</ul>"
+    return f"{listed}{why}<ul>{reasons}</ul>"
 
 
 def on_claims(judged: pd.DataFrame) -> str:
@@ -179,13 +184,16 @@ def _measured(claim: Claim, judged: pd.DataFrame) -> str:
 
 
 def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Topics in which the authors' set-up differs from the one of these measurements, each with both in words.
+    """Topics in which the set-up of a claim's authors differs from that of these measurements, each with both in words.
 
     Args:
         judged, table: as in `beside`.
     """
     recipe: Mapping[str, Any] = json.loads(table.recipe.iloc[0])
     first = table.iloc[0]
+    if judged.finding.iloc[0] == "robustness":
+        yield from _from_jones(recipe, first)
+        return
     dataset = _name(str(judged.dataset.iloc[0]))
     images = f"{judged.images.max()} test images of {dataset}"
     yield (
@@ -218,11 +226,30 @@ def differences(judged: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str
     yield (
         "Inversion",
         "They take the best of 1,000 normalized gradient steps of length 0.5, with gradients that pass some ReLUs of "
-        "ResNets unchanged; here "
-        f"{solver_name(first.solver)} makes {first.steps:.0f} steps towards the image nearest to the seed, with the "
-        "network’s own gradients",
+        f"ResNets unchanged; here {_descent(first)}, with the network’s own gradients",
     )
     yield "Error bars", "Their code gives none; each verdict here rests on an interval over networks and images"
+
+
+def _from_jones(recipe: Mapping[str, Any], first: pd.Series) -> Iterator[tuple[str, str]]:
+    """As `differences`, from the set-up of Jones et al. (2022)."""
+    yield (
+        "Measure",
+        "Jones et al. compare both networks on the inverted images, S(m₁(X′), m₂(X′)); STIR compares the target on the "
+        "images and on the inverted ones",
+    )
+    yield (
+        "Networks",
+        "They compare networks of different architectures; here all are "
+        f"{_listed(recipe, 'architecture')} of {_listed(recipe, 'width')} channels",
+    )
+    yield "Seed images", f"They begin from images of another label; here the seed images are “{first.seeds}”"
+    yield "Inversion", f"They make 2,000 steps of size 1/8 with momentum; here {_descent(first)}"
+
+
+def _descent(first: pd.Series) -> str:
+    """The inversion of a row of a table of pairs, in words."""
+    return f"{solver_name(first.solver)} makes {first.steps:.0f} steps towards the image nearest to the seed"
 
 
 def _robust(recipe: Mapping[str, Any]) -> str:
