@@ -39,7 +39,13 @@ def test_a_claim_has_the_hypotheses_that_test_it(judged, table):
     assert "Robust losses share" in first and "different robust losses" in first and "the reverse" not in first
     assert "The two directions differ" in second
     assert "More than the reverse: 0.20 [0.10,\N{NO-BREAK SPACE}0.30]" in second
-    assert "<b>" not in source
+    assert "<b>" not in source and "the other way" not in source
+    other = paper.beside(judged.assign(verdict="contradicted"), table)
+    assert (
+        other.count("; so they differ, the other way</li>")
+        == 1
+        == other.partition("two directions")[2].count("other way")
+    )
     none = paper.beside(judged.assign(finding="controversial"), table)
     assert "makes no such claim" in none and "differences" not in none and "<li>" not in none
 

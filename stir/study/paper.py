@@ -27,11 +27,13 @@ class Claim:
         says: the claim.
         tested_by: words of which each hypothesis that tests it holds one.
         source: who asks; the paper, unless a hypothesis is another's or our own.
+        either_way: True if the claim is that two means differ, so that hypotheses which are contradicted bear it out.
     """
 
     says: str
     tested_by: Sequence[str]
     source: str = "The paper"
+    either_way: bool = False
 
 
 OWN = "Our own"
@@ -53,7 +55,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
             "Robust losses share invariances with each other more than with standard training",
             ["different robust losses", "STIR falls further"],
         ),
-        Claim("The two directions differ", ["than the reverse"]),
+        Claim("The two directions differ", ["than the reverse"], either_way=True),
     ),
     "dataset": (
         Claim(
@@ -116,7 +118,8 @@ def on_claims(judged: pd.DataFrame) -> str:
     for finding, claims in CLAIMS.items():
         for number, claim in enumerate(claims):
             rows = tests_of(claim, judged.loc[judged.finding == finding])
-            parts.append(rows.assign(finding=f"{finding} {number}", question=f"{claim.source}: {claim.says}"))
+            says = f"{claim.says} (whichever way: ✗ bears it out too)" if claim.either_way else claim.says
+            parts.append(rows.assign(finding=f"{finding} {number}", question=f"{claim.source}: {says}"))
     together = pd.concat(parts)
     caption = "Differences that a hypothesis says are above zero; an empty cell was not measured at that scale."
     return cards.grid(together, scales, by="scale", caption=caption) + cards.legend(together.verdict)
@@ -177,7 +180,8 @@ def _said(claim: Claim) -> str:
 
 def _measured(claim: Claim, judged: pd.DataFrame) -> str:
     lines = [
-        f"<li>{chip(row.verdict)} {text(row.claim)}: {interval(row)}</li>"
+        f"<li>{chip(row.verdict)} {text(row.claim)}: {interval(row)}"
+        f"{'; so they differ, the other way' if claim.either_way and row.verdict == 'contradicted' else ''}</li>"
         for _, row in tests_of(claim, judged).iterrows()
     ]
     return f"<ul>{''.join(lines)}</ul>"
