@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -23,7 +23,8 @@ class Frozen:
 
     A context manager: entering copies the parameters and buffers, on which all passes run. It may be entered again,
     and then takes their values of that time, and copies only those that are not folded into others. Leaving, also
-    after an error or an interrupt, restores the train/eval flags of the network and its batch norms.
+    after an error or an interrupt, restores the train/eval flags of the network and its batch norms. Layers that merge
+    an adapter into their weights in eval mode, as loralib's do, are merged inside and as before outside.
 
         with Frozen(model, device) as frozen:
             frozen.fold(lambda: frozen(images[:1]))
@@ -44,11 +45,11 @@ class Frozen:
         self._in_pass = False
 
     def __enter__(self) -> Frozen:
-        self._take(self._layout, self._precision)
         self._training = {module: module.training for module in self.model.modules()}
         self._bypasses = ExitStack()
         try:
-            self.model.eval()
+            self.model.eval()  # before the copies, as it may change the weights
+            self._take(self._layout, self._precision)
             self._set(self._pairs, self._unfolded)
         except BaseException:
             self.__exit__()
@@ -57,6 +58,10 @@ class Frozen:
 
     def __exit__(self, *_: object) -> None:
         self._bypasses.close()
+        for module, training in self._training.items():
+            if module.training != training and getattr(module.train, "__func__", None) is not nn.Module.train:
+                with suppress(Exception):  # a module for inference alone may refuse
+                    module.train(training)  # which may change weights too
         for module, training in self._training.items():
             module.training = training
         self._unfolded = self._tensors = {}
