@@ -71,6 +71,11 @@ class Frozen:
         """Memory layout of the pass: channels last, unless `try_out` found that it fails or changes the result."""
         return self._layout
 
+    @property
+    def tolerance(self) -> float:
+        """Relative difference of outputs that is far above rounding in the network's precision."""
+        return 1e-2 if torch.finfo(self.dtype).bits >= 32 else 0.1
+
     def __call__(self, images: Tensor, half: bool = False) -> Any:
         """Return the network's output on the device, in the precision of its first tensor (see also `try_out`).
 
@@ -130,14 +135,13 @@ class Frozen:
                 return _call(self.model, tensors, images.to(self.device, self.dtype))
 
         exact = torch.finfo(self.dtype).bits >= 32
-        tolerance = 1e-2 if exact else 0.1  # far above rounding, which layouts change
         with exact_float32():
             pairs = [*zip(_floats_in(self(noise)), _floats_in(in_own_layout(noise)))]
             gradients = (_gradient(self, noise), _gradient(in_own_layout, noise)) if exact else ((), ())
         if len(gradients[0]) != len(gradients[1]):
             return True
         pairs += zip(*gradients)
-        return not all(close(x.float(), y.float(), tolerance) for x, y in pairs)
+        return not all(close(x.float(), y.float(), self.tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
         """Return whether the network, with the hooks on it, can be computed in bfloat16."""
