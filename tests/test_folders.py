@@ -247,6 +247,20 @@ def test_other_names_of_the_test_split(folder):
         load(root)
 
 
+def test_the_test_split_is_the_first_with_classes(folder):
+    """Test images often come without labels, and beside labelled ones for validation."""
+    root, _ = folder
+    before = load(root)
+    (root / "test").rename(root / "val")
+    (root / "test").mkdir()
+    Image.new("RGB", (12, 10)).save(root / "test" / "0.png")
+    (root / "test" / ".thumbnails").mkdir()
+    assert load(root).fingerprint == before.fingerprint
+    (root / "val").rename(root / "holdout")
+    with pytest.raises(ValueError, match="there are no class folders in '.*test'"):
+        load(root)
+
+
 def test_names_of_classes_do_not_depend_on_how_accents_are_stored(tmp_path):
     """macOS may store two characters where Linux stores one."""
     names = ("zebra", "éclair", "eagle")
