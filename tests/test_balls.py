@@ -35,7 +35,12 @@ def test_norms():
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(("l1", 1.0), "norm='l1' is unknown; use one of l2, linf"), (("l2", 0.0), "radius=0.0 must be above 0")],
+    [
+        (("l1", 1.0), "norm='l1' is unknown; use one of l2, linf"),
+        (("l2", 0.0), "radius=0.0 must be above 0"),
+        (("l2", float("nan")), "radius=nan must be above 0"),
+        (("linf", float("inf")), "radius=inf must be above 0, and finite"),
+    ],
 )
 def test_wrong_arguments(arguments, text):
     with pytest.raises(ValueError, match=text):

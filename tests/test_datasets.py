@@ -78,6 +78,33 @@ def test_the_fingerprint_sees_labels(digits):
     assert other.fingerprint != digits.fingerprint
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_a_split_tells_follows_changes_in_place(digits, inference):
+    def content(dataset):
+        return dataset.fingerprint, dataset.normalization
+
+    with torch.inference_mode(inference):
+        train = Split(digits.train.images[:50].clone(), digits.train.labels[:50].clone())
+        dataset = Dataset("digits", train, digits.test, digits.classes)
+        before = content(dataset)
+        train.images[:10].mul_(0.5)
+        changed = content(dataset)
+        train.labels[0] += 1
+        relabelled = content(dataset)
+    assert len({fingerprint for fingerprint, _ in (before, changed, relabelled)}) == 3
+    assert before[1] != changed[1] == relabelled[1]
+    copied = Dataset("digits", Split(train.images.clone(), train.labels.clone()), digits.test, digits.classes)
+    assert content(dataset) == content(pickle.loads(pickle.dumps(dataset))) == content(copied) == relabelled
+
+
+def test_a_split_is_hashed_once(digits, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(hashlib, "sha256", lambda *data, real=hashlib.sha256: hashed.append(1) or real(*data))
+    split = digits.train[:50]
+    assert split.fingerprint == split.fingerprint and split.normalization is split.normalization
+    assert len(hashed) == 1
+
+
 @pytest.mark.parametrize("n_train", [0, -1, 1401])
 def test_n_train_out_of_range(n_train):
     with pytest.raises(

@@ -247,6 +247,44 @@ def test_other_names_of_the_test_split(folder):
         load(root)
 
 
+def test_the_test_split_is_the_first_with_classes(folder):
+    """Test images often come without labels, and beside labelled ones for validation."""
+    root, _ = folder
+    before = load(root)
+    (root / "test").rename(root / "val")
+    (root / "test").mkdir()
+    Image.new("RGB", (12, 10)).save(root / "test" / "0.png")
+    (root / "test" / ".thumbnails").mkdir()
+    assert load(root).fingerprint == before.fingerprint
+    (root / "val").rename(root / "holdout")
+    with pytest.raises(ValueError, match="there are no class folders in '.*test'"):
+        load(root)
+
+
+def test_names_of_classes_do_not_depend_on_how_accents_are_stored(tmp_path):
+    """macOS may store two characters where Linux stores one."""
+    names = ("zebra", "éclair", "eagle")
+    splits = {}
+    for forms in (("NFC", "NFC"), ("NFD", "NFD"), ("NFC", "NFD")):
+        root = tmp_path / "-".join(forms)
+        for split, form in zip(("train", "test"), forms, strict=True):
+            for label, name in enumerate(names):
+                place = root / split / unicodedata.normalize(form, name)
+                place.mkdir(parents=True)
+                Image.new("RGB", (2, 2), (label, 0, 0)).save(place / "0.png")
+        splits[forms] = load(root)
+    assert {each.classes for each in splits.values()} == {("eagle", "zebra", "éclair")}
+    assert len({each.fingerprint for each in splits.values()}) == 1
+    assert load_dataset(f"folder:{root}", classes="éclair, eagle", progress=False).classes == ("éclair", "eagle")
+    (root / "test" / "éclair").mkdir()
+    with pytest.raises(ValueError, match="two class folders in '.*test' read alike, 'éclair'"):
+        load(root)
+    (root / "test" / "éclair").rmdir()
+    (root / "test" / unicodedata.normalize("NFD", "éclair") / "0.png").rename(root / "test" / "notes.txt")
+    with pytest.raises(ValueError, match="there are no images in the class folder"):
+        load(root)
+
+
 def test_two_numbers_for_the_size(folder):
     root, pixels = folder
     dataset = load(root, image_size=(5, 7))

@@ -1,5 +1,6 @@
 """Fresh weights are those of a new network, or there are none."""
 
+import math
 import threading
 
 import pytest
@@ -45,6 +46,32 @@ def test_weights_that_cannot_be_drawn_anew_are_named():
     locked.lock = threading.Lock()
     with pytest.raises(ValueError, match="Sequential cannot be copied"):
         with_fresh_weights(locked)
+
+
+class NeedsArgument(nn.Module):
+    """Can be drawn anew, but not without being told how."""
+
+    def __init__(self, std):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(8, 16))
+        self.reset_parameters(std)
+
+    def reset_parameters(self, std):
+        nn.init.normal_(self.weight, std=std)
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight)
+
+
+@pytest.mark.filterwarnings("ignore:inverting")  # in three steps
+def test_a_reset_of_the_users_own_that_fails_is_named_and_ends_no_score():
+    network = small_network(0)
+    network[1] = NeedsArgument(0.1)
+    with pytest.raises(ValueError, match="`reset_parameters` of NeedsArgument fails: .*'std'"):
+        with_fresh_weights(network)
+    images = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    result = stir.score(network, given=small_network(1), images=images, steps=3, progress=False, device="cpu")
+    assert math.isnan(result.untrained) and math.isfinite(result.value)
 
 
 @pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])

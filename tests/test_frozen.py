@@ -127,6 +127,67 @@ def test_folding_again_changes_nothing():
         assert torch.allclose(frozen(IMAGES), model(IMAGES), rtol=1e-3, atol=1e-4)
 
 
+class Merging(nn.Linear):
+    """Merges a low-rank update into its weights in eval mode, as loralib's layers do."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.a, self.b = nn.Parameter(torch.randn(2, inputs)), nn.Parameter(torch.randn(outputs, 2))
+        self.merged = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.merged == mode:
+            self.weight.data += (self.b @ self.a) * (-1 if mode else 1)
+            self.merged = not mode
+        return self
+
+    def forward(self, x):
+        return super().forward(x) + (0 if self.merged else x @ self.a.T @ self.b.T)
+
+
+class KeepsItsNorm(nn.Sequential):
+    """Leaves its last module in eval mode, as fine-tuning leaves batch norms."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[-1].eval()
+        return self
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, KeepsItsNorm])
+@pytest.mark.parametrize("modes", [(True, True), (True, False), (False, False)])
+def test_weights_that_eval_mode_merges_are_copied_merged_and_left_as_they_were(kind, modes):
+    torch.manual_seed(0)
+    model = kind(nn.Flatten(), Merging(768, 8), nn.ReLU(), Merging(8, 3), nn.Identity())
+    model[1].train(modes[0])
+    model[3].train(modes[1])
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    flags = [module.training for module in model.modules()]
+    with torch.no_grad():
+        plain = model(IMAGES)
+        frozen = Frozen(model, CPU)
+        for _ in range(2):
+            with frozen:
+                assert torch.allclose(frozen(IMAGES), plain, atol=1e-4)
+    assert [module.training for module in model.modules()] == flags
+    assert [model[index].merged for index in (1, 3)] == [not mode for mode in modes]
+    assert all(torch.allclose(tensor, state[name], atol=1e-5) for name, tensor in model.state_dict().items())
+
+
+def test_a_module_that_refuses_train_mode_is_left_as_it_was():
+    class ForInference(nn.Identity):
+        def train(self, mode=True):
+            if mode:
+                raise NotImplementedError("for inference alone")
+            return super().train(mode)
+
+    model = nn.Sequential(ForInference(), nn.Flatten())
+    with Frozen(model, CPU):
+        assert not any(module.training for module in model.modules())
+    assert all(module.training for module in model.modules())
+
+
 def test_an_interrupt_on_entering_leaves_the_network_as_it_was(monkeypatch):
     model = build_model("resnet10", 5, width=4)
 

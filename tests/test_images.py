@@ -6,6 +6,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from stir.data import Dataset as LabelledDataset
+from stir.data import Split
+from stir.data.deferred import DeferredSplit, describe
 from stir.data.images import gather_images
 
 IMAGES = torch.rand(7, 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -134,6 +137,13 @@ def test_hugging_faces_data_sets(colour, unchecked):
         gather_images(images.rename_column("image", "picture"))
     with pytest.raises(ValueError, match="not a DatasetDict"):
         gather_images(datasets.DatasetDict(train=images))
+
+
+def test_splits_and_data_sets_with_labels_are_no_images(unchecked):
+    split = Split(IMAGES, torch.arange(7))
+    for source in (split, LabelledDataset("seven", split, split, ("a", "b")), DeferredSplit(*describe(split), None)):
+        with pytest.raises(ValueError, match=f"images is a {type(source).__name__}, with labels; .*test.take"):
+            gather_images(source)
 
 
 def test_a_loader_is_read_once():

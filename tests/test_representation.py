@@ -623,5 +623,44 @@ def test_a_pooled_map_has_its_channels_first_whatever_its_proportions():
 def test_statistics_of_a_batch_are_warned_of():
     norm = nn.BatchNorm2d(4, track_running_stats=False)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.Flatten(), nn.Linear(144, 5))
-    with pytest.warns(UserWarning, match="'1' normalizes by each batch's own statistics"):
+    with pytest.warns(UserWarning, match="'1' normalizes by each batch's own statistics") as caught:
         features(network.eval(), torch.rand(6, 3, 8, 8), device="cpu")
+    assert len(caught) == 1
+
+
+class Forgetful(nn.Module):
+    """Drops features in eval mode too, as `F.dropout` does without `training`."""
+
+    def __init__(self, drop=0.5, dtype=torch.float32):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.drop = nn.Linear(192, 64), nn.Linear(64, 5), drop
+        self.to(dtype)
+
+    def forward(self, x):
+        return self.last(nn.functional.dropout(self.first(x.flatten(1)).relu(), self.drop))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_that_depend_on_chance_are_warned_of(dtype):
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="Forgetful gives the same image different features at each pass, .* random"):
+        features(Forgetful(dtype=dtype), images, device="cpu")
+    named = Representation(Forgetful(dtype=dtype), images, device="cpu", name="b")
+    with pytest.warns(UserWarning, match="network 'b' gives the same image different features") as caught, named:
+        pass
+    assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_is_not_warned_of(dtype):
+    class Rounds(nn.Module):
+        """As an operation of which a GPU does not fix the order."""
+
+        def forward(self, x):
+            return x * (1 + torch.finfo(x.dtype).eps * torch.randint(-2, 3, x.shape))
+
+    network = Forgetful(0, dtype)
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    features(nn.Sequential(nn.Flatten(), network.first, Rounds().to(dtype), network.last), images, device="cpu")

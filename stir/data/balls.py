@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -21,10 +22,10 @@ class Ball:
 
     Attributes:
         norm: "l2", the Euclidean distance over all pixels; or "linf", the largest difference in a pixel.
-        radius: above 0, for pixels in [0, 1].
+        radius: above 0 and finite, for pixels in [0, 1].
 
     Raises:
-        ValueError: an unknown norm, or a radius that is not above 0.
+        ValueError: an unknown norm, or a radius that is not above 0 or not finite.
     """
 
     norm: str
@@ -33,8 +34,8 @@ class Ball:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ValueError(f"norm={self.norm!r} is unknown; use one of {', '.join(NORMS)}")
-        if not self.radius > 0:
-            raise ValueError(f"radius={self.radius} must be above 0")
+        if not 0 < self.radius < math.inf:  # the L2 projection onto an infinite ball would be NaN
+            raise ValueError(f"radius={self.radius} must be above 0, and finite")
 
     def project(self, offset: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Project an offset from the centre onto the ball: the nearest offset within `radius`."""

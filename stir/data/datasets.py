@@ -62,12 +62,12 @@ def load_dataset(
             them for training; "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn" or "stl10",
             downloaded once by torchvision, in the order of their files if that mixes the classes (see
             `UNORDERED`), else in a fixed mixed one; or "folder:PATH", images in `PATH/train/<class>/`
-            and `PATH/test/<class>/` (or else `val`, `valid` or `validation`), in any format that Pillow reads
-            except PostScript, decoded once. They become 8-bit RGB, upright by their Exif data, on white where
-            they are transparent. A folder's images come in a mixed order that depends only on the file names:
-            on every machine the first n images are the same, and of all classes. Hidden files and folders do
-            not count; links have to stay inside `PATH`, and lead to no file twice. "cifar10-jpeg" is such a folder
-            of CIFAR-10's images, in the store's folder of downloads.
+            and `PATH/test/<class>/` (or else `val`, `valid` or `validation`, the first with folders of classes),
+            in any format that Pillow reads except PostScript, decoded once. They become 8-bit RGB, upright by their
+            Exif data, on white where they are transparent. A folder's images come in a mixed order that depends only on
+            the file names: on every machine the first n images are the same, and of all classes. Hidden files and
+            folders do not count; links have to stay inside `PATH`, and lead to no file twice. "cifar10-jpeg" is such a
+            folder of CIFAR-10's images, in the store's folder of downloads.
         classes: the classes to keep, renumbered in the given order: "0-4", "cat, dog", "0, 3-5" or a
             list of such; all if None. Numbers are positions in the list of classes; if the names of
             all classes are numbers, they are these names. A name with a comma is an entry of a list, or

@@ -35,7 +35,7 @@ class ImageFolder:
     Attributes:
         root: the folder.
         samples: path and class number of each image file.
-        classes: names of the class folders, sorted.
+        classes: names of the class folders, sorted, with each accented letter as one character (NFC).
         real_paths: path of each image file -> the same with links resolved.
         left_out: paths of the files that are no images of a class, by their place or their ending.
     """
@@ -51,17 +51,27 @@ def list_folder(root: Path) -> ImageFolder:
     """List the image files in `root/<class>/` and the folders below.
 
     Raises:
-        ValueError: no class folders, one without images or whose name is not UTF-8, folders that cannot be listed,
-            or links to a place outside the folder above `root`, to a folder that holds the link, or to a file that
-            counts already.
+        ValueError: no class folders, one without images or whose name is not UTF-8, two whose names read alike,
+            folders that cannot be listed, or links to a place outside the folder above `root`, to a folder that holds
+            the link, or to a file that counts already.
     """
     inside = (os.path.realpath(root.parent), os.path.realpath(root))
-    samples, left_out, real_paths, classes = [], [], {}, []
-    for name, path, real, is_folder in sorted(_entries(str(root), inside[1], inside)):
+    samples, left_out, real_paths = [], [], {}
+    classes: list[str] = []
+    folders: list[str] = []
+    # File systems differ in whether they return an accented letter as one character or as two.
+    entries = sorted((_composed(name), *entry) for name, *entry in _entries(str(root), inside[1], inside))
+    for name, path, real, is_folder in entries:
         if not is_folder:
             left_out.append(path)
             continue
+        if name in classes:
+            raise ValueError(
+                f"the names of two class folders in {str(root)!r} read alike, {name!r}, and differ in how their "
+                "accents are stored; put their images into one"
+            )
         classes.append(name)
+        folders.append(path)
         for file, real_file in _files(path, real, inside):
             if suffix(file) in suffixes():
                 samples.append((file, len(classes) - 1))
@@ -76,7 +86,7 @@ def list_folder(root: Path) -> ImageFolder:
                 f"the name of the class folder {shown_path(name)} in {str(root)!r} is not UTF-8; rename it"
             )
     for number in set(range(len(classes))) - {number for _, number in samples}:
-        folder = str(root / classes[number])
+        folder = folders[number]
         others = [path for path in left_out if _holds(folder, path)]
         others_text = f" that can be read, only {shown_paths(others)}" if others else ""
         raise ValueError(f"there are no images in the class folder {folder!r}{others_text}")
@@ -119,6 +129,11 @@ def _entries(folder: str, real: str, inside: tuple[str, ...]) -> Iterator[tuple[
                 "many times; remove it"
             )
         yield entry.name, entry.path, target, os.path.isdir(target)
+
+
+def _composed(name: str) -> str:
+    """The name with each accented letter as one character."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _holds(folder: str, path: str) -> bool:
@@ -196,8 +211,7 @@ def mixed_order(samples: list[tuple[str, int]], root: Path) -> list[tuple[str, i
 
     def sort_key(sample: tuple[str, int]) -> bytes:
         relative = Path(sample[0]).relative_to(root).as_posix()
-        # File systems differ in whether they return an accented letter as one character or as two.
-        return hashlib.sha256(unicodedata.normalize("NFC", relative).encode(errors="surrogateescape")).digest()
+        return hashlib.sha256(_composed(relative).encode(errors="surrogateescape")).digest()
 
     return sorted(samples, key=sort_key)
 

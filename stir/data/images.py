@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stir.data.deferred import DeferredImages
+from stir.data import splits
+from stir.data.deferred import DeferredImages, DeferredSplit
 from stir.data.pixels import rgb_image
 
 # Where the image is in an item that is a dict, the first that there is.
@@ -43,9 +44,14 @@ def gather_images(images: Images) -> Float[Tensor, "n c h w"]:
             of Hugging Face's images, are divided by 255.
 
     Raises:
-        ValueError: another kind of object, items that hold no image or are of several shapes, or images that
-            `check_images` refuses.
+        ValueError: another kind of object, such as a split with its labels, items that hold no image or are of several
+            shapes, or images that `check_images` refuses.
     """
+    if isinstance(images, (splits.Split, DeferredSplit, splits.Dataset)):
+        raise ValueError(
+            f"images is a {type(images).__name__}, with labels; give the images alone, all of a split's or the first "
+            "of them, as dataset.test.images or dataset.test.take(100)"
+        )
     gathered: Any = images
     if isinstance(images, DeferredImages):
         gathered = images.load()

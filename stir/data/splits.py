@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from stir.data.classes import quoted, selected_numbers
 from stir.data.deferred import DeferredSplit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the images and labels."""
+        return self._remembered("fingerprint", self._digest)
+
+    def _digest(self) -> str:
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         for tensor in (self.images, self.labels):
             digest.update(tensor.contiguous().numpy().data)
@@ -43,11 +48,24 @@ class Split:
         """The number of images of each class, up to the last that has any."""
         return self.labels.bincount().tolist()
 
-    @cached_property
+    @property
     def normalization(self) -> dict[str, list[float]]:
         """`mean` and `std` of each channel; `std` is at least 1e-3, for constant channels."""
+        return self._remembered("normalization", self._mean_and_std)
+
+    def _mean_and_std(self) -> dict[str, list[float]]:
         pixels = self.images
         return {"mean": pixels.mean(dim=(0, 2, 3)).tolist(), "std": pixels.std(dim=(0, 2, 3)).clamp_min(1e-3).tolist()}
+
+    def _remembered(self, name: str, compute: Callable[[], T]) -> T:
+        """The result of `compute`, computed again once a tensor operation has changed the images or labels in place."""
+        tensors = self.images, self.labels
+        if any(tensor.is_inference() for tensor in tensors):  # these do not count their changes
+            return compute()
+        state = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        if vars(self).get(name, (None,))[0] != state:
+            vars(self)[name] = state, compute()
+        return vars(self)[name][1]
 
     def __getitem__(self, index: Tensor | slice) -> Split:
         return Split(self.images[index], self.labels[index])
@@ -103,7 +121,7 @@ class Dataset:
         """`mean` and `std` of each channel of the training images; `std` is at least 1e-3, for constant channels."""
         return self.train.normalization
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of both splits and the number of classes: all that training and testing a network depend on."""
         content = self.train.fingerprint, self.test.fingerprint, len(self.classes)

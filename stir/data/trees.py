@@ -16,14 +16,15 @@ from stir.files import store_folder
 # Name -> what it is called, for data sets in the layout of "folder:PATH" that nobody can download from here; their
 # folder, or a link to it, lies in the folder of downloads.
 FOLDER_DATASETS = {"cifar10-jpeg": "CIFAR-10 (JPEG)"}
-# Names of a folder's test split, the first that there is.
+# Names of a folder's test split: the first that holds class folders, as test images often come without labels.
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
 def list_splits(name: str, root: Path) -> tuple[ImageFolder, ImageFolder]:
     """The files of both splits of a folder, called `name` in messages."""
     layout = "images belong in PATH/train/<class>/ and PATH/test/<class>/"
-    test_root = next((root / split for split in TEST_FOLDERS if (root / split).is_dir()), root / TEST_FOLDERS[0])
+    test_roots = [root / split for split in TEST_FOLDERS if (root / split).is_dir()] or [root / TEST_FOLDERS[0]]
+    test_root = next(filter(_has_folders, test_roots), test_roots[0])
     for split in (root / "train", test_root):
         if not split.is_dir():
             raise ValueError(f"dataset={name!r}: there is no folder {str(split)!r}; {layout}")
@@ -38,6 +39,14 @@ def list_splits(name: str, root: Path) -> tuple[ImageFolder, ImageFolder]:
     except ValueError as error:
         raise ValueError(f"dataset={name!r}: {error}") from error
     return train_folder, test_folder
+
+
+def _has_folders(path: Path) -> bool:
+    """True of a folder that holds others; False also of one that cannot be read."""
+    try:
+        return any(each.is_dir() and not each.name.startswith(".") for each in path.iterdir())
+    except OSError:
+        return False
 
 
 def folder_of(name: str) -> Path:

@@ -55,11 +55,15 @@ class Representation:
         pool: "mean" averages a feature map [N, C, H, W] or [N, H, W, C] over space and tokens
             [N, T, D] over tokens; "flatten" keeps all their entries; "cls" takes the first token.
         device: where to compute.
+        name: of the network, in warnings; None for that of its type.
 
     Raises:
         ValueError: images that are no images (see `check_images`) or that the network cannot take,
             an unknown layer or an empty name, one that the forward pass never reaches or several times, no default
             layer where one is needed, or a layer whose output has not one row an image.
+
+    Warns:
+        UserWarning: features depend on the batch size or, because the network is random in eval mode, on chance.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Representation:
         *,
         pool: str = "mean",
         device: str | torch.device = "auto",
+        name: str | None = None,
     ) -> None:
         check_images(images)
         check_pool(pool)
@@ -78,6 +83,7 @@ class Representation:
         self.layer = PENULTIMATE if layer is None else layer
         self.pool = pool
         self.device = resolve_device(device)
+        self._name = name
         self._example, self._some = images[:1], images[:8]
 
     @memory_told()
@@ -99,10 +105,24 @@ class Representation:
                     "batch_size; give it running statistics",
                     stacklevel=4,
                 )
+            self._warn_of_chance()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _warn_of_chance(self) -> None:
+        """Warn where two passes of one image differ by more than the rounding of operations without a fixed order."""
+        with torch.no_grad():
+            first, second = (self(self._example).float() for _ in range(2))
+        if (second - first).norm() > self._frozen.tolerance * first.norm():  # not for NaN, as `close` would
+            network = type(self._frozen.model).__name__ if self._name is None else f"network {self._name!r}"
+            warnings.warn(
+                f"{network} gives the same image different features at each pass, at layer={self.layer!r}: it is "
+                "random in eval mode too, so that whatever is measured of it depends on chance; switch that off in "
+                "eval mode, as F.dropout(x, training=self.training) does",
+                stacklevel=1,  # so that Python shows it once, and not for each place that represents images
+            )
 
     def __exit__(self, *_: object) -> None:
         if self._hook is not None:
@@ -255,6 +275,9 @@ def features(
 
     Raises:
         ValueError: as `Representation` and `gather_images`; or `batch_size` is out of range.
+
+    Warns:
+        UserWarning: as `Representation`.
     """
     images = gather_images(images)
     check_batch_size(batch_size)

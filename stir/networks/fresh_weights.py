@@ -21,8 +21,9 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
     for most of its networks.
 
     Raises:
-        ValueError: the network cannot be copied, or a submodule has parameters of its own that no `reset_parameters`
-            draws, as in torchvision's ConvNeXt, Swin and ViT, and under weight and spectral norms.
+        ValueError: the network cannot be copied, a `reset_parameters` fails or needs arguments, or a submodule has
+            parameters of its own that none draws, as in torchvision's ConvNeXt, Swin and ViT, and under weight and
+            spectral norms.
     """
     try:
         fresh = copy.deepcopy(network).cpu()
@@ -34,7 +35,10 @@ def with_fresh_weights(network: nn.Module, seed: int = FRESH_SEED) -> nn.Module:
             # The second name is that of PyTorch's attention.
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if reset is not None:
-                reset()
+                try:
+                    reset()
+                except Exception as error:  # a user's own may raise anything
+                    raise ValueError(f"`reset_parameters` of {type(module).__name__} fails: {error}") from error
             elif any(True for _ in module.parameters(recurse=False)):
                 raise ValueError(
                     f"{type(module).__name__} has parameters and no `reset_parameters`; give it one that draws them "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -23,7 +23,8 @@ class Frozen:
 
     A context manager: entering copies the parameters and buffers, on which all passes run. It may be entered again,
     and then takes their values of that time, and copies only those that are not folded into others. Leaving, also
-    after an error or an interrupt, restores the train/eval flags of the network and its batch norms.
+    after an error or an interrupt, restores the train/eval flags of the network and its batch norms. Layers that merge
+    an adapter into their weights in eval mode, as loralib's do, are merged inside and as before outside.
 
         with Frozen(model, device) as frozen:
             frozen.fold(lambda: frozen(images[:1]))
@@ -44,11 +45,11 @@ class Frozen:
         self._in_pass = False
 
     def __enter__(self) -> Frozen:
-        self._take(self._layout, self._precision)
         self._training = {module: module.training for module in self.model.modules()}
         self._bypasses = ExitStack()
         try:
-            self.model.eval()
+            self.model.eval()  # before the copies, as it may change the weights
+            self._take(self._layout, self._precision)
             self._set(self._pairs, self._unfolded)
         except BaseException:
             self.__exit__()
@@ -58,6 +59,10 @@ class Frozen:
     def __exit__(self, *_: object) -> None:
         self._bypasses.close()
         for module, training in self._training.items():
+            if module.training != training and getattr(module.train, "__func__", None) is not nn.Module.train:
+                with suppress(Exception):  # a module for inference alone may refuse
+                    module.train(training)  # which may change weights too
+        for module, training in self._training.items():
             module.training = training
         self._unfolded = self._tensors = {}
 
@@ -65,6 +70,11 @@ class Frozen:
     def layout(self) -> torch.memory_format:
         """Memory layout of the pass: channels last, unless `try_out` found that it fails or changes the result."""
         return self._layout
+
+    @property
+    def tolerance(self) -> float:
+        """Relative difference of outputs that is far above rounding in the network's precision."""
+        return 1e-2 if torch.finfo(self.dtype).bits >= 32 else 0.1
 
     def __call__(self, images: Tensor, half: bool = False) -> Any:
         """Return the network's output on the device, in the precision of its first tensor (see also `try_out`).
@@ -125,14 +135,13 @@ class Frozen:
                 return _call(self.model, tensors, images.to(self.device, self.dtype))
 
         exact = torch.finfo(self.dtype).bits >= 32
-        tolerance = 1e-2 if exact else 0.1  # far above rounding, which layouts change
         with exact_float32():
             pairs = [*zip(_floats_in(self(noise)), _floats_in(in_own_layout(noise)))]
             gradients = (_gradient(self, noise), _gradient(in_own_layout, noise)) if exact else ((), ())
         if len(gradients[0]) != len(gradients[1]):
             return True
         pairs += zip(*gradients)
-        return not all(close(x.float(), y.float(), tolerance) for x, y in pairs)
+        return not all(close(x.float(), y.float(), self.tolerance) for x, y in pairs)
 
     def takes_half(self, images: Tensor) -> bool:
         """Return whether the network, with the hooks on it, can be computed in bfloat16."""

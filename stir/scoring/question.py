@@ -84,14 +84,17 @@ class Question:
 
     def as_reference(self, name: str, network: nn.Module) -> Representation:
         """The representation by a network that is a reference, called `name`."""
-        return self._representation(network, layer_of(self.given_layer, name))
+        return self._representation(name, network, self.given_layer)
 
     def as_target(self, name: str, network: nn.Module) -> Representation:
         """The representation by a network that is a target, called `name`."""
-        return self._representation(network, layer_of(self.layer, name))
+        return self._representation(name, network, self.layer)
 
-    def _representation(self, network: nn.Module, layer: str | None) -> Representation:
-        return Representation(network, self.images, layer, pool=self.options.pool, device=self.options.device)
+    def _representation(self, name: str, network: nn.Module, layer: Layer) -> Representation:
+        options = self.options
+        return Representation(
+            network, self.images, layer_of(layer, name), pool=options.pool, device=options.device, name=name
+        )
 
     def check_reference(self, name: str, network: nn.Module) -> None:
         """Raise a ValueError where `network` has no such layer, cannot take the images or passes them no gradient."""

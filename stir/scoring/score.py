@@ -68,7 +68,8 @@ def score(
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
             images within the tolerance, or than 90% if `worst_case`; the interval includes or lies below the floor or
-            a baseline, unless `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
+            a baseline, unless `worst_case`; it leaves out that of the seed (gaussian-shared, one draw); or a network's
+            features depend on the batch size or on chance.
     """
     question = Question(
         images=gather_images(images),

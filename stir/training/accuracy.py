@@ -11,6 +11,8 @@ from stir.computing.devices import reproducible, resolve_device
 from stir.computing.memory import in_batches, memory_told
 from stir.computing.precision import exact_float32, fast_bf16
 from stir.computing.replay import Replayed
+from stir.data.deferred import DeferredSplit
+from stir.data.images import check_images
 from stir.data.splits import Split
 from stir.networks.frozen import Frozen
 from stir.networks.outputs import logits_of
@@ -21,7 +23,7 @@ from stir.training.attacks import PGD
 @memory_told()
 def accuracy(
     model: nn.Module,
-    split: Split,
+    split: Split | DeferredSplit,
     *,
     attack: PGD | None = None,
     seed: int = 0,
@@ -42,8 +44,10 @@ def accuracy(
         batch_size: how many images are computed together.
 
     Raises:
-        ValueError: images that the network cannot take, or no logits; or an attack that gets no gradient.
+        ValueError: a split that `check_split` refuses, images that the network cannot take, or no logits; or an attack
+            that gets no gradient.
     """
+    check_split(split)
     device = resolve_device(device)
     generator = torch.Generator().manual_seed(seed)
     with Frozen(model, device) as frozen:
@@ -72,3 +76,17 @@ def accuracy(
 
         correct = torch.stack([*in_batches(count_correct, len(split), batch_size)]).sum().item()
     return correct / len(split)
+
+
+def check_split(split: object) -> None:
+    """Raise a ValueError unless `split` is one, with images [N, C, H, W] in [0, 1] and one class number for each."""
+    if not isinstance(split, (Split, DeferredSplit)):
+        raise ValueError(
+            f"split is a {type(split).__name__}; give a split of a data set, such as dataset.test, or "
+            "stir.data.Split(images, labels)"
+        )
+    check_images(split.images)
+    expected, labels = split.images.shape[:1], split.labels
+    if not isinstance(labels, Tensor) or labels.shape != expected:
+        got = f"have shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else f"are a {type(labels).__name__}"
+        raise ValueError(f"labels {got}; they must be class numbers, of shape {tuple(expected)}")

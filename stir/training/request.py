@@ -24,7 +24,7 @@ from stir.computing.precision import fast_bf16
 from stir.data.datasets import Dataset, Split, load_dataset
 from stir.files import remove_litter, store_folder
 from stir.networks.architectures import TORCHVISION_PREFIX, build_model
-from stir.training.accuracy import accuracy
+from stir.training.accuracy import accuracy, check_split
 from stir.training.attacks import PGD
 from stir.training.chance import chance_level, is_at_chance
 from stir.training.loop import train
@@ -136,6 +136,7 @@ def _train_and_store(
     """Train `model` in place, test it and store it; return its card."""
     made_by, checkpoint = entry.made_by, entry.path("checkpoint")
     train_split, test_split = dataset.train[:], dataset.test[:]  # loaded, if they were deferred
+    check_split(test_split)  # before the training, after which it is tested on
     curve = train(
         model,
         train_split,

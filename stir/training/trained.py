@@ -58,7 +58,8 @@ def trained_model(
 
     Raises:
         ValueError: an unknown name, a value out of range, or images that the architecture cannot
-            take; or the store lacks the network and cannot be written; nothing is trained then.
+            take; test images outside [0, 1], or whose labels are no class numbers; or the store lacks the network and
+            cannot be written; nothing is trained then.
         TypeError: an argument that is no field of `Recipe`.
 
     Warns:

@@ -217,7 +217,8 @@ def _rgb(image: Image.Image) -> np.ndarray | None:
 def judge(root: Path, size: Any, unreadable: str) -> tuple[dict[str, list[tuple[str, np.ndarray]]], Counter]:
     """Of each split class and pixels of each image; and how often a warning counts how many files."""
     size = (size, size) if isinstance(size, int) else size
-    test = next((name for name in ("test", "val", "valid", "validation") if (root / name).is_dir()), None)
+    tests = [name for name in ("test", "val", "valid", "validation") if (root / name).is_dir()]
+    test = next((name for name in tests if any(path.is_dir() for path in (root / name).glob("[!.]*"))), None)
     if test is None or not (root / "train").is_dir():
         raise Refused("a split is missing")
     listed = {split: list_split(root, split) for split in ("train", test)}
