@@ -27,6 +27,18 @@ def test_described_tells_both_sides_and_whether_they_agree():
     assert len(pairs_where(table, {"reference_kind": ["a", "b"], "same_kind": True})) == 2
 
 
+@pytest.mark.parametrize("standard", [{}, {"epsilon": None}], ids=["left out", "None"])
+def test_networks_that_both_lack_an_attribute_are_alike_in_it(standard):
+    """As standard networks have no radius of an attack."""
+    effects = dict.fromkeys(["a0", "a1", "b0", "b1"], 0.0)
+    about = {name: {"kind": name[0], **(standard if name[0] == "a" else {"epsilon": 1.0})} for name in effects}
+    table = described(pairs(effects | {"c0": 0.0}), about)
+    assert {*pairs_where(table, {"same_epsilon": True}).apply(lambda row: row.reference + row.target, axis=1)} == {
+        "a0a1", "a1a0", "b0b1", "b1b0",
+    }  # fmt: skip
+    assert not table.same_epsilon[table.reference == "c0"].any()  # of which nothing was said
+
+
 def test_a_judgement_says_it_all_and_can_be_made_again():
     table = pd.concat(
         [
