@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from stir.similarity import linear_cka
 from stir.similarity.intervals import mean_similarity
@@ -63,6 +65,19 @@ def test_intervals_of_stir_cover_the_truth(draws, shared):
         assert mean == pytest.approx(value(plain, again), abs=1e-9)
         covered += low <= truth <= high
     assert 0.90 <= covered / trials <= 0.99
+
+
+def test_a_measure_below_minus_one_has_an_interval_around_its_value():
+    """Fisher's z scale has no place for it. This one is a mean over images, whose interval is the text book's."""
+
+    def nearness(x, y):
+        return -float((x - y).square().sum(1).mean())
+
+    x, y = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
+    value, interval = mean_similarity(nearness, x, [y])
+    distances = -(x - y).square().sum(1).numpy()
+    assert value < -1 and value == pytest.approx(distances.mean())
+    assert interval == pytest.approx(student.interval(0.95, 39, distances.mean(), sem(distances)), rel=1e-5)
 
 
 def test_tanh_interval_stays_in_range():

@@ -26,7 +26,8 @@ def mean_similarity(
 
     The jackknife leaves out an image together with all its draws, so it counts their variation too, but not that of a
     seed image which all images share; that is added. A bootstrap would not do: its repeated rows raise CKA. The
-    interval is computed on Fisher's z scale, where it cannot leave [-1, 1].
+    interval is computed on Fisher's z scale, where it cannot leave [-1, 1]; of a measure that has values outside, as R
+    squared may lie far below, on its own.
 
     Args:
         plain: features of X.
@@ -40,12 +41,14 @@ def mean_similarity(
     order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
     groups = order.chunk(min(GROUPS, len(plain)))
     left_out = torch.stack([_without_each(measure, plain, draw, groups) for draw in draws]).mean(0)
-    variance = (len(groups) - 1) ** 2 / len(groups) * _fisher_z(left_out).var()
+    bounded = torch.cat([values, left_out]).abs().max() <= 1 + 1e-6  # but for a user's own rounding
+    to_scale, from_scale = (_fisher_z, math.tanh) if bounded else (Tensor.double, float)
+    variance = (len(groups) - 1) ** 2 / len(groups) * to_scale(left_out).var()
     if shared and len(draws) > 1:
-        variance = variance + _fisher_z(values).var() / len(draws)
+        variance = variance + to_scale(values).var() / len(draws)
     half_width = float(student_quantile(len(groups) - 1, 0.975)) * math.sqrt(variance)
-    centre = _fisher_z(mean)
-    return mean.item(), (math.tanh(centre - half_width), math.tanh(centre + half_width))
+    centre = to_scale(mean)
+    return mean.item(), (from_scale(centre - half_width), from_scale(centre + half_width))
 
 
 def _without_each(measure: Measure, x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Tensor:
