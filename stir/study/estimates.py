@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import stdtr as student_cdf
 from scipy.special import stdtrit as student_quantile
 
-from stir.similarity.intervals import GROUPS
+from stir.similarity.intervals import GROUPS, satterthwaite
 from stir.study.hypothesis import Quantity
 from stir.study.naming import decimal
 
@@ -174,10 +174,7 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
         for values, n in ((values, len(values)) for values in samples.values())
     ]
     sources += [(_image_error(value, rows) ** 2, _image_freedom(rows)) for _, value, rows in selected]
-    variance = sum(each for each, _ in sources)
-    spread = sum(each**2 / freedom for each, freedom in sources)
-    # Where nothing varies, Satterthwaite's rule is 0 / 0.
-    freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources))
+    variance, freedom = satterthwaite(sources)
     similarity = len(means) == 1 and more.value in SIMILARITIES
     return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), len(varied) == len(means), similarity)
 
