@@ -50,10 +50,12 @@ class Question:
                 check_layer_name(each, argument)
         for measure in self.measures:
             get_measure(measure)
-        if len(set(self.measures)) <= len(self.also):
+        # Rows are told apart by the measure's name alone.
+        if len(set(map(name_of, self.measures))) <= len(self.also):
+            hint = "; give each function a `__name__` of its own" if any(map(callable, self.measures)) else ""
             raise ValueError(
                 f"also={list(map(name_of, self.also))} must hold no measure twice, nor {name_of(self.measure)!r}, "
-                "which is measured anyway"
+                f"which is measured anyway{hint}"
             )
         # The jackknife leaves one image out.
         if len(self.images) <= MIN_IMAGES:

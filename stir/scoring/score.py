@@ -115,8 +115,9 @@ def pairwise(
             `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
         given_layer: the reference's layer, where that is another one than each of `layers`.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
-        also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
-            take nearly all the time.
+        also: further measures, of the same X', each with another name: of a function its `__name__`, or "custom" where
+            it has none, as `functools.partial` has none. Their rows have baselines, but no floor and no intervals,
+            which would take nearly all the time.
 
     Raises:
         ValueError, TypeError: as `score`, or no network or layer is given; before any work.
