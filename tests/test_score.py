@@ -388,6 +388,13 @@ def test_the_layers_that_were_taken_are_named(nested):
     assert tuple(plain.to_frame().columns) == COLUMNS
 
 
+@pytest.mark.parametrize(("argument", "one"), [("layers", "10"), ("also", "rsa")])
+def test_a_text_is_no_list_of_its_letters(nested, argument, one):
+    m1, _, images = nested
+    with pytest.raises(ValueError, match=rf"^{argument}='{one}' must be a list, such as \['{one}'\]"):
+        stir.pairwise({"a": m1}, images, **{argument: one}, progress=False)
+
+
 class Detached(nn.Module):
     def __init__(self, body):
         super().__init__()

@@ -120,7 +120,8 @@ def pairwise(
             which would take nearly all the time.
 
     Raises:
-        ValueError, TypeError: as `score`, or no network or layer is given; before any work.
+        ValueError, TypeError: as `score`; or no network or layer is given, or a single text for `layers` or `also`;
+            before any work.
 
     Returns:
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
@@ -129,6 +130,9 @@ def pairwise(
         UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses pairs, whose
             rows it then lacks.
     """
+    for argument, value in (("layers", layers), ("also", also)):
+        if isinstance(value, str):  # a sequence too, of its letters, and "1" and "0" may well be layers
+            raise ValueError(f"{argument}={value!r} must be a list, such as [{value!r}]")
     sides = _layers_of_sides(models, layers, given_layer)
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")
