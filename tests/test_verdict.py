@@ -72,6 +72,20 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
 
 
+def test_conditions_may_hold_numpys_numbers():
+    """As a column's `unique()` gives them."""
+    effects = dict.fromkeys(["a0", "a1", "a2", "b0"], 0.0)
+    table = described(pairs(effects), kinds_of(effects))
+    kinds, seeds = table.target_kind.unique(), table.target_seed.unique()
+    of_seed = Quantity("seed", "stir", {"reference_kind": kinds[0], "target_seed": seeds[0]}, {"target_seed": [*seeds]})
+    (row,) = judge([Hypothesis("", of_seed, STIR)], table).to_dict("records")
+    plain = Quantity("seed", "stir", {"reference_kind": "a", "target_seed": 0}, {"target_seed": [0, 1, 2]})
+    assert Hypothesis.from_json(row["definition"]) == Hypothesis("", plain, STIR)
+    assert row["definition"] == Hypothesis("", plain, STIR).to_json()
+    with pytest.raises(TypeError, match=r"a condition holds \{0\}, which JSON cannot; use texts, numbers and lists"):
+        Hypothesis("", Quantity("", "stir", {"target_seed": {0}}), STIR).to_json()
+
+
 def test_what_did_not_converge_is_not_judged():
     table = described(
         pairs({"a0": 0.0, "a1": 0.0, "a2": 0.0, "b0": 0.0, "b1": 0.0, "b2": 0.0}),
