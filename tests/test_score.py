@@ -225,6 +225,26 @@ def test_a_measure_may_be_a_function(nested):
     assert result.measure == "first_feature" and -1 <= result.value <= 1
 
 
+def test_a_measure_may_return_a_tensor(nested):
+    m1, m2, images = nested
+
+    def cosine(x, y):
+        x, y = x - x.mean(0), y - y.mean(0)
+        return (x.T @ y).norm() ** 2 / (x.T @ x).norm() / (y.T @ y).norm()
+
+    def as_number(x, y):
+        return float(cosine(x, y))
+
+    options = dict(images=images, steps=50, progress=False, tolerance=1.0)
+    table, again = (
+        stir.pairwise({"a": m1, "b": m2}, measure=first, also=[further], **options)
+        for first, further in ((cosine, as_number), (as_number, cosine))
+    )
+    numbers = [*COLUMNS[4:19]]
+    assert all(table[name].dtype == float for name in numbers)
+    pd.testing.assert_frame_equal(table[numbers].iloc[::2], again[numbers].iloc[::2])
+
+
 def test_a_result_draws_itself(nested):
     m1, m2, images = nested
     result = stir.score(m2, given=m1, images=images, steps=50, progress=False, tolerance=1.0)

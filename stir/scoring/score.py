@@ -49,7 +49,7 @@ def score(
             "penultimate" for the input of the last linear layer.
         given_layer: the reference's layer, where that is another one.
         measure: S, a name from `stir.similarity.MEASURES` or a function of two feature matrices
-            [N, P] and [N, Q] to a number of at most 1.
+            [N, P] and [N, Q] to a number of at most 1, which raises a ValueError where it cannot compare them.
         draws: how many times X' is drawn.
         worst_case: take the X' of `stir.controversial`, which look as different to `target` as
             the reference's invariances allow: a lower end to what the average over X' hides.
@@ -68,7 +68,8 @@ def score(
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
             images within the tolerance, or than 90% if `worst_case`; the interval includes or lies below the floor or
-            a baseline, unless `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw).
+            a baseline, unless `worst_case`; or it leaves out that of the seed (gaussian-shared, one draw); or a measure
+            of the user's own returned NaN.
     """
     question = Question(
         images=gather_images(images),
