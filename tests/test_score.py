@@ -245,6 +245,14 @@ def test_a_measure_may_return_a_tensor(nested):
     pd.testing.assert_frame_equal(table[numbers].iloc[::2], again[numbers].iloc[::2])
 
 
+def test_a_score_does_not_depend_on_the_default_precision(nested, in_float64):
+    m1, m2, images = nested
+    options = dict(given=m1, images=images, steps=20, progress=False, tolerance=1.0)
+    wanted = stir.score(m2, **options).to_frame()
+    with in_float64():
+        pd.testing.assert_frame_equal(stir.score(m2, **options).to_frame(), wanted, check_exact=True)
+
+
 def test_a_result_draws_itself(nested):
     m1, m2, images = nested
     result = stir.score(m2, given=m1, images=images, steps=50, progress=False, tolerance=1.0)
