@@ -491,5 +491,24 @@ def test_errors_come_before_any_step(nested, change, message, monkeypatch):
 def test_a_measure_that_fails_names_the_layer(nested):
     m1, _, images = nested
     constant = with_head(torch.zeros(3, 16))
-    with pytest.raises(ValueError, match="target 'target' at layer='1'"):
-        stir.score(constant, given=m1, images=images, layer="1", steps=2, progress=False)
+    options = dict(given=m1, images=images, layer="1", steps=2, progress=False)
+    with pytest.raises(ValueError, match="^network 'target': layer='1': x is constant"):
+        stir.score(constant, **options)
+    with pytest.raises(ValueError, match="target 'target' at layer='1': x is constant"):
+        stir.score(constant, **options, measure=lambda x, y: linear_cka(x, y))
+
+
+@pytest.mark.parametrize(("n", "rank"), [(9, 8), (10, 8)])
+def test_features_that_the_measure_refuses_are_found_before_any_step(nested, n, rank, monkeypatch):
+    """X whole, or less one image as the interval needs it, has no more dimensions than m1 has features, 8."""
+    m1, m2, images = nested
+    monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
+    options = dict(measure="mean-cca", layers=["1"], steps=2, progress=False)
+    message = f"^network 'a': layer='1': x has rank {rank} over 9 images, .*; 11 images are enough for the 8 features"
+    with pytest.raises(ValueError, match=message):
+        stir.pairwise({"b": m2, "a": m1}, images[:n], **options)
+    with pytest.raises(ValueError, match=message.replace("'a'", "'reference'")):
+        stir.score(m2, given=m1, images=images[:n], measure="mean-cca", layer="1", progress=False)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="inverting"):
+        assert len(stir.pairwise({"b": m2, "a": m1}, images[:11], **options)) == 4

@@ -61,8 +61,8 @@ def score(
         The score with all that tells how far to trust it.
 
     Raises:
-        ValueError: an argument out of its range, before any work; or features that the measure
-            cannot compare.
+        ValueError: an argument out of its range, or features of X that a measure with a name cannot compare, before any
+            work; or features of X' that the measure cannot compare.
         TypeError: an argument that is no option of an inversion.
 
     Warns:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stir.similarity.cka import linear_cka
 from stir.similarity.leave_out import linear_cka_without
-from stir.similarity.measures import Measure
+from stir.similarity.measures import FullRank, Measure
 
 Interval = tuple[float, float]
 
@@ -39,8 +39,7 @@ def mean_similarity(
     """
     values = torch.tensor([measure(plain, draw) for draw in draws], dtype=torch.float64)
     mean = values.mean()
-    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).to(plain.device)
-    groups = order.chunk(min(GROUPS, len(plain)))
+    groups = _groups(plain)
     left_out = torch.stack([_without_each(measure, plain, draw, groups) for draw in draws]).mean(0)
     bounded = torch.cat([values, left_out]).abs().max() <= 1 + 1e-6  # but for a user's own rounding
     to_scale, from_scale = (_fisher_z, math.tanh) if bounded else (Tensor.double, float)
@@ -51,6 +50,32 @@ def mean_similarity(
     half_width = float(student_quantile(freedom, 0.975)) * math.sqrt(variance)
     centre = to_scale(mean)
     return mean.item(), (from_scale(centre - half_width), from_scale(centre + half_width))
+
+
+def check_measure(measure: Measure, features: Tensor) -> None:
+    """Raise a ValueError where `measure` refuses features [N, P] of X, whole or without a group of the jackknife.
+
+    It would refuse them beside any others too; found out before X' is made.
+    """
+    largest, *_ = _groups(features)
+    rest = torch.ones(len(features), dtype=torch.bool, device=features.device)
+    rest[largest] = False
+    try:
+        for some in (features, features[rest]):
+            measure(some, some)
+    except FullRank as error:
+        n, width = len(features), features.shape[1]
+        while n - math.ceil(n / min(GROUPS, n)) < width + 2:
+            n += 1
+        raise FullRank(
+            f"{error}; {n} images are enough for the {width} features, also where the interval leaves some out"
+        ) from error
+
+
+def _groups(features: Tensor) -> Sequence[Tensor]:
+    """Rows of each group of images that the jackknife leaves out, the largest group first."""
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).to(features.device)
+    return order.chunk(min(GROUPS, len(features)))
 
 
 def satterthwaite(sources: Sequence[tuple[float, int]]) -> tuple[float, float]:
