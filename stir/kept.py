@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,16 +119,14 @@ class Record:
 
     def merge(self, content: Mapping[str, Any]) -> None:
         """Keep entries by name beside those in the stores, also those that other processes add meanwhile."""
-        path = store_folder() / FOLDER / f"{self.key}.json"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with lock(path):
-                before: dict[str, Any] = {}
-                for stored in reversed(self._read_all(note=False)):
-                    before.update(stored.content)
-                self.keep({**before, **content})
-        except OSError as error:
-            self._warn(path, error)
+
+        def add(path: Path) -> None:
+            before: dict[str, Any] = {}
+            for stored in reversed(self._read_all(note=False)):
+                before.update(stored.content)
+            self._write(path, {**before, **content}, {}, None)
+
+        self._locked(add)
 
     @contextmanager
     def claimed(self, wait: bool = True) -> Iterator[bool]:
@@ -159,18 +157,30 @@ class Record:
         Args:
             how: what `circumstances` returns, if hardware and seconds are to be known.
         """
+        self._locked(lambda path: self._write(path, content, tensors or {}, how))
+
+    def _locked(self, write: Callable[[Path], None]) -> None:
+        """Call `write` with the card's path under the lock of its files; warn where that fails.
+
+        Without it, a process that removes litter would remove tensors whose card is about to be written.
+        """
         path = store_folder() / FOLDER / f"{self.key}.json"
-        card = {"made_of": self.made_of, "how": how or circumstances(None), "content": content, "tensors_sha256": None}
         try:
-            if tensors:
-                beside = path.with_suffix(".safetensors")
-                whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-                write_atomically(beside, lambda partial: save_file(whole, partial))
-                card["tensors_sha256"] = digest(beside)
-            write_card(path, card)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock(path):
+                write(path)
         except (OSError, SafetensorError) as error:
-            self._warn(path, error)
-            return
+            warnings.warn(f"a measurement could not be kept in {path.parent} ({error}); set $STIR_STORE", stacklevel=4)
+            note_use(path, "lost")
+
+    def _write(self, path: Path, content: Any, tensors: Mapping[str, Tensor], how: Mapping[str, Any] | None) -> None:
+        card = {"made_of": self.made_of, "how": how or circumstances(None), "content": content, "tensors_sha256": None}
+        if tensors:
+            beside = path.with_suffix(".safetensors")
+            whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            write_atomically(beside, lambda partial: save_file(whole, partial))
+            card["tensors_sha256"] = digest(beside)
+        write_card(path, card)
         note_use(path, "measured")
 
     def _read(self, path: Path) -> Stored:
@@ -178,11 +188,6 @@ class Record:
         check_made_of(card["made_of"], self.made_of, "measurement")
         tensors = {} if card["tensors_sha256"] is None else load_file(path.with_suffix(".safetensors"))
         return Stored(card["content"], tensors, card["how"])
-
-    @staticmethod
-    def _warn(path: Path, error: Exception) -> None:
-        warnings.warn(f"a measurement could not be kept in {path.parent} ({error}); set $STIR_STORE", stacklevel=4)
-        note_use(path, "lost")
 
 
 def circumstances(hardware: str | None, **seconds: float) -> dict[str, Any]:

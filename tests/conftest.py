@@ -8,7 +8,9 @@ from jaxtyping import install_import_hook
 install_import_hook("stir", "beartype.beartype")
 
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +60,22 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_float64():
+    """A context in which PyTorch makes tensors in float64, as a user's own code may have asked it to."""
+    import torch
+
+    @contextmanager
+    def default() -> Iterator[None]:
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    return default
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,18 @@ def test_sizes_and_channels(architecture, channels):
     assert names == ["normalize", *stem, *stages, "pool", "flatten", "classifier"]
 
 
+@pytest.mark.parametrize("architecture", ["resnet10", "densenet121", "vit", "torchvision:resnet18"])
+def test_weights_do_not_depend_on_the_default_precision(architecture, in_float64):
+    images = torch.rand(2, 3, 16, 16)
+    plain = build_model(architecture, 3, width=2).eval()
+    with in_float64(), torch.no_grad():
+        other = build_model(architecture, 3, width=2).eval()
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.equal(other(images), plain(images))
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+
+
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
 def test_without_skip_connections_only_they_are_missing(architecture):
     with torch.device("meta"):

@@ -32,6 +32,15 @@ def offsets(norm, offset):
     return offset.flatten(1).norm(dim=1) if norm == "l2" else offset.flatten(1).abs().amax(dim=1)
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_start_does_not_depend_on_the_default_precision(norm, in_float64):
+    attack = PGD(norm, 0.5, 1)
+    wanted = attack.start((4, 1, 3, 3), generator())
+    with in_float64():
+        start = attack.start((4, 1, 3, 3), generator())
+    assert torch.equal(start, wanted) and start.dtype == torch.float32
+
+
 @settings(max_examples=20)
 @given(
     norm=st.sampled_from(["l2", "linf"]),

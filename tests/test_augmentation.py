@@ -55,3 +55,10 @@ def test_augmentation_strength(strength, reach):
 def test_no_augmentation():
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(augment(images, "none", torch.Generator()), images)
+
+
+def test_augmentation_does_not_depend_on_the_default_precision(in_float64):
+    images = torch.rand(30, 1, 8, 8)
+    wanted = augment(images, "shift-flip", torch.Generator().manual_seed(0))
+    with in_float64():
+        assert torch.equal(augment(images, "shift-flip", torch.Generator().manual_seed(0)), wanted)

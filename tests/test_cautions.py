@@ -87,6 +87,28 @@ def test_warns_of_a_score_below_what_the_pixels_score(nested):
     assert [str(warning.message)[:9] for warning in warned] == ["inverting"]
 
 
+def test_warns_once_of_each_measure_that_returned_nan(nested):
+    m1, m2, images = nested
+
+    def not_of_itself(x, y):
+        return float("nan") if torch.equal(x, y) else 0.5
+
+    def nothing(x, y):
+        return float("nan")
+
+    options = dict(steps=100, tolerance=1.0, progress=False)
+    with pytest.warns(UserWarning, match="returned NaN") as warned:
+        table = stir.pairwise({"a": m1, "b": m2}, images, also=[not_of_itself, nothing], **options)
+    assert table.stir.isna().sum() == 4 and table.cka.isna().sum() == 6
+    assert [text for warning in warned if "NaN" in (text := str(warning.message))] == [
+        f"{name} returned NaN for {count} of 4 pairs, such as STIR(a | a) at layer 'penultimate'; let it raise a "
+        "ValueError that says why it cannot compare them"
+        for name, count in (("not_of_itself", 2), ("nothing", 4))
+    ]
+    with pytest.warns(UserWarning, match=r"^nothing returned NaN for 1 of 1 pairs, such as STIR\(target \| reference"):
+        stir.score(m2, given=m1, images=images, measure=nothing, **options)
+
+
 def test_warns_once_of_all_inversions_that_failed():
     models, images, options = unrelated()
     with pytest.warns(UserWarning, match="inverting") as warned:

@@ -198,6 +198,8 @@ def test_the_interval_of_a_similarity_stays_inside_its_range():
     assert own.interval == pytest.approx(tuple(np.tanh(z)))
     assert Estimate(1.0, 0.0, 2.0, 3, True, True).interval == (1, 1)
     assert Estimate(-0.9, 0.1, 2.0, 3, True, True).interval[0] > -1
+    # A measure of a user's own may lie outside, where Fisher's scale has nothing.
+    assert Estimate(-1.4, 0.1, 2.0, 3, True, True).interval == Estimate(-1.4, 0.1, 2.0, 3, True).interval
 
 
 @pytest.mark.parametrize("value", [0.95, 0.7])

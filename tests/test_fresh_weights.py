@@ -30,6 +30,14 @@ def test_fresh_weights_are_those_of_a_new_network(architecture):
     assert all(torch.equal(tensor, before[name]) for name, tensor in used.state_dict().items())
 
 
+def test_fresh_weights_do_not_depend_on_the_default_precision(in_float64):
+    network = stir.build_model("vit", 3, width=2)
+    wanted = with_fresh_weights(network).state_dict()
+    with in_float64():
+        fresh = with_fresh_weights(network).state_dict()
+    assert all(torch.equal(fresh[name], wanted[name]) for name in wanted)
+
+
 def test_fresh_weights_leave_the_random_stream_alone():
     model = small_network(0)
     torch.manual_seed(3)

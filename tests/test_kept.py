@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stir import kept
+from stir.files import remove_litter
 from stir.kept import Record, circumstances
 
 MADE_OF = {"kind": "pairs", "steps": 3, "images": "ab", "layers": ["x", None], "tolerance": 0.1}
@@ -31,7 +32,7 @@ def test_what_is_kept_is_found(folder):
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
     assert found.how["hardware"] == "a machine" and found.how["seconds"] == {"inversion": 1.5}
     assert found.how["versions"]["torch"] == version("torch")
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in folder.iterdir() if path.suffix != ".lock") == [".json", ".safetensors"]
     assert Record(MADE_OF | {"steps": 4}).find() is None
 
 
@@ -138,3 +139,21 @@ def test_what_killed_runs_left_is_litter(folder):
     for name in ("a.json.1.partial", "b.safetensors"):
         (folder / name).write_text("")
     assert [path.name for path in kept.litter()] == ["a.json.1.partial", "b.safetensors"]
+
+
+@pytest.mark.parametrize("writer", ["save_file", "write_card"])
+def test_what_is_being_written_is_no_litter_to_others(writer, monkeypatch):
+    """The order of two processes: one has written a file, the other removes litter, the first goes on."""
+    write = getattr(kept, writer)
+
+    def write_among_others(*arguments):
+        if writer == "write_card":
+            remove_litter(kept.litter)
+        written = write(*arguments)
+        remove_litter(kept.litter)
+        return written
+
+    monkeypatch.setattr(kept, writer, write_among_others)
+    record = Record(MADE_OF)
+    record.keep(CONTENT, {"x": torch.ones(2)})
+    assert torch.equal(record.find().tensors["x"], torch.ones(2))

@@ -1,11 +1,14 @@
 """Questions are checked before any work."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from stir.inversion.options import InversionOptions
 from stir.scoring.question import Question
+from stir.similarity import rbf_cka, rsa
 
 IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -18,6 +21,9 @@ IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         ({"also": ("cosine",)}, "measure='cosine' is unknown"),
         ({"also": ("linear-cka",)}, "nor 'linear-cka', which is measured anyway"),
         ({"also": ("rsa", "rsa")}, r"also=\['rsa', 'rsa'\] must hold no measure twice"),
+        ({"also": (partial(rbf_cka, bandwidth=0.2), partial(rbf_cka))}, r"also=\['custom', 'custom'\] .* `__name__`"),
+        ({"measure": lambda x, y: 0.5, "also": (lambda x, y: 0.4,)}, "nor '<lambda>', .* `__name__`"),
+        ({"measure": rsa, "also": ("rsa",)}, "nor 'rsa', which is measured anyway; .* `__name__`"),
         ({"draws": 0}, "draws=0 must be a whole number, at least 1"),
         ({"draws": 2, "options": InversionOptions(seeds=torch.rand(6, 1, 4, 4))}, "same at every draw"),
         ({"layer": ""}, "layer='' names no submodule"),
@@ -34,6 +40,9 @@ def test_the_defaults_can_be_answered():
     question = Question(IMAGES, also=("rsa",), draws=2)
     assert question.measures == ("linear-cka", "rsa") and question.seeds == "gaussian"
     assert Question(IMAGES, options=InversionOptions(seeds=IMAGES)).seeds == "given"
+    narrow, wide = partial(rbf_cka, bandwidth=0.2), partial(rbf_cka, bandwidth=2.0)
+    narrow.__name__ = "narrow"
+    assert Question(IMAGES, measure=narrow, also=(wide, "rbf-cka")).measures == (narrow, wide, "rbf-cka")
 
 
 def test_the_representation_is_that_of_the_layer():

@@ -225,6 +225,34 @@ def test_a_measure_may_be_a_function(nested):
     assert result.measure == "first_feature" and -1 <= result.value <= 1
 
 
+def test_a_measure_may_return_a_tensor(nested):
+    m1, m2, images = nested
+
+    def cosine(x, y):
+        x, y = x - x.mean(0), y - y.mean(0)
+        return (x.T @ y).norm() ** 2 / (x.T @ x).norm() / (y.T @ y).norm()
+
+    def as_number(x, y):
+        return float(cosine(x, y))
+
+    options = dict(images=images, steps=50, progress=False, tolerance=1.0)
+    table, again = (
+        stir.pairwise({"a": m1, "b": m2}, measure=first, also=[further], **options)
+        for first, further in ((cosine, as_number), (as_number, cosine))
+    )
+    numbers = [*COLUMNS[4:19]]
+    assert all(table[name].dtype == float for name in numbers)
+    pd.testing.assert_frame_equal(table[numbers].iloc[::2], again[numbers].iloc[::2])
+
+
+def test_a_score_does_not_depend_on_the_default_precision(nested, in_float64):
+    m1, m2, images = nested
+    options = dict(given=m1, images=images, steps=20, progress=False, tolerance=1.0)
+    wanted = stir.score(m2, **options).to_frame()
+    with in_float64():
+        pd.testing.assert_frame_equal(stir.score(m2, **options).to_frame(), wanted, check_exact=True)
+
+
 def test_a_result_draws_itself(nested):
     m1, m2, images = nested
     result = stir.score(m2, given=m1, images=images, steps=50, progress=False, tolerance=1.0)
@@ -388,6 +416,13 @@ def test_the_layers_that_were_taken_are_named(nested):
     assert tuple(plain.to_frame().columns) == COLUMNS
 
 
+@pytest.mark.parametrize(("argument", "one"), [("layers", "10"), ("also", "rsa")])
+def test_a_text_is_no_list_of_its_letters(nested, argument, one):
+    m1, _, images = nested
+    with pytest.raises(ValueError, match=rf"^{argument}='{one}' must be a list, such as \['{one}'\]"):
+        stir.pairwise({"a": m1}, images, **{argument: one}, progress=False)
+
+
 class Detached(nn.Module):
     def __init__(self, body):
         super().__init__()
@@ -456,5 +491,24 @@ def test_errors_come_before_any_step(nested, change, message, monkeypatch):
 def test_a_measure_that_fails_names_the_layer(nested):
     m1, _, images = nested
     constant = with_head(torch.zeros(3, 16))
-    with pytest.raises(ValueError, match="target 'target' at layer='1'"):
-        stir.score(constant, given=m1, images=images, layer="1", steps=2, progress=False)
+    options = dict(given=m1, images=images, layer="1", steps=2, progress=False)
+    with pytest.raises(ValueError, match="^network 'target': layer='1': x is constant"):
+        stir.score(constant, **options)
+    with pytest.raises(ValueError, match="target 'target' at layer='1': x is constant"):
+        stir.score(constant, **options, measure=lambda x, y: linear_cka(x, y))
+
+
+@pytest.mark.parametrize(("n", "rank"), [(9, 8), (10, 8)])
+def test_features_that_the_measure_refuses_are_found_before_any_step(nested, n, rank, monkeypatch):
+    """X whole, or less one image as the interval needs it, has no more dimensions than m1 has features, 8."""
+    m1, m2, images = nested
+    monkeypatch.setattr("stir.inversion.descent._run", lambda *_: pytest.fail("work was done"))
+    options = dict(measure="mean-cca", layers=["1"], steps=2, progress=False)
+    message = f"^network 'a': layer='1': x has rank {rank} over 9 images, .*; 11 images are enough for the 8 features"
+    with pytest.raises(ValueError, match=message):
+        stir.pairwise({"b": m2, "a": m1}, images[:n], **options)
+    with pytest.raises(ValueError, match=message.replace("'a'", "'reference'")):
+        stir.score(m2, given=m1, images=images[:n], measure="mean-cca", layer="1", progress=False)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="inverting"):
+        assert len(stir.pairwise({"b": m2, "a": m1}, images[:11], **options)) == 4

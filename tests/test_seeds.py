@@ -44,6 +44,14 @@ def test_seeds_follow_their_seed_and_leave_the_global_stream(kind):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "gaussian-shared", "uniform", "mixed"])
+def test_seeds_do_not_depend_on_the_default_precision(kind, in_float64):
+    images = torch.rand(20, 1, 3, 3)
+    wanted = draw_seeds(images, kind, 4)
+    with in_float64():
+        assert torch.equal(draw_seeds(images, kind, 4), wanted)
+
+
 def test_a_tensor_of_seeds_is_taken_as_it_is():
     images = torch.rand(6, 1, 4, 4)
     seeds = torch.rand_like(images)

@@ -27,6 +27,18 @@ def test_described_tells_both_sides_and_whether_they_agree():
     assert len(pairs_where(table, {"reference_kind": ["a", "b"], "same_kind": True})) == 2
 
 
+@pytest.mark.parametrize("standard", [{}, {"epsilon": None}], ids=["left out", "None"])
+def test_networks_that_both_lack_an_attribute_are_alike_in_it(standard):
+    """As standard networks have no radius of an attack."""
+    effects = dict.fromkeys(["a0", "a1", "b0", "b1"], 0.0)
+    about = {name: {"kind": name[0], **(standard if name[0] == "a" else {"epsilon": 1.0})} for name in effects}
+    table = described(pairs(effects | {"c0": 0.0}), about)
+    assert {*pairs_where(table, {"same_epsilon": True}).apply(lambda row: row.reference + row.target, axis=1)} == {
+        "a0a1", "a1a0", "b0b1", "b1b0",
+    }  # fmt: skip
+    assert not table.same_epsilon[table.reference == "c0"].any()  # of which nothing was said
+
+
 def test_a_judgement_says_it_all_and_can_be_made_again():
     table = pd.concat(
         [
@@ -58,6 +70,20 @@ def test_a_judgement_says_it_all_and_can_be_made_again():
     )
     text = shown(judge([GAP], table)).iloc[0]
     assert text["is this"].startswith("CKA: 0.90 [0.") and text["verdict"] == "supported"
+
+
+def test_conditions_may_hold_numpys_numbers():
+    """As a column's `unique()` gives them."""
+    effects = dict.fromkeys(["a0", "a1", "a2", "b0"], 0.0)
+    table = described(pairs(effects), kinds_of(effects))
+    kinds, seeds = table.target_kind.unique(), table.target_seed.unique()
+    of_seed = Quantity("seed", "stir", {"reference_kind": kinds[0], "target_seed": seeds[0]}, {"target_seed": [*seeds]})
+    (row,) = judge([Hypothesis("", of_seed, STIR)], table).to_dict("records")
+    plain = Quantity("seed", "stir", {"reference_kind": "a", "target_seed": 0}, {"target_seed": [0, 1, 2]})
+    assert Hypothesis.from_json(row["definition"]) == Hypothesis("", plain, STIR)
+    assert row["definition"] == Hypothesis("", plain, STIR).to_json()
+    with pytest.raises(TypeError, match=r"a condition holds \{0\}, which JSON cannot; use texts, numbers and lists"):
+        Hypothesis("", Quantity("", "stir", {"target_seed": {0}}), STIR).to_json()
 
 
 def test_what_did_not_converge_is_not_judged():

@@ -67,6 +67,17 @@ def exact_float32(wanted: bool = True) -> Iterator[None]:
             place.fp32_precision = precision
 
 
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Have PyTorch make tensors in float32, whatever it was told by `torch.set_default_dtype`, in a `with` block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _places() -> list[Any]:
     """The settings in which PyTorch 2.9 and later keep the precision of products and convolutions."""
     backends: Any = torch.backends

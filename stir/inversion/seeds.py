@@ -30,9 +30,11 @@ def _mixed(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 SEEDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "gaussian": lambda x, generator: torch.randn(x.shape, generator=generator),
-    "gaussian-shared": lambda x, generator: torch.randn(x.shape[1:], generator=generator).expand(x.shape),
-    "uniform": lambda x, generator: torch.rand(x.shape, generator=generator),
+    "gaussian": lambda x, generator: torch.randn(x.shape, generator=generator, dtype=torch.float32),
+    "gaussian-shared": lambda x, generator: torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).expand(
+        x.shape
+    ),
+    "uniform": lambda x, generator: torch.rand(x.shape, generator=generator, dtype=torch.float32),
     "white": lambda x, generator: torch.ones_like(x),
     "black": lambda x, generator: torch.zeros_like(x),
     "other-image": _other_image,
@@ -49,7 +51,7 @@ def draw_seeds(images: Tensor, seeds: str | Tensor, seed: int = 0) -> Float[Tens
             "gaussian-shared", one such image for all; "uniform"; "white"; "black"; "other-image",
             another of `images`; "mixed", a random choice of the noises and plain images; or a
             tensor of the images' shape, taken as it is.
-        seed: of the draw, which is the same on every device.
+        seed: of the draw, which is the same on every device, and in float32 whatever PyTorch's default is.
 
     Raises:
         ValueError: an unknown kind, or a tensor of another shape or with pixels that are not finite.

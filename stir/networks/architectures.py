@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from stir.computing.precision import float32_by_default
 from stir.names import suggest
 from stir.networks.blocks import (
     Attention,
@@ -134,7 +135,7 @@ def build_model(
     std: Sequence[float] = (0.25,),
     seed: int = 0,
 ) -> nn.Sequential:
-    """Build an untrained network that maps images [N, channels, H, W] in [0, 1] to logits [N, num_classes].
+    """Build an untrained network in float32 that maps images [N, channels, H, W] in [0, 1] to logits [N, num_classes].
 
     Its children are `normalize`, `stem` (not in VGGs), `stage1`, `stage2`, ..., `pool`, `flatten` and
     `classifier`; torchvision's networks have `normalize` and `network`.
@@ -158,8 +159,8 @@ def build_model(
         if value < 1:
             raise ValueError(f"{name}={value} must be at least 1")
     check_architecture(architecture)
-    # Leave the caller's random state as it is.
-    with torch.random.fork_rng(devices=[]):
+    # Leave the caller's random state as it is, and draw the same weights whatever the caller's default precision.
+    with torch.random.fork_rng(devices=[]), float32_by_default():
         torch.manual_seed(seed)
         if architecture.startswith(TORCHVISION_PREFIX):
             if channels not in (1, 3):

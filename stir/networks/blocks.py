@@ -139,7 +139,7 @@ class Patches(nn.Module):
 
 def _positions(dim: int, height: int, width: int, device: torch.device) -> Tensor:
     """Sines and cosines of the row and the column, [dim, height, width]."""
-    rates = 10_000 ** -torch.linspace(0, 1, dim // 4, device=device)
+    rates = 10_000 ** -torch.linspace(0, 1, dim // 4, device=device, dtype=torch.float32)
     rows, columns = (torch.arange(count, device=device)[:, None] * rates for count in (height, width))
     rows = rows[:, None].expand(-1, width, -1)
     columns = columns[None].expand(height, -1, -1)

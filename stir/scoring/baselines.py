@@ -78,6 +78,6 @@ class Baselines:
 
 def _mean_or_nan(measure: str | Measure, of_x: Tensor, of_draws: Sequence[Tensor]) -> float:
     try:
-        return sum(get_measure(measure)(of_x, features) for features in of_draws) / len(of_draws)
+        return sum(float(get_measure(measure)(of_x, features)) for features in of_draws) / len(of_draws)
     except Exception:  # a baseline ends no score, and a user's own function may object in any way
         return math.nan

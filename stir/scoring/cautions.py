@@ -27,12 +27,13 @@ SHOWN = 3  # rows that a warning names
 
 
 def warn_of_scores(table: pd.DataFrame, measure: str | Measure, worst_case: bool, tolerance: float) -> None:
-    """Warn of poor inversions, and of scores that are not above a baseline: each once for all rows.
+    """Warn of poor inversions, of scores that are not above a baseline, and of NaN: each once for all rows.
 
     Args:
         table: rows with the columns of `stir.scoring.result.COLUMNS`.
         measure, worst_case, tolerance: of the question that they answer, as in `stir.score`.
     """
+    _warn_of_nan(table)
     scores = table.loc[table.measure == name_of(measure)]
     _warn_of_inversions(scores, worst_case, tolerance)
     # A worst case may well lie there, and what a network has in common with itself says nothing.
@@ -60,6 +61,20 @@ def warn_of_refusals(
                 at = f"STIR({known['target']} | {known['reference']}) at layer {known['target_layer']!r}"
                 reason = f"of {at}, {known[REFUSED]}"
             warnings.warn(f"{name} is left out for {left_out} of {pairs} pairs: {reason}", stacklevel=3)
+
+
+def _warn_of_nan(table: pd.DataFrame) -> None:
+    """Warn of each measure that returned NaN, as one with a name never does."""
+    for name, rows in table.groupby("measure", sort=False):
+        unknown = rows.loc[rows[["stir", "cka", "ceiling"]].isna().any(axis=1)]
+        if not unknown.empty:
+            first = unknown.iloc[0]
+            warnings.warn(
+                f"{name} returned NaN for {len(unknown)} of {len(rows)} pairs, such as STIR({first.target} | "
+                f"{first.reference}) at layer {first.target_layer!r}; let it raise a ValueError that says why it "
+                "cannot compare them",
+                stacklevel=4,
+            )
 
 
 def _warn_of_inversions(scores: pd.DataFrame, worst_case: bool, tolerance: float) -> None:

@@ -142,7 +142,7 @@ class Evaluation:
                 self._plain[pair] = mean_similarity(compare, first, [second])
             cka, cka_interval = self._plain[pair]
         generator = torch.Generator().manual_seed(0)
-        floors = [compare(of_x, x[random_cycle(len(x), generator)]) for x in of_draws for _ in range(DEALS)]
+        floors = [float(compare(of_x, x[random_cycle(len(x), generator)])) for x in of_draws for _ in range(DEALS)]
         return dict(value=value, interval=interval, cka=cka, cka_interval=cka_interval, floor=sum(floors) / len(floors))
 
 
@@ -172,11 +172,11 @@ def _description(
 def _without_intervals(measure: str | Measure, own: Tensor, of_x: Tensor, of_draws: Sequence[Tensor]) -> dict[str, Any]:
     """Value and plain similarity by a further measure, without intervals and floor, which take long."""
     unknown = (math.nan, math.nan)
-    cka = get_measure(measure)(own, of_x)
+    cka = float(get_measure(measure)(own, of_x))
     value = _mean(measure, of_x, of_draws)
     return dict(value=value, interval=unknown, cka=cka, cka_interval=unknown, floor=math.nan)
 
 
 def _mean(measure: str | Measure, of_x: Tensor, of_draws: Sequence[Tensor]) -> float:
-    """Mean similarity over draws."""
-    return sum(get_measure(measure)(of_x, features) for features in of_draws) / len(of_draws)
+    """Mean similarity over draws, a number also where a user's own measure returns a tensor."""
+    return sum(float(get_measure(measure)(of_x, features)) for features in of_draws) / len(of_draws)

@@ -70,6 +70,8 @@ class KeptPairs:
         self._keys = self._current_keys()
         self._made_of = {"kind": "pairs", "images": fingerprint(images), **settings}
         self._made_of |= options_in_key(options, settings["worst_case"])
+        if self._made_of["seeds"] == "gaussian-shared" and settings["draws"] > 1:
+            self._made_of["freedom"] = "satterthwaite"  # rows from before it have intervals that are too narrow
         self._hardware = hardware(resolve_device(options.device))
 
     def _current_keys(self) -> dict[str, str]:

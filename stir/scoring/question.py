@@ -13,6 +13,7 @@ from stir.inversion.layers import check_layer_name
 from stir.inversion.options import InversionOptions
 from stir.inversion.representation import Representation
 from stir.similarity.cka import MIN_IMAGES
+from stir.similarity.intervals import check_measure
 from stir.similarity.measures import Measure, get_measure, name_of
 
 Layer = str | None | Mapping[str, str | None]  # of every network, or by their names
@@ -50,10 +51,12 @@ class Question:
                 check_layer_name(each, argument)
         for measure in self.measures:
             get_measure(measure)
-        if len(set(self.measures)) <= len(self.also):
+        # Rows are told apart by the measure's name alone.
+        if len(set(map(name_of, self.measures))) <= len(self.also):
+            hint = "; give each function a `__name__` of its own" if any(map(callable, self.measures)) else ""
             raise ValueError(
                 f"also={list(map(name_of, self.also))} must hold no measure twice, nor {name_of(self.measure)!r}, "
-                "which is measured anyway"
+                f"which is measured anyway{hint}"
             )
         # The jackknife leaves one image out.
         if len(self.images) <= MIN_IMAGES:
@@ -97,15 +100,30 @@ class Question:
         )
 
     def check_reference(self, name: str, network: nn.Module) -> None:
-        """Raise a ValueError where `network` has no such layer, cannot take the images or passes them no gradient."""
+        """Raise a ValueError where `network` has no such layer, cannot take the images or passes them no gradient, or
+        where S, a measure with a name, refuses its features of them.
+        """
         with naming(name), self.as_reference(name, network) as represent:
             represent.check_gradient()
+            self._check_measure(represent)
 
     def check_target(self, name: str, network: nn.Module) -> None:
-        """Raise a ValueError where `network` has no such layer, cannot take the images, or has no worst case."""
+        """Raise a ValueError where `network` has no such layer, cannot take the images, or has no worst case, or where
+        S, a measure with a name, refuses its features of them.
+        """
         with naming(name), self.as_target(name, network) as represent:
             if self.worst_case:
                 represent.check_gradient()
+            self._check_measure(represent)
+
+    def _check_measure(self, represent: Representation) -> None:
+        if callable(self.measure):  # it may take its arguments' order for something, and need not be fast
+            return
+        features = represent.in_batches(self.images, self.options.batch_size)
+        try:
+            check_measure(get_measure(self.measure), features)
+        except ValueError as error:
+            raise ValueError(f"layer={represent.layer!r}: {error}") from error
 
 
 @contextmanager

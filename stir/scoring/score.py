@@ -49,7 +49,7 @@ def score(
             "penultimate" for the input of the last linear layer.
         given_layer: the reference's layer, where that is another one.
         measure: S, a name from `stir.similarity.MEASURES` or a function of two feature matrices
-            [N, P] and [N, Q] to a number of at most 1.
+            [N, P] and [N, Q] to a number of at most 1, which raises a ValueError where it cannot compare them.
         draws: how many times X' is drawn.
         worst_case: take the X' of `stir.controversial`, which look as different to `target` as
             the reference's invariances allow: a lower end to what the average over X' hides.
@@ -61,15 +61,15 @@ def score(
         The score with all that tells how far to trust it.
 
     Raises:
-        ValueError: an argument out of its range, before any work; or features that the measure
-            cannot compare.
+        ValueError: an argument out of its range, or features of X that a measure with a name cannot compare, before any
+            work; or features of X' that the measure cannot compare.
         TypeError: an argument that is no option of an inversion.
 
     Warns:
         UserWarning: the inversion came out too poor to trust the value: a ceiling below 0.95, or fewer than half of the
             images within the tolerance, or than 90% if `worst_case`; the interval includes or lies below the floor or
-            a baseline, unless `worst_case`; it leaves out that of the seed (gaussian-shared, one draw); or a network's
-            features depend on the batch size or on chance.
+            a baseline, unless `worst_case`; it leaves out that of the seed (gaussian-shared, one draw); a network's
+            features depend on the batch size or on chance; or a measure of the user's own returned NaN.
     """
     question = Question(
         images=gather_images(images),
@@ -116,11 +116,13 @@ def pairwise(
             `[{"resnet": "layer3", "vit": "encoder.ln"}]`; a mapping alone is one layer.
         given_layer: the reference's layer, where that is another one than each of `layers`.
         worst_case: as in `score`; then there are X' for each pair, and no pairs of a network with itself.
-        also: further measures, of the same X'. Their rows have baselines, but no floor and no intervals, which would
-            take nearly all the time.
+        also: further measures, of the same X', each with another name: of a function its `__name__`, or "custom" where
+            it has none, as `functools.partial` has none. Their rows have baselines, but no floor and no intervals,
+            which would take nearly all the time.
 
     Raises:
-        ValueError, TypeError: as `score`, or no network or layer is given; before any work.
+        ValueError, TypeError: as `score`; or no network or layer is given, or a single text for `layers` or `also`;
+            before any work.
 
     Returns:
         One row for each ordered pair, layer and measure, with the columns of `stir.scoring.result.COLUMNS`.
@@ -129,6 +131,9 @@ def pairwise(
         UserWarning: as `score`, each once for all pairs, with the worst of them; or one of `also` refuses pairs, whose
             rows it then lacks.
     """
+    for argument, value in (("layers", layers), ("also", also)):
+        if isinstance(value, str):  # a sequence too, of its letters, and "1" and "0" may well be layers
+            raise ValueError(f"{argument}={value!r} must be a list, such as [{value!r}]")
     sides = _layers_of_sides(models, layers, given_layer)
     if worst_case and len(models) < 2:
         raise ValueError("models holds one network; worst_case=True compares at least two")

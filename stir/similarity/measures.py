@@ -164,6 +164,10 @@ def short_name(measure: str) -> str:
     return "CKA" if measure == "linear-cka" else MEASURE_NAMES.get(measure, measure)
 
 
+class FullRank(ValueError):
+    """Features with as many dimensions as their images allow, so that they correlate perfectly with anything."""
+
+
 class _Features(NamedTuple):
     """Features x or y in float64."""
 
@@ -220,7 +224,7 @@ def _mean_correlation(x: Float[Tensor, "n r"], y: Float[Tensor, "n s"]) -> float
         n, rank = basis.shape
         if rank >= n - 1:
             remedy = "pass at least 2 images more than features, or use linear-cka"
-            raise ValueError(
+            raise FullRank(
                 f"{name} has rank {rank} over {n} images, so it correlates perfectly with anything; {remedy}"
             )
     return min(1.0, float(torch.linalg.svdvals(x.T @ y).mean()))

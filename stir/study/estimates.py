@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import stdtr as student_cdf
 from scipy.special import stdtrit as student_quantile
 
-from stir.similarity.intervals import GROUPS
+from stir.similarity.intervals import GROUPS, satterthwaite
 from stir.study.hypothesis import Quantity
 from stir.study.naming import decimal
 
@@ -38,7 +38,8 @@ class Estimate:
         freedom: degrees of freedom of the error; 0 where it is not known at all.
         networks: number of networks, or of units of them, that it rests on.
         replicated: True if there are enough of them to tell how every mean varies with the network.
-        similarity: True of a mean of similarities, which lie in [-1, 1]; False of a difference.
+        similarity: True of a mean of similarities, which lie in [-1, 1] by all measures with names; False of a
+            difference.
     """
 
     value: float
@@ -50,13 +51,13 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% confidence interval; that of a similarity is one on Fisher's z scale, and so stays inside [-1, 1].
+        """95% confidence interval; that of a similarity in [-1, 1] is one on Fisher's z scale, and so stays inside.
 
         Source: Fisher (1921), "On the 'probable error' of a coefficient of correlation deduced from a small sample";
         the error on the z scale is that of the delta method, error / (1 - value^2).
         """
         half_width = self.error * float(student_quantile(self.freedom, 0.975)) if self.freedom else math.nan
-        if not self.similarity or not half_width:
+        if not self.similarity or not half_width or abs(self.value) > 1:  # as R squared may be, a measure of a user's
             return self.value - half_width, self.value + half_width
         value = min(max(self.value, -1 + 1e-12), 1 - 1e-12)  # where the scale ends
         centre, half_width = math.atanh(value), half_width / (1 - value**2)
@@ -173,10 +174,7 @@ def estimate(table: pd.DataFrame, more: Quantity, less: Quantity | None = None) 
         for values, n in ((values, len(values)) for values in samples.values())
     ]
     sources += [(_image_error(value, rows) ** 2, _image_freedom(rows)) for _, value, rows in selected]
-    variance = sum(each for each, _ in sources)
-    spread = sum(each**2 / freedom for each, freedom in sources)
-    # Where nothing varies, Satterthwaite's rule is 0 / 0.
-    freedom = variance**2 / spread if spread else float(sum(freedom for _, freedom in sources))
+    variance, freedom = satterthwaite(sources)
     similarity = len(means) == 1 and more.value in SIMILARITIES
     return Estimate(_sum(means), math.sqrt(variance), freedom, len(parts), len(varied) == len(means), similarity)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 # Quantities and their counterparts in excess of the pixel baseline, the similarity of the raw pixels of X and X'.
 BEYOND = {"stir": "beyond", "gap": "gap beyond"}
@@ -73,11 +74,22 @@ class Hypothesis:
         return Hypothesis(self.claim + BEYOND_PIXELS, more, less)
 
     def to_json(self) -> str:
-        """Serialize the hypothesis to JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """Serialize the hypothesis to JSON, in which numbers of NumPy are plain ones.
+
+        Raises:
+            TypeError: a condition holds what JSON has no form for, such as a set.
+        """
+        return json.dumps(asdict(self), ensure_ascii=False, default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> Hypothesis:
         """Read a hypothesis that `to_json` serialized."""
         fields = json.loads(text)
         return cls(fields["claim"], Quantity(**fields["more"]), Quantity(**fields["less"]))
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy or PyTorch as a plain one."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a condition holds {value!r}, which JSON cannot; use texts, numbers and lists of them")

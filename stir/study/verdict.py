@@ -22,12 +22,13 @@ def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFr
 
     Args:
         table: rows as `stir.pairwise` makes them.
-        networks: name -> attributes, such as `{"loss": "standard", "seed": 0}`, the same ones for all networks; an
-            attribute that has a `name` itself, such as a data set, is represented by it.
+        networks: name -> attributes, such as `{"loss": "standard", "seed": 0}`; None for one that a network does not
+            have, as a standard network has no radius, is the same as leaving it out. An attribute that has a `name`
+            itself, such as a data set, is represented by it.
 
     Returns:
         The table with three more columns for each attribute, such as `reference_loss`, `target_loss`, and `same_loss`,
-        True if the two are equal.
+        True if the two are equal, or if neither network has it.
     """
     attributes = pd.DataFrame(
         {name: {key: getattr(value, "name", value) for key, value in own.items()} for name, own in networks.items()}
@@ -37,7 +38,10 @@ def described(table: pd.DataFrame, networks: Mapping[str, Mapping]) -> pd.DataFr
         by_network = attributes.loc[:, attribute]
         sides = {side: table.loc[:, side].map(by_network).infer_objects() for side in ("reference", "target")}
         columns |= {f"{side}_{attribute}": values for side, values in sides.items()}
-        columns[f"same_{attribute}"] = sides["reference"] == sides["target"]
+        # What is missing is unequal even to itself.
+        without = by_network.index[by_network.isna()]
+        neither = table.reference.isin(without) & table.target.isin(without)
+        columns[f"same_{attribute}"] = (sides["reference"] == sides["target"]) | neither
     return table.assign(**columns)
 
 

@@ -86,11 +86,14 @@ class PGD:
         return adversarial
 
     def start(self, shape: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-        """Draw the offset that the attack on images of `shape` begins at, on the CPU: the same for every device."""
+        """Draw the offset that the attack on images of `shape` begins at.
+
+        It is drawn on the CPU and in float32, so that it is the same for every device and every default of PyTorch's.
+        """
         if self.norm == "linf":
-            offset = 2 * torch.rand(*shape, generator=generator) - 1
+            offset = 2 * torch.rand(*shape, generator=generator, dtype=torch.float32) - 1
         else:
-            offset = torch.randn(*shape, generator=generator)
+            offset = torch.randn(*shape, generator=generator, dtype=torch.float32)
             offset /= image_norms(offset)
         return self.epsilon * offset
 

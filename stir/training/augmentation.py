@@ -34,7 +34,7 @@ class Augmentation:
         shifts = torch.randint(2 * self._reach(height) + 1, (2, n, 1), generator=generator)
         rows, columns = shifts[0] + torch.arange(height), shifts[1] + torch.arange(width)
         if self.name == "shift-flip":
-            flip = torch.rand(n, 1, generator=generator) < 0.5
+            flip = torch.rand(n, 1, generator=generator, dtype=torch.float32) < 0.5
             columns = torch.where(flip, columns.flip(1), columns)
         return rows, columns
 

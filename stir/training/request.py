@@ -110,7 +110,7 @@ def _count_operations(model: nn.Module, architecture: str, dataset: Dataset) -> 
     try:
         # With gradients: without them, a transformer takes a fast path that the counter does not see.
         with FlopCounterMode(display=False) as counter:
-            model.eval()(torch.zeros(1, *dataset.train.shape[1:]))
+            model.eval()(torch.zeros(1, *dataset.train.shape[1:], dtype=torch.float32))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"architecture={architecture!r} cannot take images of {shape} ({error}); choose another image_size"
