@@ -60,7 +60,8 @@ def list_folder(root: Path) -> ImageFolder:
     classes: list[str] = []
     folders: list[str] = []
     # File systems differ in whether they return an accented letter as one character or as two.
-    entries = sorted((_composed(name), *entry) for name, *entry in _entries(str(root), inside[1], inside))
+    listed = _entries(str(root), inside[1], inside)
+    entries = sorted((_composed(name), path, real, is_folder) for name, path, real, is_folder in listed)
     for name, path, real, is_folder in entries:
         if not is_folder:
             left_out.append(path)
