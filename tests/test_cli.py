@@ -30,7 +30,10 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
     [
         (["initialisation"], "notebook='initialisation' is unknown; did you mean 'initialization'?"),
         (["quite-another"], "notebook='quite-another' is unknown; use one of architecture, "),
-        (["initialization", "--scale", "huge"], "scale='huge' is unknown; use one of cifar10, cifar10-cpu, cifar10-cpu-l2, digits"),
+        (
+            ["initialization", "--scale", "huge"],
+            "scale='huge' is unknown; use one of cifar10, cifar10-cpu, cifar10-cpu-l2, digits",
+        ),
         (["initialization", "--scale", "digit"], "scale='digit' is unknown; did you mean 'digits'?"),
         (["notebooks/initialization.ipynb", "-p", "solver", "papr"], "solver='papr' is unknown; did you mean 'paper'?"),
         (["initialization.ipynb", "-p", "losses", "[standard]"], "losses=['standard'] must be 'standard' and then"),

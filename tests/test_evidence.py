@@ -163,7 +163,7 @@ def test_damage_in_the_store_does_not_reach_the_evidence(tmp_path, stored, suffi
 def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
     """One that its evidence does not make says why, and the book is built nevertheless."""
     (tmp_path / "_config.yml").write_text("title: T\nexecute:\n  execute_notebooks: 'off'\n")
-    chapters = "".join(f"  - file: runs/{page}\n" for page in ("digits/one", "big/one", "digits/two"))
+    chapters = "".join(f"  - file: runs/{page}\n" for page in ("digits/one", "big/one", "digits/two", "digits/sum"))
     for name, text in {
         "book/_toc.yml": f"format: jb-book\nroot: index\nchapters:\n{chapters}",
         "book/index.md": "# First\n",
@@ -173,9 +173,10 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    for name, code in {"one": "assert n < 2, '*not* here'", "two": "print(n)"}.items():
+    for name, code in {"one": "assert n < 2, '*not* here'", "two": "print(n)", "sum": "print(tables)"}.items():
         cells = [nbformat.v4.new_markdown_cell(f"# Page {name}")]
-        cells.append(nbformat.v4.new_code_cell("n: int = 1  # a number", metadata={"tags": ["parameters"]}))
+        declared = 'tables: str = ".."  # a folder' if name == "sum" else "n: int = 1  # a number"
+        cells.append(nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]}))
         cells.append(nbformat.v4.new_code_cell(code))
         metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         nbformat.write(
@@ -188,7 +189,9 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
     assert "Ran at the scale" in (html / "digits" / "one.html").read_text()
     notice = (html / "big" / "one.html").read_text()
     assert "The evidence at the scale" in notice and "does not make this page" in notice and "*not* here" in notice
-    assert not (tmp_path / "book" / "runs" / "big" / "two.ipynb").exists()
+    # What reads tables has a page at each scale that the book has one of.
+    assert (html / "digits" / "sum.html").exists()
+    assert [path.name for path in (tmp_path / "book" / "runs" / "big").glob("*.ipynb")] == ["one.ipynb"]
 
 
 def test_keep_asks_for_a_run_first(project):

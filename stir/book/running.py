@@ -12,7 +12,7 @@ import click
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import freshness, lookup, outcome, pages, parameters, places, runner
+from stir.book import contents, freshness, lookup, outcome, pages, parameters, places, runner
 from stir.book.errors import resumable
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
@@ -78,7 +78,7 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
 
     Args:
         scales: scale -> names of the notebooks that are measured there: now at `BOOK_SCALE`, elsewhere from the
-            evidence alone. What reads their tables is executed at each scale.
+            evidence alone. What reads their tables is executed at each scale at which the book has a page of it.
 
     Raises:
         click.ClickException, ValueError: as `run_notebook` and `stir.book.runner.check`, at `BOOK_SCALE`; at another
@@ -104,13 +104,14 @@ def stale(
     """Print a line on each notebook whose page at a scale is stale; yield it with its values and the page's folder.
 
     Args:
-        names: of the notebooks, beside those that read tables; None for all.
+        names: of the notebooks, beside those that read tables and have a page in the book at that scale; None for all.
     """
     folder = project / "book" / "runs" / scale
     remove_leftovers(folder, ".running-")  # of a run that was killed at its end; its page may be current
     notebooks = lookup.own_files(project, "notebooks/*.ipynb")
     for notebook in sorted(notebooks, key=lambda path: (freshness.reads_tables(path), path.name)):
-        if names is not None and notebook.stem not in names and not freshness.reads_tables(notebook):
+        of_tables = freshness.reads_tables(notebook) and f"runs/{scale}/{notebook.stem}" in contents.pages_of(project)
+        if names is not None and notebook.stem not in names and not of_tables:
             continue
         values = lookup.load_scale(project, scale, notebook)
         if not freshness.is_current(notebook, values, folder):
