@@ -93,6 +93,10 @@ def test_counts_are_of_verdicts(folders):
 def test_scales_of_one_data_set_are_called_by_their_folders(folders):
     assert list(scales.labelled([*folders.values()])) == ["one, one", "one, two"]
     assert list(scales.labelled([folders["two"]])) == ["one"]
+    other = folders["one"].with_name("three")
+    other.mkdir()
+    verdicts("loss", a="supported").assign(dataset="digits").to_csv(other / "loss-verdicts.csv", index=False)
+    assert list(scales.labelled([*folders.values(), other])) == ["one, one", "one, two", "digits"]
     with pytest.raises(ValueError, match="is named twice"):
         scales.labelled(2 * [folders["one"]])
 

@@ -74,7 +74,7 @@ def disagreements(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def labelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders of tables by label: their most frequent data set, followed by the folder's name if two share one.
+    """Folders of tables by label: their most frequent data set, followed by the folder's name where others share it.
 
     Raises:
         ValueError: as `stir.study.conclusions.read_verdicts`, or two folders are the same.
@@ -83,8 +83,9 @@ def labelled(folders: Sequence[Path]) -> dict[str, Path]:
         raise ValueError(f"{folders[0]} is named twice; name the folder of another scale, or none")
     # A name may go on with the number of images: "CIFAR-10 (JPEG), 20000 images".
     names = [str(read_verdicts(folder).dataset.mode().iloc[0]).partition(", ")[0] for folder in folders]
-    if len(set(names)) < len(names):
-        names = [f"{name}, {folder.name}" for name, folder in zip(names, folders, strict=True)]
+    names = [
+        f"{name}, {folder.name}" if names.count(name) > 1 else name for name, folder in zip(names, folders, strict=True)
+    ]
     return dict(zip(names, folders, strict=True))
 
 
