@@ -96,7 +96,10 @@ def test_another_solver_judges_from_the_tables_alone(folder):
             "supported, but contradicted by the solver “nearest”, not so by the authors’ algorithm",
         ),
         # So few images may lead to another word, whatever the solver: then they check nothing.
-        ({"adam": 0.9, "paper": 0.9}, "supported, but not settled by any solver on the fewer images of the check"),
+        (
+            {"adam": 0.9, "paper": 0.9},
+            "supported, but “not supported” by all solvers alike on the fewer images of the check",
+        ),
         ({"adam": 0.9, "paper": 0.5}, "supported"),
         ({"adam": 0.9}, "supported"),  # no other was asked
     ],
@@ -141,8 +144,8 @@ def test_a_solver_that_hardly_converged_checks_nothing(folder):
     judged = judge(HYPOTHESES, table())
     for share, words in (
         (0.95, "not by the solver paper"),
-        (0.899, "unchecked by the solver paper (89% converged in 7 steps)"),
-        (0.3, "unchecked by the solver paper (30% converged in 7 steps)"),
+        (0.899, "unchecked by the solver paper (89% converged in 7 steps; 90% needed)"),
+        (0.3, "unchecked by the solver paper (30% converged in 7 steps; 90% needed)"),
     ):
         again = [
             judge(HYPOTHESES, by_solver(x=stir).assign(converged=share)).assign(solver=name, steps=7)

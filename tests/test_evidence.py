@@ -118,6 +118,21 @@ def files(tmp_path):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_what_a_page_lacks_is_told(tmp_path, stored, monkeypatch):
+    evidence.keep(tmp_path, "loss", "tiny", {}, dict.fromkeys(stored, "measured"))
+    assert evidence.lacking(tmp_path, "loss", "tiny") == evidence.lacking(tmp_path, "dataset", "tiny") == ""
+    with monkeypatch.context() as patch:
+        patch.setattr("stir.kept.MEASURING_VERSION", 0)
+        told = evidence.lacking(tmp_path, "loss", "tiny")
+        assert told.startswith("4 of its 4 files are of another format than today's, such as ")
+    (evidence.folder_of(tmp_path) / stored[0]).unlink()
+    (evidence.folder_of(tmp_path) / stored[2]).with_suffix(".safetensors").unlink()
+    told = evidence.lacking(tmp_path, "loss", "tiny")
+    assert re.match(
+        r"[23] of its 4 files are missing or damaged, such as \w+\.\w+; where the images are, run `stir", told
+    )
+
+
 def test_what_no_page_uses_any_more_is_removed(tmp_path, stored):
     a, b, c = stored
     evidence.keep(tmp_path, "loss", "tiny", {}, dict.fromkeys([a, c], "measured"))
@@ -168,8 +183,10 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
         "book/_toc.yml": f"format: jb-book\nroot: index\nchapters:\n{chapters}",
         "book/index.md": "# First\n",
         "book/evidence/pages/big/one.json": '{"parameters": {}, "files": []}',
+        "book/evidence/pages/old/two.json": '{"parameters": {}, "files": ["measured/gone.json"]}',
         "notebooks/scales/digits.yml": "n: 1\n",
         "notebooks/scales/big.yml": "n: 2\n",
+        "notebooks/scales/old.yml": "n: 3\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -185,6 +202,9 @@ def test_pages_of_the_evidence_are_part_of_the_book(tmp_path):
     done = stir_in(tmp_path, "store", "book")
     assert done.exit_code == 0, done.stderr
     assert "The evidence of one.ipynb does not make its page. one.ipynb failed" in done.stderr
+    lacking = "1 of its 1 files are missing or damaged, such as gone.json; where the images are, run `stir run two"
+    assert f"The evidence of two.ipynb does not make its page. {lacking}" in done.stderr
+    assert "gone.json" in (tmp_path / "book" / "runs" / "old" / "two.ipynb").read_text()
     html = tmp_path / "_build" / "html" / "runs"
     assert "Ran at the scale" in (html / "digits" / "one.html").read_text()
     notice = (html / "big" / "one.html").read_text()

@@ -121,7 +121,9 @@ def test_failures_are_counted_by_what_may_be_at_fault(folders, monkeypatch):
     known = {(row.claim, row.scale): row.measures for row in told.itertuples()}
     assert list(told.index) == list(judged.index)
     assert known["a", "one"] == "2 of 2" and known["b", "one"] == "1 of 2" and known["d", "one"] == ""
-    assert known["c", "one"] == "0 of 2" and known["c", "two"] == "2 of 2"
+    assert known["c", "one"] == known["c", "two"] == "2 of 2"  # of the verdict over networks alone
+    alone = {(row.claim, row.scale): row.networks_alone for row in told.itertuples() if row.networks_alone}
+    assert alone == {("c", "one"): "contradicted", ("b", "two"): "not supported", ("d", "one"): "supported"}
     told["most_possible"] = told.claim.map({"b": -0.1, "a": -0.1, "c": 0.1})
     text = scales.failure_summary(told)  # b at one, by one measure, and c at two
     assert "1 could not have been supported" in text  # b; a was

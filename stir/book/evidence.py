@@ -15,7 +15,7 @@ from typing import Any
 
 from stir.computing.devices import listed_hardware
 from stir.files import store_folder, write_atomically
-from stir.kept import DAMAGE, FOLDER, read_card
+from stir.kept import DAMAGE, FOLDER, Record, read_card
 from stir.training.store import read_card as read_network_card
 
 USED = "-used.json"  # ending of the list of files that a page has used
@@ -153,6 +153,25 @@ def read_page(page: Path) -> tuple[dict[str, Any], list[str]]:
         again = f"stir keep {page.stem} --scale {page.parent.name}"
         raise ValueError(f"{page} has not the parameters and the files of a page; keep them again: {again}")
     return content["parameters"], content["files"]
+
+
+def lacking(project: Path, notebook: str, scale: str) -> str:
+    """What a page's evidence lacks, with the remedy; empty if all of it is whole, or there is none of this page."""
+    evidence = folder_of(project)
+    page = evidence / "pages" / scale / f"{notebook}.json"
+    if not page.exists():
+        return ""
+    files = [evidence / name for name in read_page(page)[1]]
+    damaged = [path for path in files if not (path.exists() and _is_whole(path.with_suffix(".json")))]
+    records = [path for path in files if path.parent.name == FOLDER and path not in damaged]
+    older = [path for path in records if path.stem != Record(read_card(path.with_suffix(".json"))["made_of"]).key]
+    parts = [
+        f"{len(some)} of its {len(files)} files are {how}, such as {some[0].name}"
+        for how, some in {"missing or damaged": damaged, "of another format than today's": older}.items()
+        if some
+    ]
+    again = f"where the images are, run `stir run {notebook} --scale {scale}`, then `stir keep` with the same"
+    return f"{'; '.join(parts)}; {again}" if parts else ""
 
 
 def files_of(project: Path, notebook: str, scale: str) -> list[Path]:

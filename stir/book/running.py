@@ -12,7 +12,7 @@ import click
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from stir.book import contents, freshness, lookup, outcome, pages, parameters, places, runner
+from stir.book import contents, evidence, freshness, lookup, outcome, pages, parameters, places, runner
 from stir.book.errors import resumable
 from stir.book.options import BOOK_SCALE
 from stir.book.staging import remove_leftovers
@@ -87,6 +87,8 @@ def run_stale(project: Path, scales: Mapping[str, Collection[str]], cell_timeout
     for scale, names in scales.items():
         for notebook, values, folder in stale(project, scale, names):
             try:
+                if scale != BOOK_SCALE and (lacking := evidence.lacking(project, notebook.stem, scale)):
+                    raise ValueError(lacking)
                 run_notebook(
                     project, notebook, values, folder, scale=scale, cell_timeout=cell_timeout, alone=scale != BOOK_SCALE
                 )

@@ -95,14 +95,16 @@ def warnings(row: pd.Series) -> list[str]:
 
     Args:
         row: of the table of `stir.study.verdict.judge`, with the column `otherwise` and, where they are known,
-            `measures`, how many other measures have the same word, `room` and `accuracy`, in words
+            `measures` and `networks_alone` (`stir.study.conclusions.with_measures`), `room` and `accuracy`, in words
             (`stir.study.reasons.with_caveats`), and `after_holm`.
     """
     parts = [f"{row.converged:.0%} of X′ converged"] if row.converged < ENOUGH_CONVERGED else []
     if row.get("otherwise"):
         parts.append(otherwise_name(row.otherwise))
+    if row.get("networks_alone"):
+        parts.append(f"without the error over images “{row.networks_alone}”")
     if row.get("measures"):
-        parts.append(f"{row.measures} other measures say the same")
+        parts.append(f"{row.measures} other measures say {'this too' if row.get('networks_alone') else 'the same'}")
     if not row.get("replicated", True):
         parts.append("too few networks: the interval is over images alone")
     parts += [str(row[name]) for name in ("room", "accuracy") if row.get(name)]

@@ -20,7 +20,7 @@ from stir.study.verdict import judge
 # Endings of a finding's tables by its name: the verdicts, and the pairs measured with each solver.
 VERDICTS, BY_SOLVER = "-verdicts.csv", "-solvers.csv"
 ENOUGH_CONVERGED = 0.9  # share of converged images below which a solver's verdict is no check on another's
-UNSETTLED = "unsettled"  # a verdict that no solver has on the fewer images of the check
+UNSETTLED = "unsettled"  # a verdict that no solver has on the fewer images of the check; all have one other
 # Findings in the order of the book: the paper's four, then those beyond it.
 ORDER = ("initialization", "architecture", "loss", "dataset", "robustness", "updates", "controversial")
 
@@ -113,7 +113,7 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
 
     A solver disagrees if its verdict differs both from the page's and from that of the page's own solver on the same
     images. One by which too few images converged leaves the verdict unchecked. Where on those images neither the page's
-    own solver nor any other has the page's verdict, the check leaves it unsettled.
+    own solver nor any other has the page's verdict, they all have one other, and the check leaves it unsettled.
 
     Args:
         judged: table of `stir.study.verdict.judge`.
@@ -131,7 +131,9 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
             if row.converged < ENOUGH_CONVERGED:
                 # Rounded down: 90% would be enough.
                 share = math.floor(100 * row.converged)
-                solvers.setdefault("unchecked", []).append(f"{row.solver} ({share}% converged in {row.steps} steps)")
+                solvers.setdefault("unchecked", []).append(
+                    f"{row.solver} ({share}% converged in {row.steps} steps; {ENOUGH_CONVERGED:.0%} needed)"
+                )
                 continue
             found.append(row.verdict)
             if row.verdict not in (verdict, own.verdict[index], "not judged"):
@@ -143,7 +145,7 @@ def disagreement(judged: pd.DataFrame, again: pd.DataFrame) -> list[str]:
             f"{word} by the solver{'s' * (len(names) > 1)} {' and '.join(names)}" for word, names in solvers.items()
         ]
         if len(found) > 1 and not solvers.keys() - {"unchecked"} and not {verdict, "not judged"} & {*found}:
-            parts.insert(0, UNSETTLED)
+            parts.insert(0, f"{UNSETTLED} ({own.verdict[index]})")
         descriptions.append(", ".join(parts))
     return descriptions
 
@@ -298,15 +300,24 @@ def judge_finding_again(judged: pd.DataFrame, table: pd.DataFrame, by: str) -> p
 
 
 def with_measures(judged: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `measures`: how many measures of similarity but the first have the same word, such as "4 of 6".
+    """Add the columns `measures` and `networks_alone`, of other measures of similarity.
+
+    `measures` is how many of them have the verdict of the first measure, such as "4 of 6", all judged with intervals
+    over networks alone, as only the first has others. `networks_alone` is that verdict where it is not the page's.
 
     Args:
         judged: table that `conclude` returns, or of several findings.
         again: the same judged by each measure, as `judge_again` returns it.
     """
-    others = again.loc[again.measure != again.groupby("finding", sort=False).measure.transform("first")]
     places = ["finding", "claim"]
-    own = judged.set_index(places).verdict
-    same = others.verdict.to_numpy() == own.reindex(pd.MultiIndex.from_frame(others.loc[:, places])).to_numpy()
+    is_first = again.measure == again.groupby("finding", sort=False).measure.transform("first")
+    first = again[is_first].set_index(places).verdict
+    others = again.loc[~is_first]
+    same = others.verdict.to_numpy() == first.reindex(pd.MultiIndex.from_frame(others.loc[:, places])).to_numpy()
     counted = others.assign(same=same).groupby(places, sort=False).same.agg(lambda each: f"{each.sum()} of {len(each)}")
-    return judged.assign(measures=counted.reindex(own.index).fillna("").to_numpy())
+    index = pd.MultiIndex.from_frame(judged.loc[:, places])
+    alone = first.reindex(index).fillna("").to_numpy()
+    return judged.assign(
+        measures=counted.reindex(index).fillna("").to_numpy(),
+        networks_alone=[each if each != own else "" for each, own in zip(alone, judged.verdict, strict=True)],
+    )

@@ -45,7 +45,7 @@ HEADINGS = {
     "n_decided": "supported or contradicted",
     "n_after_holm": "of these, upheld by Holm’s correction",
     "n_otherwise": "another verdict by another solver",
-    "n_unsettled": "settled by no solver on the fewer images of the check",
+    "n_unsettled": "another verdict by all solvers alike, on the fewer images of the check",
     "n_unchecked": "not checked by a solver that converged too seldom",
     # Measurements of `make bench`.
     "efficiency": "efficiency of a step",
@@ -66,7 +66,6 @@ HEADINGS = {
 SHADES = 255  # of an 8-bit image, in which radii in the L∞ norm are counted
 # Words for a verdict that other solvers do not share (`stir.study.conclusions.disagreement`).
 OTHERWISE = {"not": "not so", "unchecked": "could not be checked"}
-UNSETTLED = "not settled by any solver on the fewer images of the check"
 
 
 def loss_name(loss: str) -> str:
@@ -109,7 +108,8 @@ def otherwise_name(otherwise: str) -> str:
         solvers = [solver_name(name) + space + share for name, space, share in parts]
         return f"{OTHERWISE.get(match[1], match[1])} by {' and '.join(solvers)}"
 
-    return re.sub(r"(\w+) by the solvers? ([^,]+)", in_words, otherwise).replace("unsettled", UNSETTLED)
+    words = re.sub(r"(\w+) by the solvers? ([^,]+)", in_words, otherwise)
+    return re.sub(r"unsettled \(([^)]*)\)", r"“\1” by all solvers alike on the fewer images of the check", words)
 
 
 def decimal(value: float, places: int = 2, signed: bool = False) -> str:

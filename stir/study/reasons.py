@@ -128,16 +128,22 @@ def _accuracy(hypothesis: Hypothesis, table: pd.DataFrame) -> str:
     """Half a sentence on how well the networks of both sides classify, where that differs much; else nothing."""
     if "reference_accuracy" not in table:
         return ""
-    more, less = (_mean_accuracy(quantity, table) for quantity in (hypothesis.more, hypothesis.less))
-    if abs(more - less) < ACCURACIES_DIFFER:
+    more, less = (_accuracies(quantity, table) for quantity in (hypothesis.more, hypothesis.less))
+    if max(abs(a - b) for a, b in zip(more, less, strict=True)) < ACCURACIES_DIFFER:
         return ""
-    return f"the networks of its two sides differ in accuracy too: {more:.0%} and {less:.0%}"
+    return f"the networks of its two sides differ in accuracy too: {_span(*more)} and {_span(*less)}"
 
 
-def _mean_accuracy(quantity: Quantity, table: pd.DataFrame) -> float:
-    """Mean accuracy of the networks in the pairs of a quantity, each counted as often as it takes part."""
+def _accuracies(quantity: Quantity, table: pd.DataFrame) -> tuple[float, float]:
+    """The lowest and the highest accuracy of the networks in the pairs of a quantity."""
     pairs = pd.concat([pairs_where(table, where) for _, _, where in quantity.terms])
-    return float(pairs.loc[:, ["reference_accuracy", "target_accuracy"]].to_numpy().mean())
+    both = pairs.loc[:, ["reference_accuracy", "target_accuracy"]].to_numpy()
+    return float(both.min()), float(both.max())
+
+
+def _span(low: float, high: float) -> str:
+    ends = f"{low:.0%}", f"{high:.0%}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
@@ -146,7 +152,9 @@ def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
 
 def _inversion(row: pd.Series) -> Iterator[str]:
     if row.otherwise.startswith(UNSETTLED):
-        yield "Whether the inversion matters is open: on the fewer images of the check no solver has this verdict."
+        yield f"Which images were taken matters more than the solver: {otherwise_name(row.otherwise)}."
+    elif row.otherwise.startswith("unchecked"):
+        yield f"Whether the inversion matters is open: the verdict {otherwise_name(row.otherwise)}."
     elif row.otherwise:
         yield f"The inversion may matter. The verdict with other solvers: {otherwise_name(row.otherwise)}."
     elif row.converged >= ENOUGH_CONVERGED:
@@ -156,8 +164,14 @@ def _inversion(row: pd.Series) -> Iterator[str]:
 def _measures(row: pd.Series) -> Iterator[str]:
     if row.get("measures") and row.verdict != "not judged":
         count, _, total = row.measures.partition(" of ")
-        alone = " The measure is an unlikely cause." if count == total else ""
-        yield f"{row.measures} other measures of similarity lead to the same verdict.{alone}"
+        if row.get("networks_alone"):
+            yield (
+                f"The error over images decides: without it the verdict is “{row.networks_alone}”, and {row.measures} "
+                "other measures of similarity lead to the same."
+            )
+        else:
+            alone = " The measure is an unlikely cause." if count == total else ""
+            yield f"{row.measures} other measures of similarity lead to the same verdict.{alone}"
 
 
 def as_html(judged: pd.DataFrame, table: pd.DataFrame) -> str:

@@ -138,7 +138,7 @@ def agreement_summary(both: pd.DataFrame) -> str:
 
 
 def checked_by_measures(judged: pd.DataFrame, folders: Mapping[str, Path]) -> pd.DataFrame:
-    """Add the column `measures` of `stir.study.conclusions.with_measures` at each scale.
+    """Add the columns of `stir.study.conclusions.with_measures` at each scale.
 
     Args:
         judged: table that `at_scales` returns for `folders`.
@@ -166,12 +166,12 @@ def failure_summary(judged: pd.DataFrame) -> str:
     """Markdown with numbers of failed hypotheses: all, those where a cause is unlikely, and those that had no room.
 
     Args:
-        judged: table that `with_caveats` returns, with the column `measures` of `checked_by_measures`.
+        judged: table that `with_caveats` returns, with the columns of `checked_by_measures`.
     """
     failed = judged[judged.verdict.isin(["not supported", "contradicted"])]
     inversion = (failed.otherwise == "") & (failed.converged >= ENOUGH_CONVERGED)
     counts = failed.measures.str.partition(" of ")
-    measure = (counts[0] == counts[2]) & (failed.measures != "")
+    measure = (counts[0] == counts[2]) & (failed.measures != "") & (failed.networks_alone == "")
     return (
         f"Verdicts of *not supported* or *contradicted*, at all scales: {len(failed)}. For {inversion.sum()}, nearly "
         "all images X′ converged and no other solver disagrees, so the inversion is an unlikely cause. For "
