@@ -98,7 +98,7 @@ def test_another_solver_judges_from_the_tables_alone(folder):
         # So few images may lead to another word, whatever the solver: then they check nothing.
         (
             {"adam": 0.9, "paper": 0.9},
-            "supported, but “not supported” by all solvers alike on the fewer images of the check",
+            "supported, but “not supported” by all solvers that converged, on the fewer images of the check",
         ),
         ({"adam": 0.9, "paper": 0.5}, "supported"),
         ({"adam": 0.9}, "supported"),  # no other was asked

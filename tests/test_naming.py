@@ -52,7 +52,7 @@ def test_a_layer_has_a_name_that_reads_in_a_sentence(layer, name):
         ),
         (
             "unsettled (not supported), unchecked by the solver paper (47% converged in 300 steps)",
-            "“not supported” by all solvers alike on the fewer images of the check, "
+            "“not supported” by all solvers that converged, on the fewer images of the check, "
             "could not be checked by the authors’ algorithm (47% converged in 300 steps)",
         ),
     ],

@@ -45,7 +45,7 @@ HEADINGS = {
     "n_decided": "supported or contradicted",
     "n_after_holm": "of these, upheld by Holm’s correction",
     "n_otherwise": "another verdict by another solver",
-    "n_unsettled": "another verdict by all solvers alike, on the fewer images of the check",
+    "n_unsettled": "another verdict by all solvers that converged, on the fewer images of the check",
     "n_unchecked": "not checked by a solver that converged too seldom",
     # Measurements of `make bench`.
     "efficiency": "efficiency of a step",
@@ -109,7 +109,9 @@ def otherwise_name(otherwise: str) -> str:
         return f"{OTHERWISE.get(match[1], match[1])} by {' and '.join(solvers)}"
 
     words = re.sub(r"(\w+) by the solvers? ([^,]+)", in_words, otherwise)
-    return re.sub(r"unsettled \(([^)]*)\)", r"“\1” by all solvers alike on the fewer images of the check", words)
+    return re.sub(
+        r"unsettled \(([^)]*)\)", r"“\1” by all solvers that converged, on the fewer images of the check", words
+    )
 
 
 def decimal(value: float, places: int = 2, signed: bool = False) -> str:
