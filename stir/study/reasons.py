@@ -152,7 +152,7 @@ def _mean(quantity: Quantity, column: str, table: pd.DataFrame) -> float:
 
 def _inversion(row: pd.Series) -> Iterator[str]:
     if row.otherwise.startswith(UNSETTLED):
-        yield f"Which images were taken matters more than the solver: {otherwise_name(row.otherwise)}."
+        yield f"The number of images, or their error, matters more than the solver: {otherwise_name(row.otherwise)}."
     elif row.otherwise.startswith("unchecked"):
         yield f"Whether the inversion matters is open: the verdict {otherwise_name(row.otherwise)}."
     elif row.otherwise:
